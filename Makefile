@@ -1,0 +1,44 @@
+# Every target does its own set-up: a fresh machine needs Python 3.11 or newer, and make.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format docs bench clean
+B := .venv/bin
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1  \2/p' $(MAKEFILE_LIST) | while read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+setup: .venv/.ready  ## make .venv with the pinned dependencies of uv.lock (fetches uv if absent)
+
+# the stamps: scripts/setup runs again only when what it installs has changed
+.venv/.ready: uv.lock scripts/setup $(wildcard pyproject.toml */pyproject.toml */*/pyproject.toml)
+	@sh scripts/setup
+	@touch $@
+.venv/.bench: .venv/.ready
+	@sh scripts/setup --group bench
+	@touch $@
+
+demo: .venv/.ready  ## real images, three models, answers and how good they are: out/digits/
+	$(B)/manyhands run examples/digits/job.yaml --handlers examples/digits/handlers.py --out out/digits
+
+test: .venv/.ready  ## every test: unit, contract, broker, fault, e2e (finds or installs RabbitMQ, PostgreSQL)
+	$(B)/pytest
+
+check: .venv/.ready  ## format, lint, types, import contracts, unit and contract tests, docs in sync
+	$(B)/ruff format --check
+	$(B)/ruff check
+	$(B)/mypy
+	$(B)/lint-imports
+	$(B)/pytest -q tests/unit tests/contract
+	$(B)/python scripts/docs.py --check
+
+format: .venv/.ready  ## format the code and mend what the linter can
+	$(B)/ruff check --fix-only
+	$(B)/ruff format
+
+docs: .venv/.ready  ## write the generated pages of docs/
+	$(B)/python scripts/docs.py
+
+bench: .venv/.bench  ## measure: benchmarks/results.json and docs/performance.md
+	$(B)/python -m benchmarks
+
+clean:  ## remove what these targets made
+	rm -rf .venv .venv-uv out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

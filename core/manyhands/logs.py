@@ -1,0 +1,73 @@
+"""JSON logs with structlog, on standard error; the standard library's loggers go the same way."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+#: A password in a URL, wherever it turns up.
+_PASSWORD = re.compile(r"(?<=://)([^/:@\s]*):([^@/\s]+)@")
+
+
+def mask(text: str) -> str:
+    """The text with every password in a URL replaced."""
+    return _PASSWORD.sub(r"\1:***@", text)
+
+
+def _masked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    for key, value in event.items():
+        if isinstance(value, str) and "://" in value:
+            event[key] = mask(value)
+    return event
+
+
+def configure(service: str, *, level: str = "info", format: str = "json") -> None:  # noqa: A002  the setting's name
+    """Set up logging for the process; ``service`` is in every line."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _masked,
+    ]
+    rendered = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, rendered],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    # pika, alembic and the web server tell at INFO what our own lines already say
+    for noisy in ("pika", "alembic", "uvicorn.access", "uvicorn.error", "httpx", "kombu", "amqp"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+
+
+def get(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger for a module; bind job, suite, stage, judge and attempt where they are known."""
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
+    return logger

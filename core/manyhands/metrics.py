@@ -1,0 +1,73 @@
+"""The metric catalogue: every metric of every process, in one file. ``docs/metrics.md`` is generated from here.
+
+Labels never grow with jobs, tasks or people; those are in the logs.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+#: From a cheap function over a suite to a slow model: 1 ms to 10 minutes.
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+# -- every process: what goes through its connections ------------------------------------------------------------------
+PUBLISHED = Counter("manyhands_published", "Messages confirmed by the broker.", ["type"])
+PUBLISH_FAILED = Counter(
+    "manyhands_publish_failed",
+    "Publishes that were not confirmed, by reason; they are published again.",
+    ["reason"],
+)
+UNCONFIRMED = Gauge("manyhands_unconfirmed", "Messages published and not yet confirmed.")
+BLOCKED = Gauge("manyhands_publish_blocked", "1 while the broker blocks this process from publishing.")
+RECONNECTS = Counter("manyhands_reconnects", "Connections to the broker made again.", ["role"])
+CONSUMERS = Gauge("manyhands_consumers", "Queues on which this process is registered as a consumer.")
+DELIVERED = Counter("manyhands_delivered", "Deliveries received.", ["type"])
+SETTLED = Counter("manyhands_settled", "Deliveries settled, by verdict.", ["verdict"])
+IN_HAND = Gauge("manyhands_in_hand", "Deliveries received and not yet settled.")
+STORE_RETRIES = Counter("manyhands_store_retries", "Transactions tried again because the store was away or busy.")
+COMMIT_SECONDS = Histogram("manyhands_commit_seconds", "Time of one store transaction.", buckets=SECONDS)
+
+# -- producer ----------------------------------------------------------------------------------------------------------
+TASKS_READ = Counter("manyhands_tasks_read", "Tasks read from sources or pushed over the API.")
+TASKS_REFUSED = Counter("manyhands_tasks_refused", "Tasks that failed before any judge saw them.", ["code"])
+SUITES_PUBLISHED = Counter("manyhands_suites_published", "Suites published, one for each judge and slot.", ["judge"])
+SUITES_IN_FLIGHT = Gauge("manyhands_suites_in_flight", "Suites published and not yet settled.")
+SUITES_SPOOLED = Gauge("manyhands_suites_spooled", "Suites cut and not yet published.")
+JOBS_OPEN = Gauge("manyhands_jobs_open", "Jobs that have not ended.", ["process"])
+
+# -- worker ------------------------------------------------------------------------------------------------------------
+TASKS_JUDGED = Counter(
+    "manyhands_tasks_judged", "Tasks judged, by judge and result (value, error).", ["judge", "result"]
+)
+SUITE_SECONDS = Histogram(
+    "manyhands_suite_seconds", "Time in which a handler judged a suite.", ["judge"], buckets=SECONDS
+)
+RETRIES = Counter("manyhands_retries", "Tasks put on the retry ladder.", ["judge", "rung"])
+CHILDREN = Gauge("manyhands_children", "Child processes running.", ["judge"])
+CHILD_DEATHS = Counter(
+    "manyhands_child_deaths", "Child processes that ended without being asked, by how.", ["judge", "how"]
+)
+CHILD_RECYCLED = Counter("manyhands_child_recycled", "Child processes replaced after their share of work.", ["judge"])
+PREFETCH = Gauge("manyhands_prefetch", "Suites a worker holds at most.", ["judge"])
+
+# -- aggregator --------------------------------------------------------------------------------------------------------
+TASKS_SETTLED = Counter(
+    "manyhands_tasks_settled", "Tasks settled, by result (answered, failed, cancelled).", ["result"]
+)
+JUDGMENTS = Counter(
+    "manyhands_judgments", "Judgments taken in, by what became of them (kept, duplicate, late).", ["fate"]
+)
+DEAD_LETTERS = Counter("manyhands_dead_letters", "Messages set aside, by kind and code.", ["kind", "code"])
+TIES = Counter("manyhands_ties", "Answers decided by the tie rule.")
+ESCALATED = Counter("manyhands_escalated", "Tasks sent to be judged again.", ["reason"])
+JOBS_ENDED = Counter("manyhands_jobs_ended", "Jobs ended, by state.", ["state"])
+CONSERVATION_DIFFERENCE = Gauge(
+    "manyhands_conservation_difference",
+    "Tasks that are in no account; anything but 0 is a fault.",
+    ["process"],
+)
+BATCH_MESSAGES = Histogram(
+    "manyhands_batch_messages",
+    "Messages in one transaction of the aggregator.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+)

@@ -1,0 +1,88 @@
+"""The web application of a service: health, metrics and errors alike everywhere, and a server on a thread."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import SecretStr
+
+from manyhands import __version__
+from manyhands.errors import ManyhandsError, SettingsError, SourceError, SpecError, StoreUnavailable, UnknownJob
+from manyhands.ops import Ops
+
+#: What an error of the contract is in HTTP; anything else of ours is the caller's mistake.
+STATUS: dict[type[ManyhandsError], int] = {UnknownJob: 404, SpecError: 422, SourceError: 422, StoreUnavailable: 503}
+
+
+def application(title: str, ops: Ops, token: SecretStr | None) -> FastAPI:
+    """A FastAPI application with ``/healthz``, ``/readyz``, ``/metrics``; ``/api`` asks for the bearer token if one is set.
+
+    Errors are JSON: ``{"error": "one sentence"}``.
+    """
+    app = FastAPI(title=title, version=__version__, dependencies=[Depends(_bearer(token))])
+
+    @app.exception_handler(ManyhandsError)
+    def _said(_request: Request, error: ManyhandsError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, status_code=STATUS.get(type(error), 400))
+
+    def _ops(request: Request) -> Response:
+        reply = ops.reply(request.url.path, request.headers.get("accept", ""))
+        if reply is None:
+            raise HTTPException(404)
+        return Response(reply.body, reply.status, media_type=reply.content_type)
+
+    for path in ("/healthz", "/readyz", "/metrics"):
+        app.add_api_route(path, _ops, methods=["GET"], include_in_schema=False)
+    return app
+
+
+def _bearer(token: SecretStr | None) -> Callable[[Request], None]:
+    def check(request: Request) -> None:
+        if token is None or not request.url.path.startswith("/api"):
+            return
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not secrets.compare_digest(given.encode(), token.get_secret_value().encode()):
+            raise HTTPException(401, "send the installation's token: Authorization: Bearer …")
+
+    return check
+
+
+class WebServer:
+    """Serves an application on a thread of its own.
+
+    Raises:
+        SettingsError: the address cannot be listened on.
+    """
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        try:
+            self._socket = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen on {host}:{port}: {error.strerror}; choose another MANYHANDS_PORT"
+            ) from error
+        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="web", daemon=True)
+        self._thread.start()
+        while not self._server.started and self._thread.is_alive():
+            time.sleep(0.005)
+
+    @property
+    def address(self) -> str:
+        """``host:port`` where it listens."""
+        host, port = self._socket.getsockname()[:2]
+        return f"{host}:{port}"
+
+    def close(self) -> None:
+        """Finish the requests under way and stop listening."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
