@@ -28,7 +28,7 @@ def rung(
     spreads a burst of failures without a queue for every delay. ``after`` is a least delay in seconds, kept as long as
     the ladder has such a rung.
     """
-    aim = min(attempt - 1, len(ladder) - 1)
+    aim = max(0, min(attempt - 1, len(ladder) - 1))
     if random() < 1 / 3:
         aim = min(aim + 1, len(ladder) - 1)
     while after is not None and ladder[aim] < after and aim + 1 < len(ladder):

@@ -47,11 +47,14 @@ def encode(message: Message, *, limit: int = BODY_LIMIT) -> Encoded:
 
     Raises:
         TooLarge: the body is over ``limit`` bytes even when compressed, or too large for any receiver to unpack.
-        TypeError: a value is not plain.
+        TypeError: a value is not plain, or one that MessagePack has no place for (2**64, half a surrogate pair).
     """
     name, columns = _PARTS[type(message)](message)
-    body: bytes = msgpack.packb(columns)
-    if len(body) <= COMPRESS_OVER:
+    try:
+        body: bytes = msgpack.packb(columns)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise TypeError(f"{name} holds what cannot travel: {error}") from error
+    if len(body) <= min(COMPRESS_OVER, limit):
         return Encoded(body=body, type=name)
     packed = _zstd.compress(body)
     if len(packed) > limit or len(body) > limit * GROWTH_LIMIT:
@@ -59,7 +62,13 @@ def encode(message: Message, *, limit: int = BODY_LIMIT) -> Encoded:
     return Encoded(body=packed, type=name, content_encoding="zstd")
 
 
-def decode(body: bytes, type: str | None, content_encoding: str | None = None, *, limit: int = BODY_LIMIT) -> Message:
+def decode(
+    body: bytes,
+    type: str | None,  # noqa: A002  the property's name
+    content_encoding: str | None = None,
+    *,
+    limit: int = BODY_LIMIT,
+) -> Message:
     """Decode a body of the named type; the inverse of :func:`encode`.
 
     Raises:
@@ -72,8 +81,8 @@ def decode(body: bytes, type: str | None, content_encoding: str | None = None, *
         raise DecodeError(f"{len(body):,} bytes of at most {limit:,}", body)
     raw = _decompress(body, content_encoding, limit * GROWTH_LIMIT)
     try:
-        columns = msgpack.unpackb(raw, strict_map_key=False)
-    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+        columns = msgpack.unpackb(raw, strict_map_key=False, ext_hook=_no_extension, timestamp=1)
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:  # TypeError: a list as a key
         raise DecodeError(f"not MessagePack ({error or error.__class__.__name__})", body) from error
     if not isinstance(columns, dict):
         raise DecodeError(f"a map is expected, not {columns.__class__.__name__}", body)
@@ -83,6 +92,10 @@ def decode(body: bytes, type: str | None, content_encoding: str | None = None, *
         raise DecodeError(f"{type} lacks {error.args[0]!r}", body) from error
     except (TypeError, ValueError) as error:
         raise DecodeError(f"{type}: {error}", body) from error
+
+
+def _no_extension(code: int, _data: bytes) -> None:
+    raise ValueError(f"extension type {code}")
 
 
 def _decompress(body: bytes, content_encoding: str | None, limit: int) -> bytes:
@@ -95,7 +108,7 @@ def _decompress(body: bytes, content_encoding: str | None, limit: int) -> bytes:
         size = zstandard.frame_content_size(body)
         if not 0 <= size <= limit:
             raise DecodeError(f"unpacks to {size:,} bytes of at most {limit:,}", body)
-        return _zstd.decompress(body)
+        return _zstd.decompress(body, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise DecodeError(f"not zstd ({error})", body) from error
 
@@ -142,7 +155,7 @@ def _build_judgments(c: Mapping[str, Any]) -> Judgments:
     positions = _positions(c)
     confidences = _column(c, "confidences", len(positions)) if "confidences" in c else None
     if confidences is not None and not all(
-        x is None or (isinstance(x, (int, float)) and 0 <= x <= 1) for x in confidences
+        x is None or (type(x) in (int, float) and 0 <= x <= 1) for x in confidences
     ):
         raise ValueError("confidences must be numbers from 0 to 1")
     errors = c.get("errors", {})

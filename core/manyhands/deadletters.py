@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,6 +104,7 @@ def _headers(cause: Cause) -> dict[str, Any]:
 
 def _float(value: object, default: float) -> float:
     try:
-        return float(value)  # type: ignore[arg-type]  # anything may stand in a header; what is no number is the default
-    except (TypeError, ValueError):
+        number = float(value)  # type: ignore[arg-type]  # anything may stand in a header; no number is the default
+    except (TypeError, ValueError, OverflowError):
         return default
+    return number if math.isfinite(number) else default

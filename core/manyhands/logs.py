@@ -11,7 +11,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 #: A password in a URL, wherever it turns up.
-_PASSWORD = re.compile(r"(?<=://)([^/:@\s]*):([^@/\s]+)@")
+_PASSWORD = re.compile(r"(?<=://)([^/:@\s]*):([^/\s]+)@")
 
 
 def mask(text: str) -> str:

@@ -79,7 +79,7 @@ class OpsServer:
 
 def _handler(ops: Ops) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802  the name the standard library calls
+        def do_GET(self) -> None:  # the name the standard library calls
             reply = ops.reply(self.path.partition("?")[0], self.headers.get("Accept", "")) or Reply(
                 404, "text/plain", b"there is /healthz, /readyz and /metrics\n"
             )

@@ -15,7 +15,7 @@ from manyhands.topology import Names
 class Settings(BaseSettings):
     """What every process is told."""
 
-    model_config = SettingsConfigDict(env_prefix="MANYHANDS_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="MANYHANDS_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     broker: SecretStr = Field(
         default=SecretStr("amqp://localhost:5672/"),

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from manyhands.errors import SpecError
 from manyhands.topology import JUDGE_NAME
@@ -49,7 +49,8 @@ class Source(_Model):
     id: str | None = Field(default=None, description="The column with the item's own id; else the position is the id.")
     input: str | list[str] | None = Field(
         default=None,
-        description="The column that judges see, or a list of columns (they get a map). All columns but the id and the gold column when not given.",
+        description="The column that judges see, or a list of columns (they get a map). "
+        "All columns but the id and the gold column when not given.",
     )
     pattern: str = Field(default="*", description="For a folder: which files, as a glob; ** goes into subfolders.")
     payload: Literal["bytes", "reference"] = Field(
@@ -262,6 +263,8 @@ def load(path: str | Path) -> JobSpec:
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SpecError(f"{file}:{line}: this is no YAML: {error.problem}") from error
+    except (YAMLError, RecursionError) as error:  # a character that YAML forbids has no line
+        raise SpecError(f"{file}: this is no YAML: {str(error).splitlines()[0] if str(error) else 'nested'}") from error
     if not isinstance(data, dict):
         raise SpecError(f"{file}:1: a job file is a map with the keys name, source, answer and stages")
     return _anchored(parse(data, file=str(file)), file.resolve().parent)

@@ -5,14 +5,13 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+from manyhands import Judgment, judge
 from numpy.typing import NDArray
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
-
-from manyhands import Judgment, judge
 
 Image = NDArray[np.uint8]
 
@@ -41,8 +40,7 @@ class CrossFitted:
         images, labels = digits.data.astype(np.uint8), digits.target.astype(str)
         folds = np.array([fold_of(image) for image in images])
         self.models = [
-            self.untrained().fit(images[folds != fold].astype(float), labels[folds != fold])
-            for fold in range(FOLDS)
+            self.untrained().fit(images[folds != fold].astype(float), labels[folds != fold]) for fold in range(FOLDS)
         ]
 
     def untrained(self) -> Any:

@@ -4,6 +4,7 @@ import csv
 import math
 import re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from zlib import crc32
 
@@ -31,16 +32,20 @@ WEIGHTS = {
 LEXICON = {word: weight for weight, words in WEIGHTS.items() for word in words.split()}
 
 #: A word that turns round what follows it closely, or strengthens it, or begins what the writer really means.
-NEGATORS = set("not no never hardly without isn't wasn't doesn't don't didn't can't won't 不 没 没有 别 无".split())
-BOOSTERS = set("very really so too extremely absolutely 很 太 非常 特别 超 真 十分".split())
-TURNS = set("but however although though except yet shame 但 但是 不过 可是 就是 只是 然而 虽然 可惜".split())
+SHIFTS = {
+    "negate": """not no never hardly without isn't wasn't doesn't don't didn't can't won't 不 没 没有 别 无""",
+    "boost": """very really so too extremely absolutely 很 太 非常 特别 超 真 十分""",
+    "turn": """but however although though except yet shame 但 但是 不过 可是 就是 只是 然而 虽然 可惜""",
+}
+SHIFT = {word: shift for shift, words in SHIFTS.items() for word in words.split()}
 
 #: How many words a negator or a booster reaches; Chinese is cut into characters, so it is the same few.
 REACH = 3
-#: A score this near to 0 takes no side.
+#: What either side weighs before a word is read: so a single word persuades, but does not prove.
 MARGIN = 0.5
 
-LONGEST = max(map(len, [*LEXICON, *TURNS]))
+KNOWN = LEXICON.keys() | SHIFT.keys()
+LONGEST = max(map(len, KNOWN))
 TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)?|[\u4e00-\u9fff]")
 
 
@@ -48,11 +53,10 @@ def tokens(text: str) -> list[str]:
     """English words, and the longest Chinese words the lexicon knows (else single characters)."""
     found = []
     letters = TOKEN.findall(text.lower().replace("’", "'"))
-    known = LEXICON.keys() | NEGATORS | BOOSTERS | TURNS
     at = 0
     while at < len(letters):
         lengths = range(LONGEST, 0, -1) if letters[at] > "\u4e00" else [1]
-        word = next((word for n in lengths if (word := "".join(letters[at : at + n])) in known), letters[at])
+        word = next((word for n in lengths if (word := "".join(letters[at : at + n])) in KNOWN), letters[at])
         found.append(word)
         at += len(word) if letters[at] > "\u4e00" else 1
     return found
@@ -62,25 +66,26 @@ def tokens(text: str) -> list[str]:
 def lexicon(text: str) -> Judgment:
     """Weighs words with their negations; what comes after a 'but' counts half as much again.
 
-    A review is mixed where either side holds at least a third of the weight, or where nothing was said.
+    A review is mixed where the lighter side holds at least a third of the weight. Where no word is known, a negation
+    is taken for a complaint.
     """
     kind = unkind = 0.0
     turned = 1.0
     words = tokens(text)
     for at, word in enumerate(words):
-        if word in TURNS:
+        if SHIFT.get(word) == "turn":
             turned = 1.5
         weight = LEXICON.get(word, 0) * turned
-        before = words[max(0, at - REACH) : at]
-        if weight and not BOOSTERS.isdisjoint(before):
+        shifts = {SHIFT.get(before) for before in words[max(0, at - REACH) : at]}
+        if "boost" in shifts:
             weight *= 1.5
-        if weight and not NEGATORS.isdisjoint(before):
+        if "negate" in shifts:
             weight *= -0.75
         kind, unkind = kind + max(weight, 0), unkind + max(-weight, 0)
     total = kind + unkind
     share = (kind + MARGIN) / (total + 2 * MARGIN)
     if total == 0:
-        return Judgment("mixed", 0.34)
+        return Judgment("negative" if "negate" in map(SHIFT.get, words) else "positive", 0.34)
     if 1 / 3 <= share <= 2 / 3:
         return Judgment("mixed", round(1 - 2 * abs(share - 0.5), 2))
     return Judgment("positive" if share > 0.5 else "negative", round(max(share, 1 - share), 2))
@@ -96,39 +101,45 @@ def fold_of(text: str) -> int:
 
 
 def grams(text: str) -> list[str]:
-    """English words and pairs of words; Chinese characters and pairs of characters."""
+    """The different words and pairs of words (in Chinese, characters) of a review, in a fixed order."""
     letters = TOKEN.findall(text.lower())
-    return letters + [f"{a} {b}" for a, b in zip(letters, letters[1:], strict=False)]
+    return list(dict.fromkeys(letters + [f"{a} {b}" for a, b in pairwise(letters)]))
 
 
 @judge("ngrams", version="1", batch=True)
 class Ngrams:
-    """Naive Bayes over n-grams, learnt from the other nine tenths of the reviews: it has no word list at all."""
+    """Learns from the other nine tenths of the reviews what each n-gram says of the label: it has no word list.
+
+    Naive Bayes, turned round: a gram's odds of a label are its share of the reviews that hold it, smoothed by
+    one review of the average kind; so a gram never met says nothing at all.
+    """
 
     def __init__(self) -> None:
         with Path(__file__).with_name("reviews.csv").open(encoding="utf-8", newline="") as file:
             reviews = [(fold_of(row["text"]), row["label"], grams(row["text"])) for row in csv.DictReader(file)]
         self.labels = sorted({label for _, label, _ in reviews})
-        self.counts: list[dict[str, Counter[str]]] = []
-        for fold in range(FOLDS):
-            counts: dict[str, Counter[str]] = {label: Counter() for label in self.labels}
-            for other, label, found in reviews:
-                if other != fold:
-                    counts[label].update(found)
-            self.counts.append(counts)
+        self.priors = [Counter(label for at, label, _ in reviews if at != fold) for fold in range(FOLDS)]
+        self.counts: list[Counter[tuple[str, str]]] = [
+            Counter((gram, label) for at, label, found in reviews if at != fold for gram in found)
+            for fold in range(FOLDS)
+        ]
 
     def __call__(self, payloads: list[str]) -> list[Judgment]:
         """Read the reviews, each with the counts that it is no part of."""
         return [self.read(text) for text in payloads]
 
     def read(self, text: str) -> Judgment:
-        """The likeliest label, with its probability, from even priors and add-half smoothing."""
-        counts = self.counts[fold_of(text)]
-        vocabulary = len(set().union(*counts.values()))
-        scores = {
-            label: sum(math.log((seen[gram] + 0.5) / (seen.total() + 0.5 * vocabulary)) for gram in grams(text))
-            for label, seen in counts.items()
-        }
-        best = max(self.labels, key=scores.__getitem__)
-        odds = sum(math.exp(score - scores[best]) for score in scores.values())
+        """The likeliest label; its probability, cooled by the root of the length, for grams repeat one another."""
+        fold = fold_of(text)
+        counts, priors = self.counts[fold], self.priors[fold]
+        prior = {label: priors[label] / priors.total() for label in self.labels}
+        score = {label: math.log(prior[label]) for label in self.labels}
+        found = grams(text)
+        for gram in found:
+            met = 1 + sum(counts[gram, label] for label in self.labels)
+            for label in self.labels:
+                score[label] += math.log((counts[gram, label] / prior[label] + 1) / met)
+        best = max(self.labels, key=score.__getitem__)
+        heat = math.sqrt(max(len(found), 1))
+        odds = sum(math.exp((value - score[best]) / heat) for value in score.values())
         return Judgment(best, round(1 / odds, 2))

@@ -1,6 +1,6 @@
 # A judge in awk: counts the kind and the unkind words of a review.
 # In:  a JSON line a task, {"position": 0, "payload": "text"}.  Out: a JSON line a task, {"value": ..., "confidence": ...}.
-# Runs on any POSIX awk; LC_ALL=C makes all of them read bytes, which is all that UTF-8 needs here.
+# Runs on any POSIX awk under LC_ALL=C, which has them all read bytes; polarity.sh starts it so.
 
 BEGIN {
     for (i = 0; i < 16; i++) nibble[substr("0123456789abcdef", i + 1, 1)] = i
@@ -85,7 +85,8 @@ function weigh(text,    list, i, n, found) {
     for (i = 1; i <= n; i++) if (list[i] in word) { if (word[list[i]] > 0) kind++; else unkind++ }
 }
 
-# Both sides strong, or neither heard: mixed. The confidence is the share of the words that say so, smoothed.
+# The lighter side half the heavier: mixed. Neither heard: positive, as most reviews anywhere are, but hardly confident.
+# The confidence is the share of the words that say so, smoothed.
 {
     if (!match($0, /"payload": *"/)) {  # not a text: no judgment, which the answer type refuses
         print "{\"value\": null}"
@@ -95,8 +96,8 @@ function weigh(text,    list, i, n, found) {
     weigh(unquote(substr($0, RSTART + RLENGTH)))
     less = kind < unkind ? kind : unkind
     more = kind + unkind - less
-    if (more == 0) { value = "mixed"; share = 1 / 3 }
-    else if (less * 2 > more) { value = "mixed"; share = (2 * less + 1) / (kind + unkind + 2) }
+    if (more == 0) { value = "positive"; share = 1 / 3 }
+    else if (less * 2 >= more) { value = "mixed"; share = (2 * less + 1) / (kind + unkind + 2) }
     else { value = kind > unkind ? "positive" : "negative"; share = (more + 1) / (kind + unkind + 2) }
     printf "{\"value\": \"%s\", \"confidence\": %.2f}\n", value, share
     fflush()  # a line is an answer: the reader waits for it

@@ -22,7 +22,7 @@ STATUS: dict[type[ManyhandsError], int] = {UnknownJob: 404, SpecError: 422, Sour
 
 
 def application(title: str, ops: Ops, token: SecretStr | None) -> FastAPI:
-    """A FastAPI application with ``/healthz``, ``/readyz``, ``/metrics``; ``/api`` asks for the bearer token if one is set.
+    """A FastAPI application with health, readiness and metrics; ``/api`` asks for the bearer token if one is set.
 
     Errors are JSON: ``{"error": "one sentence"}``.
     """

@@ -1,1 +1,1 @@
-"""."""
+"""The aggregator: validates judgments, decides answers, ends jobs, exports, and files what was set aside."""

@@ -1,0 +1,136 @@
+"""What both kinds of connection share: parameters, the steps of declaring, errors in words, and a frugal connection."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import pika
+from pika.exceptions import ConnectionClosedByBroker, ProbableAccessDeniedError, ProbableAuthenticationError
+
+from manyhands import logs
+from manyhands.errors import BrokerUnavailable, SettingsError
+from manyhands.topology import Topology
+
+#: Seconds between heartbeats, unless the URL says otherwise: a half-open connection is found in twice that.
+HEARTBEAT = 20
+#: Bytes gathered before they are given to the socket: enough to save system calls, little enough to copy cheaply.
+CHUNK = 64 * 1024
+
+_ACCESS_REFUSED, _NOT_ALLOWED = 403, 530
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a link is given by its broker: how to connect, as what, what to declare, and whom to tell of the server."""
+
+    parameters: pika.connection.Parameters
+    role: str
+    topology: Callable[[], Topology]
+    greeted: Callable[[Mapping[str, Any]], None]
+
+
+def parameters(url: str, name: str, timeout: float) -> pika.connection.Parameters:
+    """Connection parameters from a URL; ``name`` is how the connection shows up in the broker's management.
+
+    Raises:
+        SettingsError: the URL is not right.
+    """
+    try:
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query))
+        ca = query.pop("ca", None)
+        found = pika.URLParameters(urlunsplit(parts._replace(query=urlencode(query))))
+        if ca is not None:
+            found.ssl_options = pika.SSLOptions(ssl.create_default_context(cafile=ca))
+    except (ValueError, TypeError, OSError) as error:
+        # what the parser says of a torn URL may quote the password, so only a file's error is passed on
+        detail = f"cannot read {error.filename or 'the file of ?ca='}: " if isinstance(error, OSError) else ""
+        raise SettingsError(
+            f"{detail}the broker URL {logs.mask(url)} must be like amqp://user:password@host:5672/vhost"
+        ) from None
+    found.client_properties = {"connection_name": name}
+    found.connection_attempts = 1
+    found.socket_timeout = found.stack_timeout = timeout
+    if found.heartbeat is None:
+        found.heartbeat = HEARTBEAT
+    return found
+
+
+def steps(topology: Topology) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The methods of a channel that declare a topology, with their arguments, in order."""
+    for exchange in topology.exchanges:
+        alternate = {"alternate-exchange": exchange.alternate} if exchange.alternate else {}
+        yield (
+            "exchange_declare",
+            {"exchange": exchange.name, "exchange_type": exchange.kind, "durable": True, "arguments": alternate},
+        )
+    for queue in topology.queues:
+        yield "queue_declare", {"queue": queue.name, "durable": True, "arguments": queue.arguments}
+    for bound in topology.bindings:
+        yield "queue_bind", {"queue": bound.queue, "exchange": bound.exchange, "routing_key": bound.key}
+
+
+def unavailable(error: BaseException | None, to: pika.connection.Parameters) -> BrokerUnavailable:
+    """What happened to a connection, in words that say what to look at; never with a password."""
+    cause = _innermost(error)
+    where = f"{to.host}:{to.port}"
+    user = getattr(to.credentials, "username", "")
+    code = cause.reply_code if isinstance(cause, ConnectionClosedByBroker) else 0
+    if isinstance(cause, ProbableAuthenticationError) or code == _ACCESS_REFUSED:
+        return BrokerUnavailable(f"{where} refused the user {user!r}; check the user and password in the URL")
+    if isinstance(cause, ProbableAccessDeniedError) or code == _NOT_ALLOWED:
+        return BrokerUnavailable(f"{where} did not let {user!r} into the virtual host {to.virtual_host!r}")
+    said = logs.mask(str(cause)) or type(cause).__name__
+    return BrokerUnavailable(f"{where}: {said}")
+
+
+def _innermost(error: BaseException | None) -> BaseException:
+    """What pika wrapped: the last attempt's own exception."""
+    while error is not None:
+        inner = getattr(error, "exception", None) or next(iter(reversed(getattr(error, "exceptions", ()))), None)
+        if inner is None and error.args and isinstance(error.args[0], BaseException):
+            inner = error.args[0]
+        if inner is None or inner is error:
+            return error
+        error = inner
+    return ConnectionError("the connection ended")
+
+
+class Connection(pika.SelectConnection):  # type: ignore[misc]  # pika ships no types
+    """A connection that can gather frames and send them together.
+
+    pika gives every frame to the socket by itself: three system calls for each small message, and half of the time.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._gathering = False
+        self._gathered = bytearray()
+        super().__init__(*args, **kwargs)
+
+    def gather(self) -> None:
+        """Keep frames back until :meth:`release`."""
+        self._gathering = True
+
+    def release(self) -> None:
+        """Send what was kept back."""
+        self._gathering = False
+        if self._gathered:
+            self._send_gathered()
+
+    def _output_marshaled_frames(self, marshaled_frames: list[bytes]) -> None:
+        gathered = self._gathered
+        for frame in marshaled_frames:
+            gathered += frame
+        self.frames_sent += len(marshaled_frames)
+        if not self._gathering or len(gathered) >= CHUNK:
+            self._send_gathered()
+
+    def _send_gathered(self) -> None:
+        chunk = bytes(self._gathered)
+        self._gathered.clear()
+        self.bytes_sent += len(chunk)
+        self._adapter_emit_data(chunk)

@@ -1,0 +1,51 @@
+"""The life of a process: signals, the wait for them, the stop within the grace period."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from manyhands import logs
+from manyhands.broker import Broker
+from manyhands.settings import Settings
+
+_log = logs.get(__name__)
+
+
+class Service(Protocol):
+    """Something that runs in the background until it is stopped."""
+
+    def start(self) -> None:
+        """Start and return at once."""
+
+    def stop(self, grace: float) -> None:
+        """Take no more, finish or hand back what is in hand within ``grace`` seconds, close."""
+
+
+def live(name: str, settings: Settings, broker: Broker, service: Service, close: Callable[[], None]) -> int:
+    """Run a service until SIGTERM or SIGINT, then stop it within its grace period; the exit code.
+
+    ``close`` ends what serves health and API; it is called last, so that a draining process can still be asked. A
+    second signal ends the process at once: what it held goes back to the queues, as after any crash.
+    """
+    asked = threading.Event()
+
+    def on_signal(number: int, _frame: object) -> None:
+        if asked.is_set():
+            os._exit(128 + number)
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    service.start()
+    while not asked.wait(1):  # with a timeout, because a wait without one keeps signals from being handled in time
+        pass
+    _log.info("stopping", process=name, grace=settings.grace)
+    service.stop(settings.grace)
+    broker.close()
+    close()
+    _log.info("stopped", process=name)
+    return 0

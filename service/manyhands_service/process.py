@@ -1,0 +1,25 @@
+"""A process with an API."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from manyhands import logs
+from manyhands.broker import Broker
+from manyhands.process import Service, live
+from manyhands.settings import Settings
+from manyhands_service.web import WebServer
+
+_log = logs.get(__name__)
+
+
+def serve_with_api(name: str, settings: Settings, broker: Broker, service: Service, app: FastAPI) -> int:
+    """Serve the application and run the service until a signal; the exit code.
+
+    Raises:
+        SettingsError: the address cannot be listened on.
+    """
+    logs.configure(name, level=settings.log_level, format=settings.log_format)
+    web = WebServer(app, settings.host, settings.port)
+    _log.info("started", address=web.address, settings=str(settings))
+    return live(name, settings, broker, service, web.close)

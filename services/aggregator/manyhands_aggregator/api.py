@@ -1,0 +1,147 @@
+"""The aggregator's HTTP API; OpenAPI under ``/docs``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Query
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, SecretStr
+
+from manyhands.ops import Ops
+from manyhands_aggregator import export
+from manyhands_aggregator.service import Aggregator
+from manyhands_service.web import application
+
+#: Bytes of a file sent at a time.
+BLOCK = 1 << 18
+
+
+class Progress(BaseModel):
+    """How far a job is; rate in tasks a second, times in seconds since 1970."""
+
+    job: str
+    name: str
+    state: Literal["open", "complete", "partial", "cancelled"]
+    sealed: bool
+    tasks: int
+    answered: int
+    failed: int
+    cancelled: int
+    open: int
+    judgments: int
+    rate: float
+    eta_seconds: float | None
+    opened: float | None
+    ended: float | None
+    seconds: float
+    conserved: bool
+    gold: int | None = None
+    accuracy: float | None = None
+    reason: str | None = None
+
+
+class Page(BaseModel):
+    """Answers in source order; ``next`` is the ``after`` of the next page."""
+
+    answers: list[dict[str, Any]]
+    next: int | None
+
+
+class Count(BaseModel):
+    """How many were concerned."""
+
+    letters: int
+
+
+def build(aggregator: Aggregator, token: SecretStr | None) -> FastAPI:
+    """The application over an aggregator."""
+    app = application("Manyhands aggregator", Ops(aggregator.checks), token)
+
+    @app.get("/api/jobs")
+    def jobs() -> list[Progress]:
+        """Every job with its progress, the newest first."""
+        return [Progress(**row) for row in aggregator.jobs()]
+
+    @app.get("/api/jobs/{job}")
+    def job(job: str) -> Progress:
+        """The progress of a job."""
+        return Progress(**aggregator.progress(job))
+
+    @app.get("/api/jobs/{job}/answers")
+    def answers(
+        job: str,
+        after: Annotated[int, Query(description="Answers behind this position.")] = -1,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+        wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the first answer.")] = 0,
+    ) -> Page:
+        """A page of settled answers in source order, up to the first that is still open."""
+        found = aggregator.page(job, after=after, limit=limit, wait=wait)
+        return Page(answers=[export.as_map(a) for a in found], next=found[-1].position if found else None)
+
+    @app.get("/api/jobs/{job}/answers.{kind}", response_class=StreamingResponse)
+    def whole(job: str, kind: Literal["csv", "jsonl", "parquet"]) -> StreamingResponse:
+        """Every answer as one file, streamed."""
+        aggregator.progress(job)  # an unknown job is a 404 here, before the stream begins
+        if kind == "parquet":
+            return StreamingResponse(_parquet(aggregator, job), media_type="application/vnd.apache.parquet")
+        blocks, media = export.STREAMS[kind]
+        return StreamingResponse(blocks(aggregator.answers(job)), media_type=media)
+
+    @app.get("/api/jobs/{job}/failed.csv", response_class=StreamingResponse)
+    def failed(job: str) -> StreamingResponse:
+        """The tasks without an answer, and why."""
+        aggregator.progress(job)
+        return StreamingResponse(export.failed_blocks(aggregator.answers(job)), media_type="text/csv")
+
+    @app.get("/api/jobs/{job}/tasks/{position}")
+    def task(job: str, position: int) -> list[dict[str, Any]]:
+        """Every judgment of one task: who said what, when, with which version."""
+        return aggregator.provenance(job, position)
+
+    @app.get("/api/jobs/{job}/audit")
+    def audit(job: str) -> dict[str, Any]:
+        """The job's tasks counted from the rows, and whether they balance."""
+        return aggregator.audit(job)
+
+    @app.get("/api/dead")
+    def dead(
+        job: str | None = None, code: str | None = None, limit: Annotated[int, Query(ge=1, le=10_000)] = 100
+    ) -> dict[str, Any]:
+        """What was set aside, grouped by cause, and the newest letters."""
+        return aggregator.dead(job=job, code=code, limit=limit)
+
+    @app.get("/api/dead/{letter}")
+    def dead_letter(letter: str) -> dict[str, Any]:
+        """One dead letter whole."""
+        return aggregator.dead_letter(letter)
+
+    @app.post("/api/dead/replay")
+    def replay_all(job: str | None = None, code: str | None = None) -> Count:
+        """Send dead letters out again: all of a job, of a code, or all there are."""
+        found = aggregator.dead(job=job, code=code, limit=10_000)["letters"]
+        return Count(letters=aggregator.replay([letter["id"] for letter in found]))
+
+    @app.post("/api/dead/{letter}/replay")
+    def replay(letter: str) -> Count:
+        """Send one dead letter out again."""
+        return Count(letters=aggregator.replay([letter]))
+
+    @app.delete("/api/dead/{letter}")
+    def drop(letter: str) -> Count:
+        """Take one dead letter from the file for good."""
+        aggregator.dead_letter(letter)
+        return Count(letters=aggregator.drop([letter]))
+
+    return app
+
+
+def _parquet(aggregator: Aggregator, job: str) -> Iterator[bytes]:
+    """Parquet has its index at the end and is written by seeking, so it is made in a temporary file first."""
+    with tempfile.TemporaryFile() as file:
+        export.write_parquet(aggregator.answers(job), file)
+        file.seek(0)
+        while block := file.read(BLOCK):
+            yield block

@@ -1,0 +1,224 @@
+"""What the store tells: progress, answers in source order, and the audit. Streams; nothing is loaded whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from manyhands.errors import UnknownJob
+from manyhands.spec import JobSpec
+from manyhands_aggregator import judging, tables
+from manyhands_aggregator.suite import About, unpack_answers
+from manyhands_service.store import Store
+
+_jobs, _suites, _judgments = tables.jobs, tables.suites, tables.judgments
+
+#: Suites read in one go: few round trips, little memory.
+PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One row of the answers: ``error`` says why there is no value."""
+
+    position: int
+    id: str
+    value: Any
+    confidence: float | None
+    judgments: int
+    error: str | None = None
+    message: str | None = None
+
+
+def progress(connection: sa.Connection, job: str, now: float) -> dict[str, Any]:
+    """How far a job is.
+
+    Raises:
+        UnknownJob: the aggregator has not heard of it.
+    """
+    row = _job(connection, job)
+    spec = JobSpec.model_validate_json(row.spec) if row.spec else None
+    settled = row.answered + row.failed
+    open_tasks = row.tasks - settled - row.cancelled
+    seconds = max((row.ended or now) - (row.opened or now), 1e-9)
+    rate = settled / seconds
+    said: dict[str, Any] = {
+        "job": job, "name": spec.name if spec else job, "state": row.state, "sealed": row.sealed_tasks is not None,
+        "tasks": row.tasks, "answered": row.answered, "failed": row.failed, "cancelled": row.cancelled,
+        "open": open_tasks, "judgments": row.judgments, "rate": round(rate, 2),
+        "eta_seconds": _eta(row, open_tasks, rate), "opened": row.opened, "ended": row.ended,
+        "seconds": round(seconds, 3), "conserved": open_tasks >= 0 and (row.state == "open" or open_tasks == 0),
+    }  # fmt: skip
+    if row.gold:
+        said |= {"gold": row.gold, "accuracy": round(row.gold_right / row.gold, 6)}
+    if row.reason:
+        said["reason"] = row.reason
+    return said
+
+
+def _eta(row: sa.Row[Any], open_tasks: int, rate: float) -> float | None:
+    """Seconds left at the mean rate so far; unknown while the source is still being read or nothing is settled."""
+    if row.state != "open":
+        return 0.0
+    return round(open_tasks / rate, 1) if row.sealed_tasks is not None and rate > 0 else None
+
+
+def listing(connection: sa.Connection, now: float, limit: int = 200) -> list[dict[str, Any]]:
+    """The progress of every job, the newest first."""
+    names = connection.scalars(sa.select(_jobs.c.job).order_by(_jobs.c.opened.desc()).limit(limit)).all()
+    return [progress(connection, name, now) for name in names]
+
+
+def answers(
+    store: Store, job: str, *, after: int = -1, settled_only: bool = False, page: int = PAGE
+) -> Iterator[Answer]:
+    """The answers behind position ``after`` in source order; of a task without one, why.
+
+    With ``settled_only`` it ends at the first suite that is still open; otherwise open tasks are passed over while the
+    job is open, and are told as cancelled or overdue when it has ended.
+
+    Raises:
+        UnknownJob: the aggregator has not heard of it.
+    """
+    state = store.read(lambda c: _job(c, job).state)
+    unsettled = {"open": None, "cancelled": ("cancelled", "the job was cancelled")}.get(
+        state, ("deadline", "the job ended before it was judged")
+    )
+    columns = (_suites.c.first, _suites.c.count, _suites.c.about, _suites.c.answers)
+    while True:
+        query = (
+            sa.select(*columns)
+            .where(_suites.c.job == job, _suites.c.first + _suites.c.count > after + 1)
+            .order_by(_suites.c.suite)
+            .limit(page)
+        )
+        rows = store.read(lambda c, q=query: c.execute(q).all())  # type: ignore[misc]  # mypy infers no lambda defaults
+        for first, count, about, packed in rows:
+            if packed is None and (settled_only or unsettled is None):
+                if settled_only:
+                    return
+                continue
+            for answer in _rows(first, count, About.unpack(about), packed, unsettled):
+                if answer.position > after:
+                    yield answer
+        if len(rows) < page:
+            return
+        after = max(after, rows[-1].first + rows[-1].count - 1)
+
+
+def _rows(
+    first: int, count: int, about: About, packed: bytes | None, unsettled: tuple[str, str] | None
+) -> Iterator[Answer]:
+    ids = about.ids
+    if packed is None:
+        code, message = unsettled or ("open", "")
+        for index in range(count):
+            yield Answer(first + index, _id(ids, first, index), None, None, 0, code, message)
+        return
+    decision = unpack_answers(packed)
+    for index, (value, confidence, n) in enumerate(
+        zip(decision.values, decision.confidences, decision.counts, strict=True)
+    ):
+        failure = decision.errors.get(index)
+        code, message = (failure.code, failure.message) if failure else (None, None)  # type: ignore[assignment]  # both or none
+        yield Answer(first + index, _id(ids, first, index), value, confidence, n, code, message)
+
+
+def _id(ids: Any, first: int, index: int) -> str:
+    own = None if ids is None else ids[index]
+    return str(first + index) if own is None else str(own)
+
+
+def provenance(connection: sa.Connection, job: str, position: int) -> list[dict[str, Any]]:
+    """Every judgment of one task: who said what, when, with which version.
+
+    Raises:
+        UnknownJob: no such job, or it has no such position.
+    """
+    _job(connection, job)
+    suite = connection.scalar(
+        sa.select(_suites.c.suite)
+        .where(_suites.c.job == job, _suites.c.first <= position, _suites.c.first + _suites.c.count > position)
+        .limit(1)
+    )
+    if suite is None:
+        raise UnknownJob(f"{job} has no position {position}")
+    said = []
+    for m in judging.said_of(connection, job, [suite]):
+        if position in m.positions:
+            at = list(m.positions).index(position)
+            failure = m.errors.get(position)
+            said.append(
+                {
+                    "stage": m.stage,
+                    "judge": m.judge,
+                    "slot": m.slot,
+                    "worker": m.worker,
+                    "version": m.version,
+                    "attempt": m.attempt,
+                    "value": m.values[at],
+                    "started": m.started,
+                    "finished": m.finished,
+                    "confidence": m.confidences[at] if m.confidences else None,
+                    "error": {"code": failure.code, "message": failure.message} if failure else None,
+                }
+            )
+    return said
+
+
+def audit(store: Store, job: str) -> dict[str, Any]:
+    """Counts every task from the rows themselves, not from the counters, and says whether the two agree.
+
+    Raises:
+        UnknownJob: the aggregator has not heard of it.
+    """
+    row = store.read(lambda c: _job(c, job))
+    counted = {"answered": 0, "failed": 0, "unsettled": 0, "suites": 0}
+    expected, gaps, last = 0, 0, -1
+    while True:
+        query = (
+            sa.select(_suites.c.suite, _suites.c.first, _suites.c.count, _suites.c.answers)
+            .where(_suites.c.job == job, _suites.c.suite > last)
+            .order_by(_suites.c.suite)
+            .limit(PAGE)
+        )
+        page = store.read(lambda c, q=query: c.execute(q).all())  # type: ignore[misc]  # mypy infers no lambda defaults
+        for suite, first, count, packed in page:
+            gaps += first != expected
+            expected, last = first + count, suite
+            counted["suites"] += 1
+            if packed is None:
+                counted["unsettled"] += count
+                continue
+            decision = unpack_answers(packed)
+            counted["failed"] += len(decision.errors)
+            counted["answered"] += len(decision.values) - len(decision.errors)
+        if len(page) < PAGE:
+            break
+    return {"job": job, "state": row.state, **_balance(row, counted, gaps)}
+
+
+def _balance(row: sa.Row[Any], counted: dict[str, int], gaps: int) -> dict[str, Any]:
+    announced = counted["answered"] + counted["failed"] + counted["unsettled"]
+    ended = row.state != "open"
+    overdue = counted["unsettled"] if row.state in ("partial", "complete") else 0
+    cancelled = row.tasks - counted["answered"] - counted["failed"] if row.state == "cancelled" else 0
+    failed = counted["failed"] + overdue
+    open_tasks = 0 if ended else counted["unsettled"]
+    difference = row.tasks - counted["answered"] - failed - cancelled - open_tasks
+    agrees = (row.answered, row.failed, row.cancelled) == (counted["answered"], failed, cancelled)
+    return {
+        "tasks": row.tasks, "sealed": row.sealed_tasks is not None, "suites": counted["suites"], "announced": announced,
+        "answered": counted["answered"], "failed": failed, "cancelled": cancelled, "open": open_tasks,
+        "difference": difference, "conserved": difference == 0 and agrees and (gaps == 0 or row.state == "open"),
+    }  # fmt: skip
+
+
+def _job(connection: sa.Connection, job: str) -> sa.Row[Any]:
+    row = connection.execute(sa.select(_jobs).where(_jobs.c.job == job)).one_or_none()
+    if row is None:
+        raise UnknownJob(f"{job!r}; `manyhands status` lists the jobs")
+    return row

@@ -1,0 +1,19 @@
+"""Settings of the aggregator."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from manyhands.settings import StoreSettings
+
+
+class AggregatorSettings(StoreSettings):
+    """What the aggregator is told, on top of what every process with a store is told."""
+
+    port: int = Field(default=8103, ge=0, le=65535, description="Port of health, metrics and API; 0 takes a free one.")
+    batch: int = Field(default=100, ge=1, le=1000, description="Messages in one transaction, at most.")
+    hold: float = Field(
+        default=60.0,
+        ge=0,
+        description="Seconds that judgments of an unknown job or suite wait for news of it before they are set aside.",
+    )

@@ -1,0 +1,117 @@
+"""What every source is: a stream of rows with a cursor to go on from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+#: Where to go on reading: plain JSON values, each format's own.
+Cursor = Mapping[str, Any]
+
+BAD_ROW, TOO_LARGE = "bad-row", "too-large"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a row becomes no task that could be judged: ``bad-row`` or ``too-large``, and a sentence."""
+
+    code: str
+    message: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Rows:
+    """Consecutive rows, as columns of the same length.
+
+    ``ids`` is None when the position is the id; else an entry is None only where a refused row's id is not known.
+    ``truths`` is None when none is known. A row in ``refused`` (by its index here) has no payload. ``where`` names a
+    row for a person, by its index. ``end`` says that nothing comes after.
+    """
+
+    payloads: list[Any]
+    ids: list[str | None] | None = None
+    truths: list[Any] | None = None
+    refused: dict[int, Refusal] = field(default_factory=dict)
+    where: Callable[[int], str] = "task {}".format
+    end: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Which columns of a source mean what, as the job file says."""
+
+    id: str | None = None
+    input: str | list[str] | None = None
+    truth: str | None = None
+
+    def inputs(self, known: list[str]) -> str | list[str]:
+        """The input columns: those named, or all of ``known`` but the id and the truth; one of them stands alone."""
+        if self.input is not None:
+            return self.input
+        left = [name for name in known if name not in (self.id, self.truth)]
+        return left[0] if len(left) == 1 else left
+
+    def named(self) -> list[str]:
+        """Every column that must be there."""
+        inputs = [self.input] if isinstance(self.input, str) else self.input or []
+        return [name for name in (self.id, *inputs, self.truth) if name is not None]
+
+
+class Source(Protocol):
+    """A source that is being read. Belongs to one thread."""
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where the next :meth:`read` goes on, also in another process."""
+
+    def read(self, most: int, size: int) -> Rows:
+        """The next rows: at most ``most``, and fewer when they have about ``size`` bytes.
+
+        Raises:
+            SourceError: the rest of the source can never be read.
+            OSError: it cannot be read at this moment.
+        """
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+def id_of(value: object) -> str:
+    """An item's own id as text.
+
+    Raises:
+        ValueError: it is no text and no whole number, is empty, or could not be stored.
+    """
+    if type(value) is int:
+        return str(value)
+    if type(value) is not str:
+        raise ValueError(f"the id must be text or a whole number, not {json_name(value)}")
+    if not value:
+        raise ValueError("the id is empty")
+    if len(value) > ID_LIMIT:
+        raise ValueError(f"the id has {len(value):,} characters of at most {ID_LIMIT}")
+    if "\0" in value:
+        raise ValueError("the id has a NUL character")  # which PostgreSQL's text cannot hold
+    return value
+
+
+#: Characters an id may have: ids are keys of tables, and every one of a suite travels in one event.
+ID_LIMIT = 500
+
+
+def ids_of(values: list[Any]) -> list[str | None]:
+    """A whole column of ids; :func:`id_of` for each, but quick when all is well.
+
+    Raises:
+        ValueError: as :func:`id_of` does, for some of them.
+    """
+    if set(map(type, values)) == {str} and all(values) and len("".join(values)) <= ID_LIMIT and "\0" not in values:
+        return values
+    return [id_of(value) for value in values]
+
+
+def json_name(value: object) -> str:
+    """What a value is called in JSON."""
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,53 @@
+"""What was found of the tasks of a suite: columns of values, and the problems of those that have none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from manyhands.backoff import LADDER
+from manyhands.outcome import GiveBack, Retry, failure, fate, trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why a task has no value, and what becomes of it.
+
+    ``retry`` is the rung of the retry ladder in seconds; None means that it failed for good, with a dead letter unless
+    ``letter`` is false. ``counts`` is false for a try that was not the task's fault.
+    """
+
+    code: str
+    message: str
+    traceback: str = ""
+    retry: float | None = None
+    counts: bool = True
+    letter: bool = True
+
+
+@dataclass(slots=True, kw_only=True)
+class Findings:
+    """Columns beside the positions of a suite; ``problems`` are by index into them. Confidences None: nobody has one."""
+
+    values: list[Any]
+    confidences: list[float | None] | None = None
+    problems: dict[int, Problem] = field(default_factory=dict)
+
+
+def problem(error: BaseException, attempt: int, max_attempts: int, random: Callable[[], float]) -> Problem:
+    """The problem of a task whose ``attempt``-th try raised ``error``."""
+    said = failure(error)
+    match fate(error, attempt, max_attempts, random):
+        case Retry(delay):
+            return Problem(code=said.code, message=said.message, retry=delay)
+        case GiveBack():
+            # the least rung and not at once: whatever the handler misses is rarely back within a millisecond
+            return Problem(code=said.code, message=said.message, retry=LADDER[0], counts=False)
+        case _:
+            return Problem(code=said.code, message=said.message, traceback=trace(error))
+
+
+def all_failed(count: int, found: Problem) -> Findings:
+    """Findings in which every one of ``count`` tasks has the same problem."""
+    return Findings(values=[None] * count, problems=dict.fromkeys(range(count), found))

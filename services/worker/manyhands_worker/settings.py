@@ -1,0 +1,61 @@
+"""What a worker is told: which judges it serves, in how many children, and when to give up on a task."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+from manyhands.settings import Settings
+
+
+def _parts(value: object) -> object:
+    """``a, b`` is short for ``["a", "b"]``."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+#: A list that stands in one variable, parted by commas; NoDecode keeps pydantic from reading it as JSON.
+Listed = Annotated[list[str], NoDecode, BeforeValidator(_parts)]
+
+
+def _cpus() -> int:
+    # what a container may use, where the system tells; cpu_count() is the whole machine
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _own_name() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+
+
+class WorkerSettings(Settings):
+    """Settings of ``manyhands worker``."""
+
+    judges: Listed = Field(
+        default=[], description="Judges to serve, parted by commas; all that the handlers offer when empty."
+    )
+    handlers: Listed = Field(default=[], description="Modules or .py files with handlers, parted by commas.")
+    config: Path | None = Field(
+        default=None,
+        description="YAML file with the keys handlers, commands and http as in a job file; a job file itself will do.",
+    )
+    children: int = Field(
+        default_factory=_cpus, ge=1, le=256, description="Child processes that judge; one for each CPU when unset."
+    )
+    prefetch: int = Field(
+        default=0, ge=0, le=10_000, description="Suites held of each queue; 0 chooses by what they cost to judge."
+    )
+    hard_limit: float = Field(
+        default=600.0, gt=0, description="Seconds that one suite may take; after them its child is killed."
+    )
+    recycle_suites: int = Field(default=0, ge=0, description="Suites after which a child is replaced; 0 is never.")
+    recycle_mib: int = Field(default=0, ge=0, description="MiB of memory past which a child is replaced; 0 is never.")
+    max_attempts: int = Field(default=3, ge=1, le=20, description="Tries of a task before it is set aside.")
+    max_deliveries: int = Field(
+        default=5, ge=2, description="Deliveries that ended with their worker before a task is set aside for it."
+    )
+    worker_id: str = Field(default_factory=_own_name, description="Name in the judgments; made up when unset.")

@@ -1,0 +1,53 @@
+"""Fixtures that every tier may use; a real server starts only when a test first asks for it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests import services
+
+#: starting (or installing) a server may take longer than any test may: it does not count as the test's time
+SLOW_FIXTURES = {"rabbitmq", "postgres", "private_rabbitmq", "private_postgres"}
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[services.RabbitMQ]:
+    """The RabbitMQ that all tests share; leave it running."""
+    with services.rabbitmq() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[services.Postgres]:
+    """The PostgreSQL that all tests share; take a `database()` of it and leave it running."""
+    with services.postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def private_rabbitmq() -> Iterator[services.RabbitMQ]:
+    """A fresh RabbitMQ for one test, to be killed and started at will."""
+    with services.private_rabbitmq() as broker:
+        yield broker
+
+
+@pytest.fixture
+def private_postgres() -> Iterator[services.Postgres]:
+    """A fresh PostgreSQL for one test, to be killed and started at will."""
+    with services.private_postgres() as server:
+        yield server
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Time the tests that need a server without the time the server needs to start."""
+    limit = float(config.getini("timeout") or 0)
+    for item in items:
+        needs_server = SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ()))
+        if needs_server and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(limit, func_only=True))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which servers the tests ran on, and how they were got."""
+    for line in sorted({str(service) for service in services.Service.known}):
+        terminalreporter.write_line(f"ran on {line}")
