@@ -1,1 +1,1 @@
-"""."""
+"""The ``manyhands`` command."""

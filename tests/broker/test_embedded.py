@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
+
 from manyhands.broker import Broker
 from manyhands.broker.embedded import EmbeddedBroker
-
 from tests.broker.conformance import Conformance
 
 

@@ -100,7 +100,10 @@ class Consumer(Protocol):
         """Settle deliveries. One that died with its channel is passed over: it comes again by itself."""
 
     def resize(self, prefetch: int) -> None:
-        """Change how many unsettled deliveries the consumer may hold."""
+        """Change how many unsettled deliveries the consumer may hold.
+
+        What it holds at that moment may come on top of it, until that is settled.
+        """
 
     def stop(self) -> None:
         """Take no more. What was prefetched and not received goes back; what was received can still be settled.

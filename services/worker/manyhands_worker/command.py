@@ -22,7 +22,7 @@ from manyhands.handlers import Judgment
 
 #: Bytes of what the program last wrote on standard error that an error quotes.
 TAIL = 2000
-#: Failures in a row, without an answer between them, after which the program and not a task is at fault.
+#: Failures in a row of a program that never answered anything, after which it and not a task is at fault.
 GIVE_UP = 3
 CHUNK = 1 << 16
 #: The longest line a program may answer with.
@@ -37,39 +37,41 @@ class Command:
     """Judges with a program, which is started when first needed and again when it has died.
 
     The task on which it dies, or takes longer than ``time_limit`` seconds for a suite, fails alone: what it left
-    unanswered is given to a new one task by task until the culprit is found. ``started`` is told the process group of
-    each program, so that whoever kills this process can end that too.
+    unanswered is given to a new one task by task until the culprit is found, for ``patience`` seconds at most.
+    ``started`` is told the process group of each program, so that whoever kills this process can end that too.
     """
 
     def __init__(
-        self, command: Sequence[str], folder: str, time_limit: float | None, started: Callable[[int], None]
-    ) -> None:
-        self._command, self._folder, self._limit, self._started = list(command), folder, time_limit, started
+        self, command: Sequence[str], folder: str, time_limit: float | None, patience: float,
+        started: Callable[[int], None],
+    ) -> None:  # fmt: skip
+        self._command, self._folder, self._limit = list(command), folder, time_limit
+        self._patience, self._started = patience, started
         self._program: _Program | None = None
+        self._works = False
 
     def __call__(self, positions: Sequence[int], payloads: Sequence[Any]) -> list[Any]:
         """The judgments, or an exception for a task without one."""
         lines = [_line(position, payload) for position, payload in zip(positions, payloads, strict=True)]
         said: list[Any] = []
+        until = time.monotonic() + self._patience
         failures, together = 0, True
         while len(said) < len(lines):
             ahead = lines[len(said) :] if together else lines[len(said) : len(said) + 1]
-            before = len(said)
             try:
                 for answer in self._ask(ahead):
                     said.append(_read(answer, positions[len(said)]))
+                    self._works = True
             except (CommandFailed, TimeoutError) as error:
                 self.close()
-                failures = failures + 1 if len(said) == before else 1
-                if failures == GIVE_UP:
+                failures += 1
+                if time.monotonic() > until or (failures >= GIVE_UP and not self._works):
                     said.extend([error] * (len(lines) - len(said)))
                 elif len(ahead) == 1:
                     said.append(error)
                     together = True
                 else:
                     together = False
-            else:
-                failures = 0
         return said
 
     def _ask(self, lines: Sequence[bytes]) -> Iterator[bytes]:
@@ -115,7 +117,13 @@ class _Program:
 
     def fresh(self) -> bool:
         """Whether it runs and has said nothing that it was not asked: else its answers are no longer in step."""
-        return self._process.poll() is None and not self._read
+        if self._process.poll() is not None or self._read:
+            return False
+        try:
+            self._read = os.read(self._out, CHUNK)
+        except BlockingIOError:
+            return True
+        return False
 
     def ask(self, lines: Sequence[bytes], limit: float | None) -> Iterator[bytes]:
         """Write the lines; yield as many lines as they come back.

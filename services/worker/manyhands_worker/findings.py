@@ -38,14 +38,20 @@ class Findings:
 def problem(error: BaseException, attempt: int, max_attempts: int, random: Callable[[], float]) -> Problem:
     """The problem of a task whose ``attempt``-th try raised ``error``."""
     said = failure(error)
+    message = _sendable(said.message)
     match fate(error, attempt, max_attempts, random):
         case Retry(delay):
-            return Problem(code=said.code, message=said.message, retry=delay)
+            return Problem(code=said.code, message=message, retry=delay)
         case GiveBack():
             # the least rung and not at once: whatever the handler misses is rarely back within a millisecond
-            return Problem(code=said.code, message=said.message, retry=LADDER[0], counts=False)
+            return Problem(code=said.code, message=message, retry=LADDER[0], counts=False)
         case _:
-            return Problem(code=said.code, message=said.message, traceback=trace(error))
+            return Problem(code=said.code, message=message, traceback=_sendable(trace(error)))
+
+
+def _sendable(text: str) -> str:
+    """The text without halves of surrogate pairs, which have no UTF-8."""
+    return text.encode(errors="replace").decode()
 
 
 def all_failed(count: int, found: Problem) -> Findings:

@@ -31,10 +31,6 @@ ANSWER_LIMIT = 64 << 20
 _NAME = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
-class _Content(RejectTask):
-    """The task was refused."""
-
-
 class Http:
     """Judges by asking a URL; ``patience`` is how long, in seconds, it looks for the task that a server refuses."""
 
@@ -64,7 +60,7 @@ class Http:
             after = retry_after(headers.get("retry-after"), time.time())
             raise RetryTask(f"{self._url} answered {status}: {_start(answer)}", after=after)
         if status in CONTENT:
-            raise _Content(f"{self._url} answered {status}: {_start(answer)}")
+            raise RejectTask(f"{self._url} answered {status}: {_start(answer)}")
         if status >= 300:
             return [RejectTask(f"{self._url} answered {status}: {_start(answer)}")] * len(tasks)
         try:

@@ -86,9 +86,7 @@ class RabbitBroker:
             # forgotten first: a connection made in this moment must not bring them back
             self._queues = {name: q for name, q in self._queues.items() if name not in queues}
             self._exchanges = {name: e for name, e in self._exchanges.items() if name not in exchanges}
-            self._bindings = {
-                b: None for b in self._bindings if b.queue not in queues and b.exchange not in exchanges
-            }
+            self._bindings = {b: None for b in self._bindings if b.queue not in queues and b.exchange not in exchanges}
         with self._channel("delete") as channel:
             for name in queues:
                 channel.queue_delete(name)

@@ -36,6 +36,7 @@ class RabbitPublisher(Link):
         self._window = window
         self._room = threading.Condition(threading.Lock())
         self._open = 0
+        self._measured = 0
         self._blocked = False
         self._waiting: deque[tuple[Outgoing, Confirmed]] = deque()
         self._sent: OrderedDict[int, tuple[Outgoing, Confirmed]] = OrderedDict()
@@ -110,6 +111,8 @@ class RabbitPublisher(Link):
 
     def _channel_closed(self, _channel: Any, reason: BaseException) -> None:
         self._channel = None
+        if not isinstance(reason, ChannelClosedByBroker):
+            reason = wire.unavailable(reason, self._settings.parameters)
         self._fail_sent(reason)
         if self._connection is None or not self._connection.is_open:
             return  # the connection went with it
@@ -147,7 +150,6 @@ class RabbitPublisher(Link):
         if channel is None or connection is None or not self._waiting or self._blocked:
             return
         waiting, sent, publish = self._waiting, self._sent, channel.basic_publish
-        count = 0
         connection.gather()
         try:
             while waiting:
@@ -155,7 +157,6 @@ class RabbitPublisher(Link):
                 message = entry[0]
                 self._tag += 1
                 sent[self._tag] = entry
-                count += 1
                 try:
                     publish(message.exchange, message.key, message.body, self._properties_of(message), True)
                 except Exception as error:  # noqa: BLE001  pika raises many kinds for what AMQP cannot carry
@@ -164,8 +165,8 @@ class RabbitPublisher(Link):
                     self._tag -= 1
                     self._settled(entry, Refused(f"it cannot be sent: {type(error).__name__}: {error}"))
         finally:
-            metrics.UNCONFIRMED.inc(count)
             connection.release()
+            self._measure()
 
     def _properties_of(self, message: Outgoing) -> BasicProperties:
         if message.headers:
@@ -238,13 +239,19 @@ class RabbitPublisher(Link):
                 metrics.PUBLISH_FAILED.labels(_REASONS.get(type(error), "unavailable")).inc()
             try:
                 confirmed(error)
-            except Exception:
+            except Exception:  # noqa: BLE001  somebody else's fault must not end the I/O thread
                 _log.exception("a confirm callback failed", type=message.type)
         for kind, count in kinds.items():
             metrics.PUBLISHED.labels(kind).inc(count)
         with self._room:
             self._open -= len(done)
             self._room.notify_all()
+        self._measure()
+
+    def _measure(self) -> None:
+        now = self._open
+        metrics.UNCONFIRMED.inc(now - self._measured)
+        self._measured = now
 
 
 def _ignore(_error: BrokerError | None) -> None:
@@ -265,4 +272,4 @@ def _blame(reason: BaseException, message: Outgoing) -> BrokerError:
         if f" {len(message.body)} " in said and reason.reply_code == _PRECONDITION_FAILED:
             return Refused(said)
         return BrokerUnavailable(said)
-    return reason if isinstance(reason, BrokerUnavailable) else BrokerUnavailable(logs.mask(str(reason)))
+    return reason if isinstance(reason, BrokerError) else BrokerUnavailable(str(reason))

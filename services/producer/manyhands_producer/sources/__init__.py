@@ -8,7 +8,7 @@ from manyhands.errors import SourceError
 from manyhands.spec import JobSpec
 from manyhands_producer.sources.base import Columns, Cursor, Refusal, Rows, Source
 from manyhands_producer.sources.csvfile import CsvFile
-from manyhands_producer.sources.files import format_of
+from manyhands_producer.sources.files import format_of, said
 from manyhands_producer.sources.folder import Folder
 from manyhands_producer.sources.gold import Gold, load_gold
 from manyhands_producer.sources.jsonlines import JsonLines
@@ -46,6 +46,9 @@ def check_source(spec: JobSpec, *, limit: int = 1 << 20) -> None:
     Raises:
         SourceError: says what cannot be read and why.
     """
-    if spec.source is not None:
-        open_source(spec, limit=limit).close()
-    load_gold(spec)
+    try:
+        if spec.source is not None:
+            open_source(spec, limit=limit).close()
+        load_gold(spec)
+    except OSError as error:
+        raise SourceError(said(error)) from error

@@ -106,8 +106,9 @@ def ids_of(values: list[Any]) -> list[str | None]:
     Raises:
         ValueError: as :func:`id_of` does, for some of them.
     """
-    if set(map(type, values)) == {str} and all(values) and len("".join(values)) <= ID_LIMIT and "\0" not in values:
-        return values
+    if set(map(type, values)) == {str} and "" not in values:
+        if max(map(len, values)) <= ID_LIMIT and "\0" not in "".join(values):
+            return values
     return [id_of(value) for value in values]
 
 

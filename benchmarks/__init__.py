@@ -1,0 +1,1 @@
+"""How fast it is, measured against a plain loop, Celery and Dramatiq: ``python -m benchmarks``."""

@@ -1,0 +1,121 @@
+"""Suites as they lie in the spool: cut once, packed once, unpacked for every judge and slot they are sent to."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+import zstandard
+
+from manyhands.codec import COMPRESS_OVER
+
+
+class _Zstd(threading.local):
+    """One compressor and one decompressor a thread: they are costly to make and must not be shared."""
+
+    def __init__(self) -> None:
+        self.compress = zstandard.ZstdCompressor(level=1).compress
+        self.decompress = zstandard.ZstdDecompressor().decompress
+
+
+_zstd = _Zstd()
+_ZSTD_FRAME = b"\x28\xb5\x2f\xfd"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A suite that was just cut: its row of the spool.
+
+    ``body`` holds the payloads of the tasks that were not refused; ``opened`` what ``suites.opened`` says besides, and
+    is empty when that is nothing. ``size`` is what both have unpacked, in bytes.
+    """
+
+    suite: int
+    first: int
+    count: int
+    refused: int
+    size: int
+    opened: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spooled:
+    """A suite out of the spool; ``payloads`` stand beside ``positions``, which leave out the refused."""
+
+    suite: int
+    first: int
+    count: int
+    size: int
+    payloads: Sequence[Any]
+    ids: Sequence[str] | None = None
+    truths: Sequence[Any] | None = None
+    refused: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def positions(self) -> list[int]:
+        """The positions that judges are sent."""
+        run = range(self.first, self.first + self.count)
+        return [p for p in run if p not in self.refused] if self.refused else list(run)
+
+
+def plain(value: object) -> Any:
+    """What Parquet's richer types are on the wire: times in ISO 8601, decimals as text.
+
+    Raises:
+        TypeError: it is of no type that could travel.
+    """
+    match value:
+        case datetime.datetime() | datetime.date() | datetime.time():
+            return value.isoformat()
+        case datetime.timedelta():
+            return value.total_seconds()
+        case decimal.Decimal():
+            return str(value)
+    raise TypeError(f"a value of the type {type(value).__name__} cannot travel")
+
+
+def pack(value: Any) -> bytes:
+    """A value as MessagePack.
+
+    Raises:
+        ValueError: it nests too deep, has a number of more than 64 bits, or text that is not Unicode.
+        TypeError: it is of no type that could travel.
+    """
+    try:
+        packed: bytes = msgpack.packb(value, default=plain)
+    except OverflowError as error:
+        raise ValueError("a whole number has more than 64 bits") from error
+    return packed
+
+
+def squeeze(packed: bytes) -> bytes:
+    """Compressed, where that is worth it."""
+    return _zstd.compress(packed) if len(packed) > COMPRESS_OVER else packed
+
+
+def unpack(blob: bytes) -> Any:
+    """The inverse of :func:`pack` and :func:`squeeze`."""
+    # lists start with 0x90 to 0x9f, 0xdc or 0xdd in MessagePack, so a frame's first byte tells the two apart
+    raw = _zstd.decompress(blob) if blob.startswith(_ZSTD_FRAME) else blob
+    return msgpack.unpackb(raw, strict_map_key=False)
+
+
+def row(suite: int, first: int, count: int, size: int, opened: bytes, body: bytes | None) -> Spooled:
+    """A suite from its row; without a body there are no payloads."""
+    ids, truths, refused = unpack(opened) if opened else (None, None, None)
+    return Spooled(
+        suite=suite,
+        first=first,
+        count=count,
+        size=size,
+        payloads=() if body is None else unpack(body),
+        ids=ids,
+        truths=truths,
+        refused=refused or {},
+    )

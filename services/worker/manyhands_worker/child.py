@@ -1,0 +1,196 @@
+"""A child process: reads suites from its pipe, judges them, writes what came of it. All that is slow happens here."""
+
+from __future__ import annotations
+
+import dataclasses
+import faulthandler
+import gc
+import os
+import random
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+from manyhands.codec import decode
+from manyhands.errors import DecodeError, HandlerError, ManyhandsError
+from manyhands.messages import Suite
+from manyhands.topology import Names
+from manyhands_worker import frames
+from manyhands_worker.findings import Findings, Problem, all_failed, problem
+from manyhands_worker.frames import Setup, Unit
+from manyhands_worker.judging import Judge, packable, sort
+from manyhands_worker.offer import Offer, offers
+from manyhands_worker.report import Report, Station, messages
+
+#: Seconds for which replies are gathered. What a child has not yet told is judged again should it die.
+GATHER = 0.005
+
+
+class Bench:
+    """Where suites are judged: the judges of this process, and the rules by which their findings are told."""
+
+    def __init__(self, setup: Setup, line: Connection) -> None:
+        self._line = line
+        self._groups: list[int] = []
+        self.offers: dict[str, Offer] = offers(setup, self._started)
+        self._judges: dict[str, Judge] = {}
+        self._station = Station(
+            names=Names(namespace=setup.namespace, partitions=setup.partitions), worker=setup.worker, host=setup.host,
+            max_attempts=setup.max_attempts, limit=setup.body_limit,
+        )  # fmt: skip
+
+    def judge(self, unit: Unit) -> list[Any]:
+        """The reply to a suite as it came."""
+        try:
+            suite = decode(unit.body, unit.type, unit.content_encoding, limit=self._station.limit)
+        except DecodeError as error:
+            return [frames.UNDECODABLE, str(error)]
+        if not isinstance(suite, Suite):
+            return [frames.UNDECODABLE, f"a suite is expected here, not {unit.type}"]
+        started = time.time()
+        findings, seconds = self._find(suite, started)
+        if unit.part:
+            return self._part(findings, seconds)
+        offer = self.offers.get(suite.judge)
+        report = Report(
+            suite=suite, findings=findings, version=offer.version if offer else "", headers=unit.headers,
+            started=started, finished=started + seconds,
+        )  # fmt: skip
+        outgoing = [frames.flat(message) for message in messages(report, self._station)]
+        retries: dict[str, int] = {}
+        for one in findings.problems.values():
+            if one.retry is not None:
+                retries[f"{one.retry:g}s"] = retries.get(f"{one.retry:g}s", 0) + 1
+        failed = len(findings.problems)
+        name = suite.judge if offer else "unknown"  # a label must not be whatever a message says
+        return [frames.JUDGED, name, len(suite.positions) - failed, failed, seconds, retries, outgoing]
+
+    def _find(self, suite: Suite, now: float) -> tuple[Findings, float]:
+        count = len(suite.positions)
+        if suite.expires_at is not None and now > suite.expires_at:
+            late = Problem(code="expired", message="nobody wanted it any more when it was its turn", letter=False)
+            return all_failed(count, late), 0.0
+        if suite.judge not in self.offers:
+            unknown = Problem(code="unknown-judge", message=f"this worker does not serve the judge {suite.judge}")
+            return all_failed(count, unknown), 0.0
+        try:
+            judge = self._judges.get(suite.judge) or self._make(suite.judge)
+        except HandlerError as error:
+            return all_failed(count, self._problem(error, suite)), 0.0
+        begun = time.perf_counter()
+        said = judge(suite.positions, suite.payloads)
+        seconds = time.perf_counter() - begun
+        values, confidences, errors = sort(said)
+        findings = Findings(values=values, confidences=confidences)
+        if errors:
+            # the same rung for all that failed alike, so that they travel together
+            chance = random.random()
+            findings.problems = {
+                i: problem(error, suite.attempt, self._station.max_attempts, lambda: chance)
+                for i, error in errors.items()
+            }
+        return findings, seconds
+
+    def _make(self, name: str) -> Judge:
+        self.note(frames.LOADING, 1)
+        try:
+            self._judges[name] = self.offers[name].make()
+        except BaseException as error:  # noqa: BLE001  whatever an author's class raises costs its suites an attempt
+            raise HandlerError(f"the judge {name} could not be made: {type(error).__name__}: {error}") from error
+        finally:
+            self.note(frames.LOADED, 1)
+        gc.collect()
+        gc.freeze()  # a model's objects are there for good: the collector need not walk them again
+        return self._judges[name]
+
+    def _problem(self, error: ManyhandsError, suite: Suite) -> Problem:
+        return problem(error, suite.attempt, self._station.max_attempts, random.random)
+
+    def _part(self, findings: Findings, seconds: float) -> list[Any]:
+        for i, error in packable(findings.values).items():
+            findings.problems[i] = Problem(code="not-plain", message=str(error))
+        problems = {i: list(dataclasses.astuple(one)) for i, one in findings.problems.items()}
+        return [frames.PART, findings.values, findings.confidences, problems, seconds]
+
+    def _started(self, group: int) -> None:
+        self._groups.append(group)
+        self.note(frames.GROUP, group)
+
+    def note(self, what: int, value: int) -> None:
+        """Tell the worker something beside the replies."""
+        self._line.send_bytes(frames.pack([[frames.NOTE, what, value]]))
+
+    def close(self) -> None:
+        """End what the judges hold."""
+        for judge in self._judges.values():
+            if hasattr(judge, "close"):
+                judge.close()
+
+    def kill_groups(self) -> None:
+        """End every process group that a judge started."""
+        for group in self._groups:
+            try:
+                os.killpg(group, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+def serve(line: Connection, bench: Bench) -> None:
+    """Judge what comes, until the worker's last word."""
+    while (raw := line.recv_bytes()) != frames.STOP:
+        replies: list[list[Any]] = []
+        since = time.monotonic()
+        for row in frames.unpack(raw):
+            replies.append(bench.judge(Unit(*row)))
+            now = time.monotonic()
+            if now - since > GATHER:
+                line.send_bytes(frames.pack(replies))
+                replies, since = [], now
+        if replies:
+            line.send_bytes(frames.pack(replies))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The process: its one argument is the number of the pipe's file descriptor."""
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)  # the worker decides when its children end
+    faulthandler.enable()
+    fd = int(arguments[0])
+    os.set_inheritable(fd, False)
+    line = Connection(fd)
+    setup = Setup(**frames.unpack(line.recv_bytes()))
+    sys.path[:] = setup.path  # as the worker's, so that a module means the same here
+    try:
+        bench = Bench(setup, line)
+    except HandlerError as error:
+        line.send_bytes(frames.pack([[frames.FAILED, str(error)]]))
+        return
+    threading.Thread(target=_die_with_worker, args=(fd, bench), name="worker's end", daemon=True).start()
+    gc.collect()
+    gc.freeze()
+    offered = {name: [offer.version, offer.batch] for name, offer in bench.offers.items()}
+    line.send_bytes(frames.pack([[frames.READY, offered]]))
+    try:
+        serve(line, bench)
+    except (EOFError, OSError):
+        pass  # the worker is gone
+    finally:
+        bench.close()
+
+
+def _die_with_worker(fd: int, bench: Bench) -> None:
+    """End the process when the worker's end of the pipe closes, even in the middle of a handler that never returns."""
+    poll = select.poll()
+    poll.register(fd, 0)  # no event but the hang-up, which is always told
+    poll.poll()
+    bench.kill_groups()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

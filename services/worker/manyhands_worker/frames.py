@@ -1,0 +1,100 @@
+"""What a worker and its children say to each other over a pipe: MessagePack lists, the first element says which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgpack
+
+from manyhands.broker.protocol import Delivery, Outgoing
+
+#: The worker's last word: a child that reads it ends by itself.
+STOP = b""
+
+READY, FAILED, NOTE, JUDGED, PART, UNDECODABLE = range(6)
+#: Notes of a child, beside its replies: it makes a handler; it has made it; it has started a process group.
+LOADING, LOADED, GROUP = range(3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """The first message to a child: all that it must know."""
+
+    references: Sequence[str]
+    commands: Mapping[str, Mapping[str, Any]]
+    http: Mapping[str, Mapping[str, Any]]
+    judges: Sequence[str]
+    path: Sequence[str]
+    namespace: str
+    partitions: int
+    worker: str
+    host: str
+    max_attempts: int
+    body_limit: int
+    hard_limit: float
+
+
+class Unit(NamedTuple):
+    """A suite as it came. Of a ``part`` the findings are wanted and not the messages: others make up the suite."""
+
+    body: bytes
+    type: str | None
+    content_encoding: str | None
+    headers: Mapping[str, Any]
+    part: bool = False
+
+
+class Judged(NamedTuple):
+    """What became of a suite: counts for the metrics, and what is to be published."""
+
+    judge: str
+    judged: int
+    failed: int
+    seconds: float
+    retries: Mapping[str, int]
+    outgoing: Sequence[Sequence[Any]]
+
+
+class Part(NamedTuple):
+    """What was found of a part of a suite; problems are the fields of :class:`Problem` by index."""
+
+    values: list[Any]
+    confidences: list[float | None] | None
+    problems: dict[int, list[Any]]
+    seconds: float
+
+
+def pack(frame: Any) -> bytes:
+    """A frame as bytes."""
+    packed: bytes = msgpack.packb(frame)
+    return packed
+
+
+def unpack(raw: bytes) -> Any:
+    """The frame of some bytes."""
+    return msgpack.unpackb(raw, strict_map_key=False)
+
+
+#: Headers that a suite keeps on its way: earlier attempts, deliveries that ended with a worker, the trace.
+KEPT = ("mh-history", "mh-deliveries", "traceparent", "tracestate")
+
+
+def unit(delivery: Delivery) -> Unit:
+    """A delivery as a child gets it."""
+    headers = {key: delivery.headers[key] for key in KEPT if key in delivery.headers} if delivery.headers else {}
+    return Unit(delivery.body, delivery.type, delivery.content_encoding, headers)
+
+
+def flat(message: Outgoing) -> tuple[Any, ...]:
+    """A message to be published, as a list; :func:`outgoing` is the inverse."""
+    return message.exchange, message.key, message.body, message.type, message.content_encoding, dict(message.headers)
+
+
+def outgoing(row: Sequence[Any]) -> Outgoing:
+    """The message of a list."""
+    exchange, key, body, kind, content_encoding, headers = row
+    return Outgoing(
+        exchange=exchange, key=key, body=body, type=kind, content_encoding=content_encoding, headers=headers
+    )

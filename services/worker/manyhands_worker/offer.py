@@ -1,0 +1,79 @@
+"""What a child offers: its judges by name, each made when first needed and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from manyhands import handlers
+from manyhands.errors import HandlerError
+from manyhands.handlers import Handler
+from manyhands_worker.frames import Setup
+from manyhands_worker.judging import Judge, batch, each, each_within
+
+#: Share of the hard limit within which culprits are looked for by halving; the rest of it is for one last slow call.
+PATIENCE = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A judge that can be made: ``batch`` says whether it wants many tasks at once."""
+
+    version: str
+    batch: bool
+    make: Callable[[], Judge]
+
+
+def offers(setup: Setup, started: Callable[[int], None]) -> dict[str, Offer]:
+    """Import the handlers and read the configured judges; ``started`` is told each process group that one starts.
+
+    Raises:
+        HandlerError: a module fails, a judge that is to be served is not there, or one is there twice.
+    """
+    found: dict[str, Offer] = {}
+    registered: dict[str, Handler] = {}
+    for reference in setup.references:
+        registered = handlers.load(reference)
+    patience = setup.hard_limit * PATIENCE
+    for name, handler in registered.items():
+        found[name] = Offer(version=handler.version, batch=handler.batch, make=_python(handler, patience))
+    for kind, configured in (("commands", setup.commands), ("http", setup.http)):
+        for name, config in configured.items():
+            if name in found:
+                raise HandlerError(f"the judge {name!r} of {kind} is defined twice")
+            make = _command(config, patience, started) if kind == "commands" else _http(name, config, patience)
+            found[name] = Offer(version=config["version"], batch=True, make=make)
+    missing = [name for name in setup.judges if name not in found]
+    if missing:
+        raise HandlerError(f"there is no judge {', '.join(missing)}; there are {', '.join(sorted(found)) or 'none'}")
+    if not found:
+        raise HandlerError("there is no judge; name handlers with --handlers or MANYHANDS_HANDLERS")
+    return {name: offer for name, offer in found.items() if not setup.judges or name in setup.judges}
+
+
+def _python(handler: Handler, patience: float) -> Callable[[], Judge]:
+    def make() -> Judge:
+        call = handler.target() if isinstance(handler.target, type) else handler.target
+        if handler.batch:
+            return batch(call, handler.time_limit, patience)
+        return each(call) if handler.time_limit is None else each_within(call, handler.time_limit)
+
+    return make
+
+
+def _command(config: Any, patience: float, started: Callable[[int], None]) -> Callable[[], Judge]:
+    def make() -> Judge:
+        from manyhands_worker.command import Command
+
+        return Command(config["command"], config["folder"], config.get("time_limit"), patience, started)
+
+    return make
+
+
+def _http(name: str, config: Any, patience: float) -> Callable[[], Judge]:
+    # httpx takes a while to import: only who uses it pays for it, and at the start, where a header can still be refused
+    from manyhands_worker.http import Http
+
+    judge = Http(name, config["url"], config["headers"], config["time_limit"], patience)
+    return lambda: judge

@@ -1,0 +1,155 @@
+"""A child process as the worker sees it: start it, ask it, kill it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from manyhands.errors import HandlerError
+from manyhands_worker import frames
+from manyhands_worker.frames import Setup, Unit
+from manyhands_worker.isolate import Death
+
+#: Seconds that a child gets to end by itself.
+FAREWELL = 5.0
+
+
+class ChildDied(Exception):  # noqa: N818  it is what happened, and to whom
+    """The child ended without being asked."""
+
+    def __init__(self, death: Death) -> None:
+        super().__init__(death.how)
+        self.death = death
+
+
+class Child:
+    """One child process. It belongs to one thread; only :meth:`kill` and :attr:`deadline` are for others."""
+
+    def __init__(self, setup: Setup, hard_limit: float) -> None:
+        self._hard_limit = hard_limit
+        self._groups: list[int] = []
+        self._loading = False
+        self._killed_for_time = False
+        #: When it will have taken too long, in seconds of ``time.monotonic``; None while nothing is asked of it.
+        self.deadline: float | None = None
+        #: Suites it has judged.
+        self.judged = 0
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # a new interpreter and not a fork, for this process has threads; its own session, so that a Ctrl-C meant
+            # for the worker does not reach it; its standard output is our error output, as ours may be read by a program
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "manyhands_worker.child", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
+            )  # fmt: skip
+        self._line = Connection(ours.detach())
+        self._line.send_bytes(frames.pack(asdict(setup)))
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def wait_ready(self) -> Mapping[str, tuple[str, bool]]:
+        """Wait until it has loaded its handlers; the judges it offers: version, and whether they take batches.
+
+        Raises:
+            HandlerError: the handlers cannot be loaded.
+        """
+        self._loading = True
+        self.deadline = time.monotonic() + self._hard_limit
+        try:
+            ((kind, said),) = frames.unpack(self._line.recv_bytes())
+        except (EOFError, OSError):
+            raise HandlerError(f"a child {self._bury().how} while it loaded its handlers") from None
+        self.deadline = None
+        self._loading = False
+        if kind == frames.FAILED:
+            self.stop()
+            raise HandlerError(said.partition(": ")[2] or said)
+        return {name: (version, batch) for name, (version, batch) in said.items()}
+
+    def ask(self, units: Sequence[Unit]) -> Iterator[list[Any]]:
+        """Give it suites; yields the reply to each, in their order, as they come.
+
+        Raises:
+            BrokenPipeError: it had ended before, and none of the suites is to blame.
+            ChildDied: it ended over them; those without a reply have not been judged.
+        """
+        try:
+            self._line.send_bytes(frames.pack(units))
+        except OSError:
+            self._bury()
+            raise BrokenPipeError from None
+        left = len(units)
+        while left:
+            self.deadline = time.monotonic() + self._hard_limit
+            try:
+                replies = frames.unpack(self._line.recv_bytes())
+            except (EOFError, OSError):
+                raise ChildDied(self._bury()) from None
+            for reply in replies:
+                if reply[0] == frames.NOTE:
+                    self._note(*reply[1:])
+                else:
+                    left -= 1
+                    self.judged += 1
+                    yield reply
+        self.deadline = None
+
+    def _note(self, what: int, value: int) -> None:
+        if what == frames.GROUP:
+            self._groups.append(value)
+        else:
+            self._loading = what == frames.LOADING
+
+    def rss_mib(self) -> float:
+        """MiB of memory it holds now; 0 where the system does not tell."""
+        try:
+            pages = int(Path(f"/proc/{self.pid}/statm").read_bytes().split()[1])
+        except (OSError, IndexError):
+            return 0.0
+        return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+    def stop(self) -> None:
+        """Have it end by itself; kill it when it does not."""
+        try:
+            self._line.send_bytes(frames.STOP)
+            self._process.wait(FAREWELL)
+        except (OSError, subprocess.TimeoutExpired):
+            pass
+        self._bury()
+
+    def kill(self, *, for_time: bool = False) -> None:
+        """Kill it and all that it started, now; the thread that waits for it learns of it."""
+        self._killed_for_time = self._killed_for_time or for_time
+        self._process.kill()
+
+    def _bury(self) -> Death:
+        """How it ended; ends what it leaves behind."""
+        self.deadline = None
+        # its group first and then itself: until it is waited for, nobody else gets its number
+        for group in (self.pid, *self._groups):
+            try:
+                os.killpg(group, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                continue
+        code = self._process.wait()
+        self._line.close()
+        if self._killed_for_time:
+            how, label = f"was killed after the hard limit of {self._hard_limit:g} s", "time-limit-hard"
+        elif code < 0:
+            label = signal.Signals(-code).name
+            how = f"was ended by {label}"
+        else:
+            how, label = f"exited with status {code}", "exit"
+        return Death(how=f"the child {how}", label=label, hard=self._killed_for_time, loading=self._loading)

@@ -1,0 +1,229 @@
+"""From findings to messages: judgments, retries and dead letters. Pure: the same findings give the same messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from manyhands import deadletters
+from manyhands.broker.protocol import Delivery, Outgoing
+from manyhands.codec import BODY_LIMIT, Encoded, encode
+from manyhands.deadletters import HISTORY_LIMIT, Cause
+from manyhands.errors import TooLarge
+from manyhands.messages import Failure, Judgments, Message, Suite
+from manyhands.topology import Names
+from manyhands_worker.findings import Findings, Problem
+from manyhands_worker.judging import packable
+
+#: Different errors of one attempt that the history keeps, and characters of each.
+LINES, LINE = 5, 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Station:
+    """Where it is judged, and by which rules."""
+
+    names: Names
+    worker: str
+    host: str
+    max_attempts: int = 3
+    limit: int = BODY_LIMIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A judged suite: ``version`` is its handler's, the times are seconds since 1970, ``headers`` those it came with."""
+
+    suite: Suite
+    findings: Findings
+    version: str
+    started: float
+    finished: float
+    headers: Mapping[str, Any]
+
+
+def messages(report: Report, station: Station) -> list[Outgoing]:
+    """All that is to be published of a judged suite; when it is confirmed, the suite may be acknowledged.
+
+    A value that cannot be sent becomes a problem of its task in ``report.findings``.
+    """
+    out = [_judgments(report, station, part) for part in _sendable(report, station)]
+    if report.findings.problems:
+        out.extend(_retries(report, station))
+        out.extend(_letters(report, station))
+    return out
+
+
+def _sendable(report: Report, station: Station) -> list[Encoded]:
+    findings = report.findings
+    indices: Sequence[int] = range(len(findings.values))
+    retried = {i for i, p in findings.problems.items() if p.retry is not None}
+    if retried:
+        indices = [i for i in indices if i not in retried]
+    if not indices:
+        return []
+
+    def make(part: Sequence[int]) -> Judgments:
+        return _message(report, station, part)
+
+    try:
+        return list(_fitting(make, indices, station.limit))
+    except (TypeError, ValueError, OverflowError):
+        # only now, since looking at every value costs more than judging it may have
+        for i, unsendable in packable(findings.values).items():
+            _spoil(findings, i, "not-plain", str(unsendable))
+    except TooLarge:
+        pass
+    for i in indices:
+        try:
+            encode(make([i]), limit=station.limit)
+        except TooLarge as error:
+            _spoil(findings, i, "too-large", str(error))
+    return list(_fitting(make, indices, station.limit))
+
+
+def _spoil(findings: Findings, index: int, code: str, message: str) -> None:
+    findings.values[index] = None
+    if findings.confidences is not None:
+        findings.confidences[index] = None
+    findings.problems[index] = Problem(code=code, message=message)
+
+
+def _message(report: Report, station: Station, part: Sequence[int]) -> Judgments:
+    suite, findings = report.suite, report.findings
+    positions, values, confidences = suite.positions, findings.values, findings.confidences
+    if len(part) != len(positions):
+        positions, values = [positions[i] for i in part], [values[i] for i in part]
+        confidences = None if confidences is None else [confidences[i] for i in part]
+    problems = findings.problems
+    errors = {
+        suite.positions[i]: Failure(code=problems[i].code, message=problems[i].message) for i in part if i in problems
+    } if problems else {}  # fmt: skip
+    return Judgments(
+        job=suite.job, suite=suite.suite, stage=suite.stage, judge=suite.judge, slot=suite.slot,
+        worker=station.worker, positions=positions, values=values, confidences=confidences, errors=errors,
+        version=report.version, attempt=suite.attempt, started=report.started, finished=report.finished,
+    )  # fmt: skip
+
+
+def _judgments(report: Report, station: Station, encoded: Encoded) -> Outgoing:
+    route = station.names.to_aggregator(report.suite.job, report.suite.suite)
+    return _outgoing(route, encoded, _trace(report.headers))
+
+
+def _retries(report: Report, station: Station) -> Iterator[Outgoing]:
+    """The suites of those that are tried again, one for each rung of the ladder."""
+    suite, problems = report.suite, report.findings.problems
+    groups: dict[tuple[float, bool], list[int]] = {}
+    for i, problem in problems.items():
+        if problem.retry is not None:
+            groups.setdefault((problem.retry, problem.counts), []).append(i)
+    for (rung, counts), indices in groups.items():
+        headers = {**_trace(report.headers), "mh-history": _history(report, station, indices)}
+
+        def make(part: Sequence[int], attempt: int = suite.attempt + counts) -> Suite:
+            return replace(subset(suite, part), attempt=attempt)
+
+        for encoded in _fitting(make, indices, station.limit):
+            yield _outgoing(station.names.to_retry(suite.judge, rung), encoded, headers)
+
+
+def _letters(report: Report, station: Station) -> Iterator[Outgoing]:
+    """The dead letters of those that failed for good, one for each cause."""
+    suite, problems = report.suite, report.findings.problems
+    groups: dict[tuple[str, str], list[int]] = {}
+    for i, problem in problems.items():
+        if problem.retry is None and problem.letter:
+            groups.setdefault((problem.code, problem.message), []).append(i)
+    for (code, message), indices in groups.items():
+        cause = Cause(
+            code=code, error=message, at=report.finished, traceback=problems[indices[0]].traceback,
+            version=report.version, worker=station.worker, host=station.host, attempts=suite.attempt,
+            history=earlier(report.headers),
+        )  # fmt: skip
+        yield from letters(suite, indices, cause, station, report.headers)
+
+
+def letters(
+    suite: Suite, indices: Sequence[int], cause: Cause, station: Station, headers: Mapping[str, Any]
+) -> Iterator[Outgoing]:
+    """Dead letters for some tasks of a suite: one, or several where one would be too large."""
+    try:
+        letter = deadletters.suite_letter(station.names, subset(suite, indices), cause, limit=station.limit)
+    except TooLarge:
+        if len(indices) == 1:
+            raise
+        middle = len(indices) // 2
+        yield from letters(suite, indices[:middle], cause, station, headers)
+        yield from letters(suite, indices[middle:], cause, station, headers)
+    else:
+        yield replace(letter, headers={**_trace(headers), **letter.headers})
+
+
+def raw_letter(delivery: Delivery, said: str, station: Station, now: float) -> Outgoing:
+    """The dead letter of what is no suite, with its bytes as they came."""
+    cause = Cause(code="undecodable", error=said, at=now, worker=station.worker, host=station.host)
+    return deadletters.raw_letter(station.names, "tasks", delivery, cause)
+
+
+def halves(suite: Suite, deliveries: int, station: Station, headers: Mapping[str, Any]) -> list[Outgoing]:
+    """The two halves of a suite, to be delivered anew; ``deliveries`` have ended with their worker so far."""
+    middle = len(suite.positions) // 2
+    kept = {**headers, "mh-deliveries": deliveries}
+    return [
+        _outgoing(station.names.to_judge(suite.judge), encode(subset(suite, part), limit=station.limit), kept)
+        for part in (range(middle), range(middle, len(suite.positions)))
+    ]
+
+
+def subset(suite: Suite, indices: Sequence[int]) -> Suite:
+    """The suite with some of its tasks only."""
+    if len(indices) == len(suite.positions):
+        return suite
+    return replace(
+        suite, positions=[suite.positions[i] for i in indices], payloads=[suite.payloads[i] for i in indices]
+    )
+
+
+def earlier(headers: Mapping[str, Any]) -> list[str]:
+    """The history that a suite came with."""
+    history = headers.get("mh-history", ())
+    return [str(line) for line in history] if isinstance(history, (list, tuple)) else []
+
+
+def _history(report: Report, station: Station, indices: Sequence[int]) -> list[str]:
+    problems = report.findings.problems
+    said = list(dict.fromkeys(f"{problems[i].code}: {problems[i].message}" for i in indices))
+    at = datetime.fromtimestamp(report.finished, UTC).isoformat(timespec="seconds")
+    lines = [f"attempt {report.suite.attempt} at {at} by {station.worker}: {one}"[:LINE] for one in said[:LINES]]
+    if len(said) > LINES:
+        lines.append(f"and {len(said) - LINES} other errors")
+    return (earlier(report.headers) + lines)[-HISTORY_LIMIT:]
+
+
+def _trace(headers: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: headers[key] for key in ("traceparent", "tracestate") if key in headers} if headers else {}
+
+
+def _fitting(make: Callable[[Sequence[int]], Message], indices: Sequence[int], limit: int) -> Iterator[Encoded]:
+    """The message of these tasks, or several where one would be too large."""
+    try:
+        encoded = encode(make(indices), limit=limit)
+    except TooLarge:
+        if len(indices) == 1:
+            raise
+        middle = len(indices) // 2
+        yield from _fitting(make, indices[:middle], limit)
+        yield from _fitting(make, indices[middle:], limit)
+    else:
+        yield encoded
+
+
+def _outgoing(route: tuple[str, str], encoded: Encoded, headers: Mapping[str, Any]) -> Outgoing:
+    exchange, key = route
+    return Outgoing(
+        exchange=exchange, key=key, body=encoded.body, type=encoded.type,
+        content_encoding=encoded.content_encoding, headers=headers,
+    )  # fmt: skip
