@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 
+#: The variable that tells what a case started, however far down.
+MARK = "MANYHANDS_BENCH_MARK"
+
 T = TypeVar("T")
+Child = subprocess.Popen[bytes]
 
 
 class CaseError(RuntimeError):
@@ -39,57 +45,51 @@ def python(module: str, *arguments: str, env: Mapping[str, str] | None = None, t
 
 def finish(command: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 600) -> str:
     """Run a command to its end and return what it prints; nothing of it stays behind."""
-    child = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**os.environ, **(env or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        out, err = child.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired as late:
-        raise CaseError(f"{' '.join(command[:4])} took more than {timeout:g} s") from late
-    finally:
-        _clear(child)
-    if child.returncode:
-        raise CaseError(f"{' '.join(command[:4])} ended with {child.returncode}:\n{(out + err)[-3000:]}")
-    return out
+    with tempfile.TemporaryFile() as output:
+        mark, child = _spawn(command, env, output)
+        try:
+            code = child.wait(timeout)
+        except subprocess.TimeoutExpired as late:
+            raise CaseError(f"{_short(command)} took more than {timeout:g} s") from late
+        finally:
+            _clear(mark, child)
+        output.seek(0)
+        said = output.read().decode(errors="replace")
+    if code:
+        raise CaseError(f"{_short(command)} ended with {code}:\n{said[-3000:]}")
+    return said
 
 
 @contextmanager
 def running(command: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None) -> Iterator[int]:
-    """Keep a command running, in its own session, with its output in `log`; gives its pid."""
-    with log.open("ab") as output:
-        child = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    """Keep a command running, with its output in `log`; gives its pid."""
+    with log.open("wb") as output:
+        mark, child = _spawn(command, env, output)
     try:
         yield child.pid
-        if child.poll() is not None:
-            raise CaseError(f"{' '.join(command[:4])} ended with {child.returncode}: {log.read_text()[-3000:]}")
+    except CaseError as error:
+        error.add_note(f"{_short(command)} said: {log.read_text(errors='replace')[-2000:]}")
+        raise
     finally:
-        _clear(child)
+        ended = child.poll()
+        _clear(mark, child)
+    if ended is not None:
+        raise CaseError(f"{_short(command)} ended too early, with {ended}: {log.read_text(errors='replace')[-2000:]}")
 
 
-def members(session: int) -> list[int]:
-    """The living processes of a session, which a child and all that it starts belong to."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+def _short(command: Sequence[str]) -> str:
+    return " ".join([Path(command[0]).name, *command[1:4]])
+
+
+def marked(mark: str) -> list[int]:
+    """The living processes that bear a mark in their environment: a child and all that it started, in any session."""
+    wanted, found = f"{MARK}={mark}".encode(), []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
         try:
-            state, _parent, _group, its_session = stat.read_text().rpartition(")")[2].split()[:4]
-        except (OSError, ValueError):
-            continue  # it ended while we looked
-        if int(its_session) == session and state != "Z":
-            found.append(int(stat.parent.name))
+            if wanted in environ.read_bytes().split(b"\0"):
+                found.append(int(environ.parent.name))
+        except OSError:
+            continue  # it ended while we looked, or is not ours
     return found
 
 
@@ -100,8 +100,22 @@ def memory(pid: int) -> tuple[float, float]:
     return now, most
 
 
-def _clear(child: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
-    """End a child in its orderly way, then whatever of its session is still there."""
+def _spawn(command: Sequence[str], env: Mapping[str, str] | None, output: IO[bytes]) -> tuple[str, Child]:
+    mark = secrets.token_hex(8)
+    child = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **(env or {}), MARK: mark},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    return mark, child
+
+
+def _clear(mark: str, child: Child) -> None:
+    """End a child in its orderly way, then whatever it has left behind, and say so."""
     if child.poll() is None:
         child.terminate()
         try:
@@ -111,8 +125,9 @@ def _clear(child: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
             child.kill()
             child.wait(10)
     deadline = time.monotonic() + 5
-    while (left := members(child.pid)) and time.monotonic() < deadline:
+    while (left := marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.05)
     for pid in left:
         print(f"    {pid} was left behind by {child.pid}; killed", file=sys.stderr)
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -39,7 +39,7 @@ QUICK = Sizes(
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Where and how much; the folder lies on the disk of the checkout, not in memory: stores must pay for their syncs."""
+    """Where and how much. The folder must lie on a disk and not in memory: stores have to pay for their syncs."""
 
     broker: str
     folder: Path

@@ -8,19 +8,19 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-WORDS = (
-    "the parcel came late but works fine colour is not what picture shows would buy again strap broke after two days "
-    "good value for money battery lasts all week instructions are hard to read my daughter loves it screen has a scratch "
-    "refund was quick smaller than i thought excellent sound too loud at night easy clean and very light"
-).split()
+WORDS = """
+the parcel came late but works fine colour is not what picture shows would buy again strap broke after two days
+good value for money battery lasts all week instructions are hard to read my daughter loves it screen has a scratch
+refund was quick smaller than i thought excellent sound too loud at night easy clean and very light
+"""
 #: Every so many texts they begin anew: making five million different ones would take longer than judging them.
 CYCLE = 100_000
 
 
 def texts(count: int) -> Iterator[str]:
     """Short texts of 6 to 14 words; the same ones every time."""
-    chance = random.Random(20)
-    made = [" ".join(chance.choices(WORDS, k=chance.randint(6, 14))) for _ in range(min(count, CYCLE))]
+    words, chance = WORDS.split(), random.Random(20)
+    made = [" ".join(chance.choices(words, k=chance.randint(6, 14))) for _ in range(min(count, CYCLE))]
     return itertools.islice(itertools.cycle(made), count)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+import pika
+
 from benchmarks.children import python, running
 from benchmarks.context import Context, Figures
 
@@ -29,7 +31,8 @@ def _celery(context: Context, count: int, chunk: int) -> Figures:
     env = {"BENCH_BROKER": context.broker}
     worker = [sys.executable, "-m", "celery", "-A", "benchmarks.rivals.celery_app", "worker", "--loglevel", "warning"]
     with running(worker, context.folder / "celery.log", env=env):
-        seconds = float(python("benchmarks.rivals.celery_client", str(count), str(chunk), env=env))
+        seconds = float(python("benchmarks.rivals.celery_client", str(count), str(chunk), env=env).split()[-1])
+    _remove(context, "bench-celery")
     return {"tasks_per_second": count / seconds}
 
 
@@ -40,5 +43,14 @@ def dramatiq(context: Context) -> Figures:
     env = {"BENCH_BROKER": context.broker, "BENCH_DONE": str(done)}
     worker = [sys.executable, "-m", "dramatiq", "benchmarks.rivals.dramatiq_app", "--processes", "2"]
     with running(worker, context.folder / "dramatiq.log", env=env):
-        seconds = float(python("benchmarks.rivals.dramatiq_client", str(count), env=env))
+        seconds = float(python("benchmarks.rivals.dramatiq_client", str(count), env=env).split()[-1])
+    _remove(context, "bench-dramatiq", "bench-dramatiq.DQ", "bench-dramatiq.XQ")
     return {"messages_per_second": count / seconds}
+
+
+def _remove(context: Context, *queues: str) -> None:
+    """Take the queues away: the broker may be somebody else's."""
+    with pika.BlockingConnection(pika.URLParameters(context.broker)) as connection:
+        channel = connection.channel()
+        for queue in queues:
+            channel.queue_delete(queue)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from itertools import chain
 
-from benchmarks.rivals.celery_app import app, judge
+from benchmarks.rivals.celery_app import judge
 from benchmarks.tasks import texts
 
 
@@ -16,7 +17,7 @@ def main(count: int, chunk: int) -> None:
     items = list(texts(count))
     begun = time.perf_counter()
     if chunk:
-        values = sum(judge.chunks(zip(items), chunk).apply_async().get(timeout=300), [])
+        values = list(chain.from_iterable(judge.chunks(zip(items), chunk).apply_async().get(timeout=300)))
     else:
         sent = [judge.delay(text) for text in items]
         values = [result.get(timeout=300) for result in sent]
@@ -24,9 +25,6 @@ def main(count: int, chunk: int) -> None:
     if len(values) != count:
         raise SystemExit(f"{len(values)} results of {count}")
     print(seconds)
-    with app.connection_for_write() as connection:
-        connection.default_channel.queue_delete("bench-celery")
-        connection.default_channel.exchange_delete("bench-celery")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from functools import cache
+from pathlib import Path
 
 import dramatiq
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
@@ -20,7 +21,7 @@ dramatiq.set_broker(broker)
 @cache
 def done() -> mmap.mmap:
     """The shared file; opened by each process for itself."""
-    with open(os.environ["BENCH_DONE"], "r+b") as file:
+    with Path(os.environ["BENCH_DONE"]).open("r+b") as file:
         return mmap.mmap(file.fileno(), 0)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
-from benchmarks.rivals.dramatiq_app import QUEUE, broker, done, judge
+from benchmarks.rivals.dramatiq_app import done, judge
 from benchmarks.tasks import texts
 
 
@@ -20,11 +21,9 @@ def main(count: int) -> None:
         judge.send(position, text)
     _wait(lambda: marks[:count].count(1) == count)
     print(time.perf_counter() - begun)
-    for queue in (QUEUE, f"{QUEUE}.DQ", f"{QUEUE}.XQ"):
-        broker.channel.queue_delete(queue)
 
 
-def _wait(ready, timeout: float = 300) -> None:  # type: ignore[no-untyped-def]
+def _wait(ready: Callable[[], bool], timeout: float = 300) -> None:
     deadline = time.monotonic() + timeout
     while not ready():
         if time.monotonic() > deadline:

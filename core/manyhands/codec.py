@@ -154,9 +154,7 @@ def _build_suite(c: Mapping[str, Any]) -> Suite:
 def _build_judgments(c: Mapping[str, Any]) -> Judgments:
     positions = _positions(c)
     confidences = _column(c, "confidences", len(positions)) if "confidences" in c else None
-    if confidences is not None and not all(
-        x is None or (type(x) in (int, float) and 0 <= x <= 1) for x in confidences
-    ):
+    if confidences is not None and not all(x is None or (type(x) in (int, float) and 0 <= x <= 1) for x in confidences):
         raise ValueError("confidences must be numbers from 0 to 1")
     errors = c.get("errors", {})
     if not isinstance(errors, dict) or not errors.keys() <= set(positions):

@@ -43,11 +43,11 @@ SUITE_SECONDS = Histogram(
     "manyhands_suite_seconds", "Time in which a handler judged a suite.", ["judge"], buckets=SECONDS
 )
 RETRIES = Counter("manyhands_retries", "Tasks put on the retry ladder.", ["judge", "rung"])
-CHILDREN = Gauge("manyhands_children", "Child processes running.", ["judge"])
+CHILDREN = Gauge("manyhands_children", "Child processes running.")
 CHILD_DEATHS = Counter(
     "manyhands_child_deaths", "Child processes that ended without being asked, by how.", ["judge", "how"]
 )
-CHILD_RECYCLED = Counter("manyhands_child_recycled", "Child processes replaced after their share of work.", ["judge"])
+CHILD_RECYCLED = Counter("manyhands_child_recycled", "Child processes replaced after their share of work.")
 PREFETCH = Gauge("manyhands_prefetch", "Suites a worker holds at most.", ["judge"])
 
 # -- aggregator --------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def _word(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Option = Annotated[str, BeforeValidator(_word)]
+Option = Annotated[str, BeforeValidator(_word, json_schema_input_type=str | int)]
 
 
 class Source(_Model):
@@ -103,6 +103,7 @@ class StageJudge(_Model):
     judge: str
     judgments: int = Field(default=1, ge=1, le=100)
     weight: float = Field(default=1.0, gt=0, description="For the method weighted.")
+    price: float = Field(default=0.0, ge=0, description="What one judgment costs; `manyhands plan` adds it up.")
 
     @field_validator("judge")
     @classmethod
@@ -127,7 +128,14 @@ def _stage_judge(value: object) -> object:
 class Stage(_Model):
     """One step of the plan: every one of its judges judges every task."""
 
-    judges: list[Annotated[StageJudge, BeforeValidator(_stage_judge)]] = Field(min_length=1)
+    judges: list[
+        Annotated[
+            StageJudge,
+            BeforeValidator(
+                _stage_judge, json_schema_input_type=str | Annotated[dict[str, int], Field(max_length=1)] | StageJudge
+            ),
+        ]
+    ] = Field(min_length=1)
 
     @field_validator("judges")
     @classmethod

@@ -36,13 +36,14 @@ class Queue:
     """A durable quorum queue.
 
     ``ttl`` in seconds; ``dead_letter`` is (exchange, key or None for the message's own key); ``delivery_limit`` counts
-    failed deliveries; ``single_active`` lets one consumer at a time have it.
+    failed deliveries; at ``max_length`` messages it refuses more; ``single_active`` lets one consumer at a time in.
     """
 
     name: str
     ttl: float | None = None
     dead_letter: tuple[str, str | None] | None = None
     delivery_limit: int = NO_LIMIT
+    max_length: int = MAX_LENGTH
     single_active: bool = False
     purpose: str = ""
 
@@ -52,7 +53,7 @@ class Queue:
         args: dict[str, str | int | bool] = {
             "x-queue-type": "quorum",
             "x-overflow": "reject-publish",  # with drop-head, at-least-once dead-lettering falls back silently
-            "x-max-length": MAX_LENGTH,
+            "x-max-length": self.max_length,
             "x-delivery-limit": self.delivery_limit,
         }
         if self.ttl is not None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from alembic.util import CommandError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from manyhands import backoff, logs, metrics
 from manyhands.errors import SettingsError, StoreUnavailable
@@ -22,8 +26,27 @@ _log = logs.get(__name__)
 
 #: Seconds that an SQLite writer waits for another before it gives up.
 BUSY_SECONDS = 10
+#: A connection to PostgreSQL that says nothing for about this many seconds is taken for dead.
+SILENT_SECONDS = 20
+
+#: For psycopg. One isolation level whatever the server's default is: row locks are what writers rely on.
+_POSTGRES: dict[str, Any] = {
+    "pool_pre_ping": True,
+    "isolation_level": "READ COMMITTED",
+    "connect_args": {
+        "connect_timeout": 10,
+        "keepalives_idle": SILENT_SECONDS // 2,
+        "keepalives_interval": SILENT_SECONDS // 4,
+        "keepalives_count": 2,
+        "tcp_user_timeout": SILENT_SECONDS * 1000,
+    },
+}
 
 T = TypeVar("T")
+
+
+class Conflict(Exception):
+    """What a transaction had read has been changed by another; raised by ``work`` to be run again from the start."""
 
 
 def open_engine(url: str, service: str) -> sa.Engine:
@@ -33,7 +56,7 @@ def open_engine(url: str, service: str) -> sa.Engine:
     writers, so that two of them wait for each other instead of failing halfway.
 
     Raises:
-        SettingsError: the URL is of no store that is known.
+        SettingsError: the URL is of no store that is known, or its file cannot be written.
     """
     url = store_url(url, service)
     if url.startswith("postgresql://"):
@@ -42,15 +65,28 @@ def open_engine(url: str, service: str) -> sa.Engine:
         raise SettingsError("the store is given as sqlite:///file.db or postgresql://user:password@host/database")
     try:
         if url.startswith("sqlite"):
+            _writable(url)
             engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
             sa.event.listen(engine, "connect", _sqlite_connect)
             sa.event.listen(engine, "begin", _sqlite_begin)
             return engine
-        return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        return sa.create_engine(url, **_POSTGRES)
     except sa.exc.ArgumentError as error:
         raise SettingsError(
             "the store's URL is not right; it looks like postgresql://user:password@host/database"
         ) from error
+
+
+def _writable(url: str) -> None:
+    """SQLite says no more than "unable to open database file", and waiting does not mend it."""
+    name = sa.make_url(url).database
+    if not name or name == ":memory:":
+        return
+    file = Path(name)
+    if not file.parent.is_dir():
+        raise SettingsError(f"there is no folder {file.parent} for the store; create it or choose another")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise SettingsError(f"no permission to write the store {file}; change that or choose another")
 
 
 def _sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
@@ -82,11 +118,21 @@ def migrate(engine: sa.Engine, package: str, service: str) -> None:
 
 
 class Store:
-    """Transactions on a service's store."""
+    """Transactions on a service's store. Every method may be called from any thread."""
 
     def __init__(self, url: str, service: str, package: str) -> None:
         self.engine = open_engine(url, service)
         self._service, self._package = service, package
+        postgres = self.engine.dialect.name == "postgresql"
+        # both are reset when a connection goes back to the pool, which the engines share
+        self._reader = self.engine.execution_options(
+            **({"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if postgres else {"reading": True})
+        )
+        # threads of one process wait here for SQLite's single writer: it only sleeps and looks again
+        self._writing: contextlib.AbstractContextManager[Any] = (
+            contextlib.nullcontext() if postgres else threading.Lock()
+        )
+        self._opened = False
         self._away: str | None = "not opened yet"
 
     def open(self, stop: threading.Event) -> bool:
@@ -95,38 +141,51 @@ class Store:
         while not stop.is_set():
             try:
                 migrate(self.engine, self._package, self._service)
-            except (OperationalError, sqlite3.OperationalError) as error:
+            except (SQLAlchemyError, CommandError) as error:
                 attempt += 1
                 self._away = _first_line(error)
                 delay = backoff.reconnect_delay(attempt, random.random)
                 _log.warning("waiting for the store", error=self._away, again_in=round(delay, 2))
                 stop.wait(delay)
             else:
-                self._away = None
+                self._opened, self._away = True, None
                 return True
         return False
 
     def missing(self) -> str | None:
-        """For readiness: what is wrong with the store, or None."""
+        """For readiness: what is wrong with the store, or None.
+
+        While something is, it tries a write of nothing, so that it is ready again without being used.
+        """
+        if self._away is not None and self._opened:
+            version = sa.table(f"{self._service}_version", sa.column("version_num"))
+            with contextlib.suppress(StoreUnavailable):
+                self.write(lambda c: c.execute(sa.update(version).values(version_num=version.c.version_num)), attempts=1)
         return self._away
 
     def write(self, work: Callable[[sa.Connection], T], *, attempts: int = 5) -> T:
         """Run ``work`` in a transaction and commit it; tries again on a lost connection, a lock or a conflict.
 
-        ``work`` may run several times and must have no other effect than on the store.
+        ``work`` may run several times and must have no other effect than on the store; it must read again what it
+        builds on. On PostgreSQL the level is READ COMMITTED: lock rows, in one order everywhere.
 
         Raises:
-            StoreUnavailable: it did not go through in ``attempts`` tries.
+            StoreUnavailable: it did not go through in ``attempts`` tries, or no try could help, as with a full disk.
+            DataError, IntegrityError: the store is well, and what it was given is not.
         """
         for attempt in range(1, attempts + 1):
             started = time.monotonic()
             try:
-                with self.engine.begin() as connection:
+                with self._writing, self.engine.begin() as connection:
                     result = work(connection)
-            except (OperationalError, IntegrityError, DBAPIError) as error:
+            except DataError:
+                raise
+            except (DBAPIError, Conflict) as error:
                 if not _passing(error) or attempt == attempts:
-                    self._away = _first_line(error)
-                    raise StoreUnavailable(self._away) from error
+                    if isinstance(error, IntegrityError):
+                        raise
+                    said = self._away = _first_line(error)
+                    raise StoreUnavailable(said) from error
                 metrics.STORE_RETRIES.inc()
                 time.sleep(backoff.reconnect_delay(attempt, random.random, base=0.05, cap=1.0))
             else:
@@ -142,25 +201,25 @@ class Store:
             StoreUnavailable: the store cannot be reached.
         """
         try:
-            with self.engine.connect() as connection:
-                level = "REPEATABLE READ" if self.engine.dialect.name == "postgresql" else None
-                options = {"isolation_level": level} if level else {"reading": True}
-                return work(connection.execution_options(**options))
-        except OperationalError as error:
-            self._away = _first_line(error)
-            raise StoreUnavailable(self._away) from error
+            with self._reader.connect() as connection:
+                return work(connection)
+        except DBAPIError as error:
+            if isinstance(error, DataError):
+                raise
+            said = self._away = _first_line(error)
+            raise StoreUnavailable(said) from error
 
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
 
 
-def _passing(error: DBAPIError) -> bool:
+def _passing(error: DBAPIError | Conflict) -> bool:
     """Whether another try may help: locks, lost connections, conflicts between replicas; not a full disk."""
+    if isinstance(error, Conflict):
+        return True
     text = str(error.orig).lower()
-    if "full" in text or "read-only" in text or "readonly" in text or "permission" in text:
-        return False
-    return isinstance(error, (OperationalError, IntegrityError)) or error.connection_invalidated
+    return not any(word in text for word in ("disk", "no space", "read-only", "readonly", "permission"))
 
 
 def _first_line(error: BaseException) -> str:

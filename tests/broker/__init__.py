@@ -1,0 +1,1 @@
+"""Every broker adapter, held to one specification."""

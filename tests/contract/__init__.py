@@ -1,0 +1,1 @@
+"""What crosses the wire, held to the bytes that once did."""

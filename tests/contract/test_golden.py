@@ -38,7 +38,7 @@ def test_decodes(file: Path) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
 def test_encodes_to_the_same_bytes(file: Path) -> None:
-    """The message encodes to the golden bytes; compressed ones to the same once unpacked, as zstd itself may improve."""
+    """The message encodes to the golden bytes; compressed ones to the same once unpacked, as zstd may improve."""
     body, kind, encoding = parts(file)
     encoded = codec.encode(EXAMPLES[file.stem])
     assert (encoded.type, encoded.content_encoding) == (kind, encoding)

@@ -78,6 +78,16 @@ def refused(body: bytes, kind: str | None, encoding: str | None = None, **limits
     return str(caught.value)
 
 
+def read_or_refused(body: bytes, kind: str) -> None:
+    """Decode what may be a message or not."""
+    kept = body
+    try:
+        decode(body, kind)
+    except DecodeError as error:
+        kept = error.body
+    assert kept == body, "the error keeps the bytes as they came"
+
+
 @given(suites() | judgments() | events)
 @settings(deadline=None)
 def test_round_trip(message: Message) -> None:
@@ -99,10 +109,7 @@ def test_any_map(body: dict[str, Any]) -> None:
     """A map of the right names with anything in them is a message or a `DecodeError`."""
     packed = msgpack.packb(body)
     for kind in (SUITE, JUDGMENTS, EVENT):
-        try:
-            decode(packed, kind)
-        except DecodeError as error:
-            assert error.body == packed
+        read_or_refused(packed, kind)
 
 
 @given(st.sampled_from([SENT, SAID]), st.data())
@@ -111,10 +118,7 @@ def test_any_column(message: Message, data: st.DataObject) -> None:
     """One column replaced by anything gives a message or a `DecodeError`."""
     name = data.draw(st.sampled_from([f.name for f in dataclasses.fields(message)]))
     body = columns(message, **{name: data.draw(plain)})
-    try:
-        decode(body, encode(message).type)
-    except DecodeError as error:
-        assert error.body == body
+    read_or_refused(body, encode(message).type)
 
 
 @pytest.mark.parametrize("message", [SENT, SAID, Event(name="job.opened", job="j", data={"a": 1})])

@@ -72,7 +72,7 @@ def test_trace() -> None:
     def deep(n: int) -> None:
         if n:
             deep(n - 1)
-        raise ValueError("x" * 7000 + " the cause")
+        raise ValueError("x" * 8000 + " the cause")
 
     with pytest.raises(ValueError, match="the cause") as caught:
         deep(50)

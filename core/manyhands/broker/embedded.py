@@ -28,7 +28,7 @@ from manyhands import backoff, logs, metrics
 from manyhands.broker.amqp import matches, with_death
 from manyhands.broker.protocol import Confirmed, Delivery, Outgoing, Verdict
 from manyhands.errors import BrokerError, BrokerUnavailable, Refused, SettingsError, TopologyConflict, Unroutable
-from manyhands.topology import MAX_LENGTH, Exchange, Queue, Topology
+from manyhands.topology import Exchange, Queue, Topology
 
 _log = logs.get(__name__)
 
@@ -79,7 +79,8 @@ class EmbeddedBroker:
         self.lock = threading.RLock()
         self._connection: Any = None
         self._channel: Any = None
-        self._errors: tuple[type[BaseException], ...] = (OSError,)
+        # nothing is out of reach in memory, and to "reconnect" would be to lose what is there
+        self._errors: tuple[type[BaseException], ...] = () if self._memory else (OSError,)
         self._attempts, self._again_at = 0, 0.0
         self._version = ""
         self._exchanges: dict[str, Exchange] = {}
@@ -123,6 +124,7 @@ class EmbeddedBroker:
         with self.lock:
             for queue in queues:
                 self._consumers.setdefault(queue, []).append(consumer)
+        metrics.CONSUMERS.inc(len(queues))
         return consumer
 
     def depth(self, queue: str) -> tuple[int, int] | None:
@@ -204,12 +206,16 @@ class EmbeddedBroker:
                 raise BrokerUnavailable("it was away a moment ago")
             options = {"body_encoding": None} if self._memory else {}  # bytes stay bytes where no JSON is made of them
             transport = _Transport if self._memory else None
-            connection = Connection(self._url, transport=transport, transport_options=options, connect_timeout=CLOSING)
             try:
-                self._errors = (OSError, *connection.connection_errors, *connection.channel_errors)
+                connection = Connection(
+                    self._url, transport=transport, transport_options=options, connect_timeout=CLOSING
+                )
+                if not self._memory:
+                    self._errors = (OSError, *connection.connection_errors, *connection.channel_errors)
                 channel = connection.channel()
-            except ImportError as error:
-                raise SettingsError(f"{logs.mask(self._url)} needs another package: {error}") from error
+            except (ImportError, AttributeError) as error:  # kombu subclasses what it could not import
+                extra = self._url.partition(":")[0].replace("rediss", "redis")
+                raise SettingsError(f"{extra}:// needs another package; install kombu[{extra}]") from error
             self._connection, self._channel, self._attempts = connection, channel, 0
             self._version = f"kombu {kombu.__version__} {connection.transport.driver_type}"
             self._declare(channel)
@@ -244,7 +250,7 @@ class EmbeddedBroker:
                 if not queues:
                     return Unroutable(f"exchange {message.exchange!r}, key {message.key!r}")
                 for queue in queues:
-                    if self._memory and channel._size(queue) >= MAX_LENGTH:
+                    if queue in self._queues and channel._size(queue) >= self._queues[queue].max_length:
                         return Refused(f"{queue} is full")
                 for queue in queues:
                     self._put(channel, queue, message.body, {**properties, "headers": dict(message.headers)})
@@ -288,6 +294,7 @@ class EmbeddedBroker:
             for queue, consumers in self._consumers.items():
                 if consumer in consumers:
                     consumers.remove(consumer)
+                    metrics.CONSUMERS.dec()
                     self.wake(queue)
 
     def release(self, publisher: _Publisher) -> None:
@@ -381,6 +388,7 @@ class _Publisher:
         with self._room:
             self._room.wait_for(lambda: self._unconfirmed < self._window or self._closed)
             self._unconfirmed += 1
+            metrics.UNCONFIRMED.inc()
             closed = self._closed
         error: BrokerError | None = None
         try:
@@ -434,6 +442,7 @@ class _Publisher:
             metrics.PUBLISHED.labels(kind).inc(count)
         for reason, count in Counter(type(error).__name__ for _, _, error in settled if error is not None).items():
             metrics.PUBLISH_FAILED.labels(reason).inc(count)
+        metrics.UNCONFIRMED.dec(len(settled))
         with self._room:
             self._unconfirmed -= len(settled)
             self._room.notify_all()

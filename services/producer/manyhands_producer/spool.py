@@ -46,7 +46,10 @@ class Cut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spooled:
-    """A suite out of the spool; ``payloads`` stand beside ``positions``, which leave out the refused."""
+    """A suite out of the spool; ``payloads`` stand beside ``positions``, which leave out the refused.
+
+    ``said`` is the bytes that it takes up in ``suites.opened``.
+    """
 
     suite: int
     first: int
@@ -56,6 +59,7 @@ class Spooled:
     ids: Sequence[str] | None = None
     truths: Sequence[Any] | None = None
     refused: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    said: int = 0
 
     @property
     def positions(self) -> list[int]:
@@ -99,23 +103,23 @@ def squeeze(packed: bytes) -> bytes:
     return _zstd.compress(packed) if len(packed) > COMPRESS_OVER else packed
 
 
-def unpack(blob: bytes) -> Any:
-    """The inverse of :func:`pack` and :func:`squeeze`."""
+def _raw(blob: bytes) -> bytes:
     # lists start with 0x90 to 0x9f, 0xdc or 0xdd in MessagePack, so a frame's first byte tells the two apart
-    raw = _zstd.decompress(blob) if blob.startswith(_ZSTD_FRAME) else blob
-    return msgpack.unpackb(raw, strict_map_key=False)
+    return _zstd.decompress(blob) if blob.startswith(_ZSTD_FRAME) else blob
 
 
 def row(suite: int, first: int, count: int, size: int, opened: bytes, body: bytes | None) -> Spooled:
     """A suite from its row; without a body there are no payloads."""
-    ids, truths, refused = unpack(opened) if opened else (None, None, None)
+    about = _raw(opened)
+    ids, truths, refused = msgpack.unpackb(about, strict_map_key=False) if about else (None, None, None)
     return Spooled(
         suite=suite,
         first=first,
         count=count,
         size=size,
-        payloads=() if body is None else unpack(body),
+        payloads=() if body is None else msgpack.unpackb(_raw(body), strict_map_key=False),
         ids=ids,
         truths=truths,
         refused=refused or {},
+        said=len(about) + 32,  # the numbers of the suite itself
     )

@@ -1,1 +1,1 @@
-"""."""
+"""The worker: handlers in child processes, suites in, judgments out."""

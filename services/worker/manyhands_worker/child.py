@@ -100,7 +100,7 @@ class Bench:
         self.note(frames.LOADING, 1)
         try:
             self._judges[name] = self.offers[name].make()
-        except BaseException as error:  # noqa: BLE001  whatever an author's class raises costs its suites an attempt
+        except BaseException as error:  # whatever an author's class raises costs its suites an attempt
             raise HandlerError(f"the judge {name} could not be made: {type(error).__name__}: {error}") from error
         finally:
             self.note(frames.LOADED, 1)
@@ -168,7 +168,7 @@ def main(arguments: Sequence[str]) -> None:
     try:
         bench = Bench(setup, line)
     except HandlerError as error:
-        line.send_bytes(frames.pack([[frames.FAILED, str(error)]]))
+        line.send_bytes(frames.pack([[frames.FAILED, error.detail]]))
         return
     threading.Thread(target=_die_with_worker, args=(fd, bench), name="worker's end", daemon=True).start()
     gc.collect()

@@ -8,6 +8,7 @@ for more tasks.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import selectors
@@ -15,7 +16,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import IO, Any
 
 from manyhands.errors import HandlerError, ManyhandsError
 from manyhands.handlers import Judgment
@@ -92,6 +93,7 @@ class _Program:
     """A running program, and its three pipes."""
 
     def __init__(self, command: Sequence[str], folder: str) -> None:
+        self._name = command[0]
         try:
             self._process = subprocess.Popen(
                 command, cwd=folder, bufsize=0, process_group=0,
@@ -100,10 +102,7 @@ class _Program:
         except OSError as error:
             raise CommandFailed(f"{command[0]} cannot be started: {error}") from error
         process = self._process
-        assert process.stdin and process.stdout and process.stderr  # noqa: S101  told to the type checker
-        self._in, self._out, self._err = process.stdin.fileno(), process.stdout.fileno(), process.stderr.fileno()
-        for pipe in (self._in, self._out, self._err):
-            os.set_blocking(pipe, False)
+        self._in, self._out, self._err = (_unblocked(p) for p in (process.stdin, process.stdout, process.stderr))
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._out, selectors.EVENT_READ)
         self._selector.register(self._err, selectors.EVENT_READ)
@@ -139,7 +138,7 @@ class _Program:
             while open_answers:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
-                    raise TimeoutError(f"{self._process.args[0]} took longer than its {limit:g} s")  # type: ignore[index]  # a list, as given
+                    raise TimeoutError(f"{self._name} took longer than its {limit:g} s")
                 for key, _ in self._selector.select(left):
                     if key.fd == self._in:
                         unsent = self._write(unsent)
@@ -194,19 +193,23 @@ class _Program:
         except BlockingIOError:
             pass  # whoever it started still holds the pipe; what is there has been read
         said = self._tail.decode(errors="replace").strip()
-        return f"{self._process.args[0]} {how}{f': {said}' if said else ''}"  # type: ignore[index]  # a list, as given
+        return f"{self._name} {how}{f': {said}' if said else ''}"
 
     def kill(self) -> None:
         """End it and all that it started."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
         self._selector.close()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+def _unblocked(pipe: IO[bytes] | None) -> int:
+    assert pipe is not None  # noqa: S101  told to the type checker: all three were asked for
+    os.set_blocking(pipe.fileno(), False)
+    return pipe.fileno()
 
 
 def _line(position: int, payload: Any) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,7 @@ class Problem:
 
 @dataclass(slots=True, kw_only=True)
 class Findings:
-    """Columns beside the positions of a suite; ``problems`` are by index into them. Confidences None: nobody has one."""
+    """Columns beside the positions of a suite, and ``problems`` by index; confidences None where nobody has one."""
 
     values: list[Any]
     confidences: list[float | None] | None = None
@@ -47,6 +47,12 @@ def problem(error: BaseException, attempt: int, max_attempts: int, random: Calla
             return Problem(code=said.code, message=message, retry=LADDER[0], counts=False)
         case _:
             return Problem(code=said.code, message=message, traceback=_sendable(trace(error)))
+
+
+def problem_of(row: Sequence[Any]) -> Problem:
+    """The problem whose fields, in their order, are a list."""
+    code, message, trace, retry, counts, letter = row
+    return Problem(code=code, message=message, traceback=trace, retry=retry, counts=counts, letter=letter)
 
 
 def _sendable(text: str) -> str:

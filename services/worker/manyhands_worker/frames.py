@@ -36,6 +36,10 @@ class Setup:
     hard_limit: float
 
 
+#: The judges that a child offers, by name: the version of each, and whether it takes batches.
+Offers = Mapping[str, tuple[str, bool]]
+
+
 class Unit(NamedTuple):
     """A suite as it came. Of a ``part`` the findings are wanted and not the messages: others make up the suite."""
 
@@ -78,13 +82,23 @@ def unpack(raw: bytes) -> Any:
 
 
 #: Headers that a suite keeps on its way: earlier attempts, deliveries that ended with a worker, the trace.
-KEPT = ("mh-history", "mh-deliveries", "traceparent", "tracestate")
+KEPT = ("mh-deliveries", "traceparent", "tracestate")
 
 
 def unit(delivery: Delivery) -> Unit:
     """A delivery as a child gets it."""
-    headers = {key: delivery.headers[key] for key in KEPT if key in delivery.headers} if delivery.headers else {}
-    return Unit(delivery.body, delivery.type, delivery.content_encoding, headers)
+    return Unit(delivery.body, delivery.type, delivery.content_encoding, kept(delivery.headers))
+
+
+def kept(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the headers that matter, where they are what they should be: anybody may have written them."""
+    if not headers:
+        return {}
+    found = {key: headers[key] for key in KEPT if isinstance(headers.get(key), (str, int))}
+    history = headers.get("mh-history")
+    if isinstance(history, list):
+        found["mh-history"] = [str(line) for line in history]
+    return found
 
 
 def flat(message: Outgoing) -> tuple[Any, ...]:

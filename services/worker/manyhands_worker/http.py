@@ -45,7 +45,9 @@ class Http:
 
     def __call__(self, positions: Sequence[int], payloads: Sequence[Any]) -> list[Any]:
         """The judgments, or an exception for a task without one."""
-        tasks = [{"position": position, "payload": payload} for position, payload in zip(positions, payloads, strict=True)]
+        tasks = [
+            {"position": position, "payload": payload} for position, payload in zip(positions, payloads, strict=True)
+        ]
         # only a refusal of the content is looked into; everything else concerns all tasks alike
         common = (*COMMON, HandlerError)
         return halving(self._once, tasks, common, time.monotonic() + self._patience)

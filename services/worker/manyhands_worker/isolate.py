@@ -11,7 +11,7 @@ import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from manyhands_worker.findings import Findings, Problem
+from manyhands_worker.findings import Findings, Problem, problem_of
 from manyhands_worker.frames import Part
 
 #: Deaths alone in its child that convict a task. One may be chance: the machine's memory ran out for another's sake.
@@ -80,7 +80,7 @@ def _keep(findings: Findings, part: Sequence[int], said: Part) -> None:
         if said.confidences is not None:
             findings.confidences[i] = said.confidences[at]
         if at in said.problems:
-            findings.problems[i] = Problem(*said.problems[at])
+            findings.problems[i] = problem_of(said.problems[at])
 
 
 class Receipt(enum.Enum):

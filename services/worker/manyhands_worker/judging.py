@@ -22,7 +22,7 @@ from manyhands_worker.limits import within
 class Judge(Protocol):
     """Judges the tasks of one suite."""
 
-    def __call__(self, positions: Sequence[int], payloads: Sequence[Any]) -> list[Any]:
+    def __call__(self, positions: Sequence[int], payloads: Sequence[Any], /) -> list[Any]:
         """For each task its value, a ``Judgment``, or the exception it ended with."""
 
 
@@ -69,7 +69,7 @@ def each_within(call: Callable[[Any], Any], limit: float) -> Judge:
 def batch(call: Callable[[list[Any]], Any], limit: float | None, patience: float) -> Judge:
     """The judge that calls a batch handler, and when it raises halves the batch until only the culprits are left.
 
-    After ``patience`` seconds it halves no more: what is left then shares the error, and comes again in a smaller suite.
+    After ``patience`` seconds it halves no more: what is left shares the error, and comes again in a smaller suite.
     """
 
     def once(payloads: Sequence[Any]) -> list[Any]:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,14 +16,16 @@ from typing import Any
 
 from manyhands.errors import HandlerError
 from manyhands_worker import frames
-from manyhands_worker.frames import Setup, Unit
+from manyhands_worker.frames import Offers, Setup, Unit
 from manyhands_worker.isolate import Death
 
 #: Seconds that a child gets to end by itself.
 FAREWELL = 5.0
+#: Seconds that it gets to import its handlers, or to make one, if the hard limit is less.
+START_LIMIT = 300.0
 
 
-class ChildDied(Exception):  # noqa: N818  it is what happened, and to whom
+class ChildDied(Exception):  # it is what happened, and to whom
     """The child ended without being asked."""
 
     def __init__(self, death: Death) -> None:
@@ -46,7 +48,7 @@ class Child:
         ours, theirs = socket.socketpair()
         with theirs:
             # a new interpreter and not a fork, for this process has threads; its own session, so that a Ctrl-C meant
-            # for the worker does not reach it; its standard output is our error output, as ours may be read by a program
+            # for the worker does not reach it; it prints to our error output, since a program may read our other one
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "manyhands_worker.child", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
@@ -59,14 +61,14 @@ class Child:
         """Its process id."""
         return self._process.pid
 
-    def wait_ready(self) -> Mapping[str, tuple[str, bool]]:
+    def wait_ready(self) -> Offers:
         """Wait until it has loaded its handlers; the judges it offers: version, and whether they take batches.
 
         Raises:
             HandlerError: the handlers cannot be loaded.
         """
         self._loading = True
-        self.deadline = time.monotonic() + self._hard_limit
+        self.deadline = time.monotonic() + max(self._hard_limit, START_LIMIT)
         try:
             ((kind, said),) = frames.unpack(self._line.recv_bytes())
         except (EOFError, OSError):
@@ -75,7 +77,7 @@ class Child:
         self._loading = False
         if kind == frames.FAILED:
             self.stop()
-            raise HandlerError(said.partition(": ")[2] or said)
+            raise HandlerError(said)
         return {name: (version, batch) for name, (version, batch) in said.items()}
 
     def ask(self, units: Sequence[Unit]) -> Iterator[list[Any]]:
@@ -92,11 +94,13 @@ class Child:
             raise BrokenPipeError from None
         left = len(units)
         while left:
-            self.deadline = time.monotonic() + self._hard_limit
+            limit = max(self._hard_limit, START_LIMIT) if self._loading else self._hard_limit
+            self.deadline = time.monotonic() + limit
             try:
                 replies = frames.unpack(self._line.recv_bytes())
             except (EOFError, OSError):
                 raise ChildDied(self._bury()) from None
+            self.deadline = None  # while replies are dealt with, which may wait for the broker, no child is to blame
             for reply in replies:
                 if reply[0] == frames.NOTE:
                     self._note(*reply[1:])
@@ -104,7 +108,6 @@ class Child:
                     left -= 1
                     self.judged += 1
                     yield reply
-        self.deadline = None
 
     def _note(self, what: int, value: int) -> None:
         if what == frames.GROUP:

@@ -34,7 +34,7 @@ class Station:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A judged suite: ``version`` is its handler's, the times are seconds since 1970, ``headers`` those it came with."""
+    """A judged suite, its handler's version, the times in seconds since 1970, and the headers it came with."""
 
     suite: Suite
     findings: Findings
@@ -162,9 +162,9 @@ def letters(
         yield replace(letter, headers={**_trace(headers), **letter.headers})
 
 
-def raw_letter(delivery: Delivery, said: str, station: Station, now: float) -> Outgoing:
+def raw_letter(delivery: Delivery, said: str, station: Station, now: float, code: str = "undecodable") -> Outgoing:
     """The dead letter of what is no suite, with its bytes as they came."""
-    cause = Cause(code="undecodable", error=said, at=now, worker=station.worker, host=station.host)
+    cause = Cause(code=code, error=said, at=now, worker=station.worker, host=station.host)
     return deadletters.raw_letter(station.names, "tasks", delivery, cause)
 
 

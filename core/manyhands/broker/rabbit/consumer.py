@@ -22,6 +22,8 @@ _log = logs.get(__name__)
 
 #: Longest wait in seconds before a queue is tried again while the connection stands: it may have been declared by now.
 RETRY_CAP = 2.0
+#: Seconds to wait at the end for the broker to say that it has stopped delivering.
+CANCEL_TIMEOUT = 1.0
 
 
 class RabbitConsumer(Link):
@@ -54,6 +56,8 @@ class RabbitConsumer(Link):
 
     def settle(self, deliveries: Sequence[Delivery], verdict: Verdict) -> None:
         """Settle deliveries; what died with its channel is passed over."""
+        if self._closing.is_set():
+            return
         self._settling.append((deliveries, verdict))
         self._wake()
 
@@ -130,6 +134,24 @@ class RabbitConsumer(Link):
         finally:
             connection.release()
 
+    def _finish(self) -> None:
+        # Ending the connection would do, but from 4.3 that counts as a failure of whatever is held, and giving it back
+        # does not. So: cancel, wait for the broker to stop delivering, give back, close.
+        self._work()
+        if any(subscription.ending for subscription in self._subscriptions):
+            self._later(CANCEL_TIMEOUT, self._give_back_and_close)
+        else:
+            self._give_back_and_close()
+
+    def _ended(self) -> None:
+        if self._closing.is_set() and not any(subscription.ending for subscription in self._subscriptions):
+            self._give_back_and_close()
+
+    def _give_back_and_close(self) -> None:
+        for subscription in self._subscriptions:
+            subscription.give_all_back()
+        super()._finish()
+
     def _take(self, delivery: Delivery) -> None:
         if not self._arriving:
             # what one read from the socket brings is handed over in one go
@@ -165,6 +187,8 @@ class Subscription:
     def __init__(self, consumer: RabbitConsumer, queue: str) -> None:
         self.queue = queue
         self.epoch = 0
+        #: whether it was stopped and the broker may still be delivering
+        self.ending = False
         self._consumer = consumer
         self._channel: Any = None
         self._tag: str | None = None
@@ -172,7 +196,6 @@ class Subscription:
         self._since = 0.0
         self._attempts = 0
         self._stopped = False
-        self._cancelled = False
         #: tags delivered and not settled, in order
         self._held: OrderedDict[int, None] = OrderedDict()
         #: tags to be acked by the next flush
@@ -189,6 +212,9 @@ class Subscription:
             connection.channel(on_open_callback=self._opened)
 
     def _opened(self, channel: Any) -> None:
+        if self._stopped:
+            channel.close()
+            return
         self._channel, self._since = channel, time.monotonic()
         channel.add_on_close_callback(self._closed)
         channel.add_on_cancel_callback(lambda frame: self._on_cancel(channel, frame.method))
@@ -199,15 +225,15 @@ class Subscription:
         self._tag = channel.basic_consume(self.queue, self._on_message, callback=registered)
 
     def _on_registered(self, _frame: Any) -> None:
-        self._registered = True
-        self._consumer._count(1)
+        if not self._stopped:
+            self._registered = True
+            self._consumer._count(1)
 
     def _on_cancel(self, channel: Any, method: Basic.Cancel) -> None:
         # Its queue was deleted, or it was overdue. What it holds is given back in any case only by ending the channel:
         # a broker that timed out a delivery gives this channel no more until that one is settled.
         if channel is self._channel and method.consumer_tag == self._tag and channel.is_open:
             _log.warning("cancelled by the broker", queue=self.queue)
-            self._cancelled = True
             channel.close()
 
     def _closed(self, channel: Any, reason: BaseException) -> None:
@@ -231,6 +257,7 @@ class Subscription:
             self._registered = False
             self._consumer._count(-1)
         self._channel = self._tag = None
+        self.ending = False
         self.epoch += 1
         self._held.clear()
         self._acked.clear()
@@ -254,7 +281,7 @@ class Subscription:
                 type=properties.type,
                 content_encoding=properties.content_encoding,
                 headers=headers,
-                delivery_count=headers.get("x-delivery-count", 0) if headers else 0,
+                delivery_count=int(headers["x-delivery-count"]) if "x-delivery-count" in headers else 0,
                 redelivered=method.redelivered,
                 token=(self, self.epoch, tag),
             )
@@ -263,13 +290,14 @@ class Subscription:
     def settle(self, epoch: int, tag: int, verdict: Verdict) -> bool:
         """Settle one delivery; true when that takes a :meth:`flush`. A second time, or too late, it does nothing."""
         channel = self._channel
-        if epoch != self.epoch or channel is None or not channel.is_open or tag not in self._held:
+        if epoch != self.epoch or channel is None or not channel.is_open:
+            return False
+        if tag not in self._held or tag in self._acked:
             return False
         if verdict is Verdict.ACK:
             self._acked.add(tag)
             return True
         del self._held[tag]
-        self._acked.discard(tag)
         if verdict is Verdict.HAND_BACK:
             channel.basic_nack(tag, requeue=True)
         else:
@@ -301,12 +329,21 @@ class Subscription:
         channel, tag = self._channel, self._tag
         if channel is None or not channel.is_open or tag is None:
             return
+        self.ending = True
         self._cancel(channel, tag, self._give_back)
 
     def _give_back(self, _frame: Any) -> None:
+        self.ending = False
         unwanted, self._unwanted = self._unwanted, []
         for tag in unwanted:
             self.settle(self.epoch, tag, Verdict.HAND_BACK)
+        self._consumer._ended()
+
+    def give_all_back(self) -> None:
+        """Give back whatever is held, received or not."""
+        if self._held and self._channel is not None and self._channel.is_open:
+            self._channel.basic_nack(next(reversed(self._held)), multiple=True, requeue=True)
+            self._held.clear()
 
     def resize(self, prefetch: int) -> None:
         """Consume anew with another prefetch, then end the old consumer; what that one holds stays held."""

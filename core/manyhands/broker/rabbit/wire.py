@@ -103,7 +103,7 @@ def _innermost(error: BaseException | None) -> BaseException:
 class Connection(pika.SelectConnection):  # type: ignore[misc]  # pika ships no types
     """A connection that can gather frames and send them together.
 
-    pika gives every frame to the socket by itself: three system calls for each small message, and half of the time.
+    pika gives every frame to the socket by itself: three system calls for each small message, a third of its cost.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

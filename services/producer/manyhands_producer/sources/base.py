@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 #: Where to go on reading: plain JSON values, each format's own.
@@ -35,6 +35,20 @@ class Rows:
     refused: dict[int, Refusal] = field(default_factory=dict)
     where: Callable[[int], str] = "task {}".format
     end: bool = False
+
+    def head(self, count: int) -> Rows:
+        """The first rows of these."""
+        return replace(
+            self,
+            payloads=self.payloads[:count],
+            ids=None if self.ids is None else self.ids[:count],
+            truths=None if self.truths is None else self.truths[:count],
+            refused={index: refusal for index, refusal in self.refused.items() if index < count},
+        )
+
+    def bad(self) -> int | None:
+        """The first bad row, if there is one."""
+        return min((index for index, refusal in self.refused.items() if refusal.code == BAD_ROW), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

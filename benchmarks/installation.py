@@ -1,0 +1,150 @@
+"""Manyhands as it is run in production: a producer, a worker and an aggregator, each a process, asked over HTTP."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+from benchmarks.children import BIN, CaseError, running, wait_for
+from benchmarks.context import Context
+from benchmarks.handlers import OPTIONS
+from manyhands.broker import connect
+from manyhands.topology import Names, topology
+
+HANDLERS = Path(__file__).with_name("handlers.py")
+JUDGE = "length"
+BLOCK = 1 << 20
+
+
+def job(name: str, *, suite: int, source: Path | None = None) -> dict[str, Any]:
+    """A job file: one judge says of each text whether it is long."""
+    spec: dict[str, Any] = {
+        "name": name,
+        "question": "Is it long?",
+        "answer": {"type": "choice", "options": OPTIONS},
+        "stages": [{"judges": [JUDGE]}],
+        "suite": suite,
+    }
+    return spec if source is None else spec | {"source": {"path": str(source), "input": "text"}}
+
+
+class Service:
+    """A process of ours and its API, over one connection that is kept."""
+
+    def __init__(self, pid: int, port: int) -> None:
+        self.pid = pid
+        self._connection = HTTPConnection("127.0.0.1", port, timeout=90)
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        """Send a request with a JSON body and return the JSON that comes back."""
+        payload = None if body is None else json.dumps(body).encode()
+        self._connection.request(method, path, payload, {"Content-Type": "application/json"} if payload else {})
+        with self._connection.getresponse() as reply:
+            said = reply.read()
+            if reply.status >= 400:
+                raise CaseError(f"{method} {path}: {reply.status} {said[:500]!r}")
+            return json.loads(said)
+
+    def fetch(self, path: str, target: Path) -> None:
+        """Stream what a path has into a file."""
+        self._connection.request("GET", path)
+        with self._connection.getresponse() as reply, target.open("wb") as file:
+            if reply.status >= 400:
+                raise CaseError(f"GET {path}: {reply.status}")
+            while block := reply.read(BLOCK):
+                file.write(block)
+
+    def is_ready(self) -> bool:
+        """Whether ``/readyz`` says so."""
+        try:
+            self._connection.request("GET", "/readyz")
+            with self._connection.getresponse() as reply:
+                reply.read()
+                return reply.status == 200
+        except (OSError, HTTPException):
+            self._connection.close()
+            return False
+
+
+@dataclass(frozen=True)
+class Installation:
+    """The three processes."""
+
+    producer: Service
+    worker: Service
+    aggregator: Service
+
+    def open(self, spec: dict[str, Any], **more: Any) -> str:
+        """Open a job; its id."""
+        return str(self.producer.ask("POST", "/api/jobs", {"spec": spec, **more})["job"])
+
+    def progress(self, name: str) -> dict[str, Any]:
+        """What the aggregator says of a job; empty before it has heard of it."""
+        try:
+            said: dict[str, Any] = self.aggregator.ask("GET", f"/api/jobs/{name}")
+        except CaseError as error:
+            if ": 404 " in str(error):
+                return {}
+            raise
+        return said
+
+
+@contextmanager
+def installation(context: Context) -> Iterator[Installation]:
+    """Start the three with stores and queues of their own; in the end stop them and remove both."""
+    namespace = f"bench-{secrets.token_hex(4)}"
+    folder = context.folder / namespace
+    folder.mkdir()
+    ports = dict(zip(("producer", "worker", "aggregator"), _free_ports(3), strict=True))
+    env = {
+        "MANYHANDS_BROKER": context.broker,
+        "MANYHANDS_NAMESPACE": namespace,
+        "MANYHANDS_STORE": f"sqlite:///{folder}/bench.db",
+        "MANYHANDS_HANDLERS": str(HANDLERS),
+        "MANYHANDS_LOG_LEVEL": "warning",
+    }
+    try:
+        with ExitStack() as stack:
+            services = {}
+            for name, port in ports.items():
+                own = env | {"MANYHANDS_PORT": str(port)}
+                pid = stack.enter_context(running([str(BIN / "manyhands"), name], folder / f"{name}.log", env=own))
+                services[name] = Service(pid, port)
+            for name, service in services.items():
+                wait_for(service.is_ready, 60, f"{name} to be ready")
+            yield Installation(**services)
+    finally:
+        remove(context, namespace)
+        rmtree(folder, ignore_errors=True)
+
+
+def remove(context: Context, namespace: str) -> None:
+    """Take an installation's queues and exchanges away: the broker may be somebody else's."""
+    broker = connect(context.broker, name="bench")
+    broker.delete(topology(Names(namespace=namespace), [JUDGE]))
+    broker.close()
+
+
+def until_ended(there: Installation, name: str, timeout: float) -> dict[str, Any]:
+    """Wait for a job to end; what the aggregator then says of it."""
+    deadline = time.monotonic() + timeout
+    while not (said := there.progress(name)) or said["state"] == "open":
+        if time.monotonic() > deadline:
+            raise CaseError(f"{name} did not end in {timeout:g} s: {said}")
+        time.sleep(0.05)
+    return said
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in sockets]

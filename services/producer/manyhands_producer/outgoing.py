@@ -1,0 +1,83 @@
+"""The producer's messages: suites and job events, encoded and addressed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from manyhands.broker import Outgoing
+from manyhands.codec import encode
+from manyhands.messages import SUITES_OPENED, Event, Suite
+from manyhands.spec import JobSpec
+from manyhands.topology import Names
+from manyhands_producer.spool import Spooled
+
+#: Bytes of one ``suites.opened``: the news of many suites in one message, and still a small message.
+EVENT_BYTES = 256 << 10
+
+
+class Messages:
+    """Makes the messages of one installation."""
+
+    def __init__(self, names: Names, limit: int) -> None:
+        self._names, self._limit = names, limit
+
+    def event(self, name: str, job: str, data: Mapping[str, Any]) -> Outgoing:
+        """An event."""
+        exchange, key = self._names.to_roles(name)
+        encoded = encode(Event(name=name, job=job, data=data), limit=self._limit)
+        return Outgoing(
+            exchange=exchange, key=key, body=encoded.body, type=encoded.type, content_encoding=encoded.content_encoding
+        )
+
+    def opened(self, job: str, suites: Sequence[Spooled]) -> Iterator[tuple[Outgoing, tuple[int, ...]]]:
+        """The news of suites, in as many events as it takes; and which suites each tells of."""
+        part: list[Spooled] = []
+        size = 0
+        most = min(EVENT_BYTES, self._limit // 2)
+        for suite in suites:
+            if part and size + suite.said > most:
+                yield self._opened(job, part)
+                part, size = [], 0
+            part.append(suite)
+            size += suite.said
+        if part:
+            yield self._opened(job, part)
+
+    def _opened(self, job: str, suites: Sequence[Spooled]) -> tuple[Outgoing, tuple[int, ...]]:
+        numbers = [s.suite for s in suites]
+        data = {
+            "suites": numbers,
+            "firsts": [s.first for s in suites],
+            "counts": [s.count for s in suites],
+            "ids": [s.ids for s in suites],
+            "truths": [s.truths for s in suites],
+            "refused": [s.refused or None for s in suites],
+        }
+        return self.event(SUITES_OPENED, job, data), tuple(numbers)
+
+    def suite(
+        self,
+        job: str,
+        suite: int,
+        judge: str,
+        slot: int,
+        positions: Sequence[int],
+        payloads: Sequence[Any],
+        *,
+        spec: JobSpec,
+        digest: str,
+        opened: float,
+        stage: int = 0,
+        attempt: int = 1,
+    ) -> Outgoing:
+        """A suite for one judge and slot."""
+        message = Suite(
+            job=job, suite=suite, stage=stage, judge=judge, slot=slot, positions=positions, payloads=payloads,
+            attempt=attempt, spec=digest, expires_at=None if spec.deadline is None else opened + spec.deadline,
+        )  # fmt: skip
+        exchange, key = self._names.to_judge(judge)
+        encoded = encode(message, limit=self._limit)
+        return Outgoing(
+            exchange=exchange, key=key, body=encoded.body, type=encoded.type, content_encoding=encoded.content_encoding
+        )

@@ -1,0 +1,179 @@
+"""The worker: takes suites from its judges' queues, has them judged in its children, publishes what they said."""
+
+from __future__ import annotations
+
+import random
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from manyhands import backoff, logs, metrics
+from manyhands.broker import Broker, Consumer, Delivery, Publisher
+from manyhands.clock import Clock, SystemClock
+from manyhands.errors import BrokerError
+from manyhands.ops import Checks
+from manyhands.runner import Finish, Runner
+from manyhands.topology import topology
+from manyhands_worker.frames import Setup
+from manyhands_worker.pool import Limits, Pool
+from manyhands_worker.prefetch import prefetch, worthwhile
+from manyhands_worker.report import Station
+from manyhands_worker.settings import WorkerSettings
+from manyhands_worker.sources import Sources, joined, read
+
+_log = logs.get(__name__)
+
+#: Deliveries taken from the consumer at once.
+BATCH = 64
+#: Seconds between two looks at whether the prefetch fits what suites cost.
+ADAPT = 1.0
+#: Seconds of the grace that are kept for confirms, and for children to end by themselves.
+LAST = 2.0
+
+
+class Worker:
+    """A worker of some judges.
+
+    ``sources`` says where the judges are, beside what the settings name; by reference, for children import them anew.
+    """
+
+    def __init__(
+        self, settings: WorkerSettings, broker: Broker, *, sources: Sources | None = None, clock: Clock | None = None
+    ) -> None:
+        self._settings, self._broker, self._clock = settings, broker, clock or SystemClock()
+        given = Sources(handlers=settings.handlers)
+        if settings.config is not None:
+            given = joined(read(settings.config), given)
+        sources = joined(given, sources or Sources())
+        host = socket.gethostname()
+        setup = Setup(
+            references=sources.handlers,
+            commands={name: command.model_dump() for name, command in sources.commands.items()},
+            http={name: http.model_dump() for name, http in sources.http.items()},
+            judges=settings.judges, path=sys.path, namespace=settings.namespace, partitions=settings.partitions,
+            worker=settings.worker_id, host=host, max_attempts=settings.max_attempts,
+            body_limit=settings.body_limit, hard_limit=settings.hard_limit,
+        )  # fmt: skip
+        station = Station(
+            names=settings.names, worker=settings.worker_id, host=host, max_attempts=settings.max_attempts,
+            limit=settings.body_limit,
+        )  # fmt: skip
+        self._pool = Pool(
+            setup, station, children=settings.children, max_deliveries=settings.max_deliveries, clock=self._clock,
+            limits=Limits(hard=settings.hard_limit, suites=settings.recycle_suites, mib=settings.recycle_mib),
+        )  # fmt: skip
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._judges: tuple[str, ...] = ()
+        self._trouble: str | None = "not started"
+        self._runner: Runner | None = None
+        self._consumer: Consumer | None = None
+        self._publisher: Publisher | None = None
+        self._prefetch = settings.prefetch or prefetch(None, settings.children)
+        self._adapted = 0.0
+
+    @property
+    def judges(self) -> Sequence[str]:
+        """The judges that are served; known once started."""
+        return self._judges
+
+    @property
+    def children(self) -> Sequence[int]:
+        """The process ids of the children that live."""
+        return self._pool.pids
+
+    @property
+    def checks(self) -> Checks:
+        """What must be well for this worker to be ready."""
+        return {"broker": self._check_broker, "children": self._pool.check}
+
+    def start(self) -> None:
+        """Load the handlers and begin to serve; a broker that is not there is waited for in the background.
+
+        Raises:
+            HandlerError: the handlers cannot be loaded, or lack a judge that is to be served.
+        """
+        self._judges = tuple(sorted(self._pool.start()))
+        self._trouble = "connecting"
+        _log.info("worker starts", judges=self._judges, worker=self._settings.worker_id)
+        self._thread.start()
+
+    def stop(self, grace: float) -> None:
+        """Take no more; finish what is in hand within ``grace`` seconds and hand back the rest; end the children."""
+        with self._lock:
+            if self._stopping.is_set():
+                return
+            self._stopping.set()
+            runner = self._runner
+        deadline = time.monotonic() + grace
+        if runner is not None:
+            runner.stop()
+        if self._thread.ident is not None:
+            self._thread.join(grace)
+        self._pool.close()
+        if runner is not None and not runner.drain(max(0.0, grace - min(LAST, grace / 2))):
+            _log.warning("handed back what was not finished in time", grace=grace)
+        self._pool.end(max(0.0, deadline - time.monotonic()))
+        if self._publisher is not None:
+            self._publisher.flush(max(0.0, deadline - time.monotonic()))
+        for end in (self._consumer, self._publisher):
+            if end is not None:
+                end.close()
+        _log.info("worker stopped")
+
+    def handle(self, deliveries: list[Delivery], finish: Finish) -> None:
+        """What the runner calls with deliveries."""
+        self._adapt()
+        self._pool.handle(deliveries, finish)
+
+    def _run(self) -> None:
+        names = self._settings.names
+        failures = 0
+        while not self._stopping.is_set() and self._settings.declare:
+            try:
+                self._broker.declare(topology(names, self._judges))
+                break
+            except BrokerError as error:
+                failures += 1
+                delay = backoff.reconnect_delay(failures, random.random)
+                self._trouble = str(error)
+                _log.warning("waiting for the broker", error=str(error), again_in=round(delay, 2))
+                self._stopping.wait(delay)
+        with self._lock:
+            if self._stopping.is_set():
+                return
+            self._publisher = self._broker.publisher()
+            self._consumer = self._broker.consumer(
+                [names.tasks_queue(judge) for judge in self._judges], prefetch=self._prefetch
+            )
+            self._runner = Runner(self._consumer, self._publisher, self, batch=BATCH)
+        self._trouble = None
+        self._show_prefetch()
+        self._runner.run()
+
+    def _adapt(self) -> None:
+        now = self._clock.monotonic()
+        if self._settings.prefetch or now - self._adapted < ADAPT or self._consumer is None:
+            return
+        self._adapted = now
+        better = prefetch(self._pool.cost, self._settings.children)
+        if self._pool.cost is not None and worthwhile(self._prefetch, better):
+            self._prefetch = better
+            self._consumer.resize(better)
+            self._show_prefetch()
+
+    def _show_prefetch(self) -> None:
+        for judge in self._judges:
+            metrics.PREFETCH.labels(judge).set(self._prefetch)
+
+    def _check_broker(self) -> str | None:
+        if self._trouble is not None:
+            return self._trouble
+        if self._consumer is None or not self._consumer.ready:
+            return "not registered on every queue"
+        if self._publisher is None or not self._publisher.ready:
+            return "cannot publish"
+        return None

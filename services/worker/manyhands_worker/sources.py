@@ -1,0 +1,71 @@
+"""Where the judges come from: modules and files of handlers, programs and URLs; named by settings or by a job file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from manyhands.errors import SettingsError
+from manyhands.spec import Command, Http
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """References to handlers (module or .py file), and programs and URLs by judge."""
+
+    handlers: Sequence[str] = ()
+    commands: Mapping[str, Command] = field(default_factory=dict)
+    http: Mapping[str, Http] = field(default_factory=dict)
+
+
+class _Config(BaseModel):
+    """The keys of a worker's file; a job file has them among its own."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    handlers: str | None = None
+    commands: dict[str, Command] = Field(default_factory=dict)
+    http: dict[str, Http] = Field(default_factory=dict)
+
+
+def read(path: Path) -> Sources:
+    """The sources that a file names.
+
+    Raises:
+        SettingsError: it cannot be read or says something else; the text names file and key.
+    """
+    try:
+        data: Any = YAML(typ="safe").load(io.StringIO(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from error
+    except MarkedYAMLError as error:
+        raise SettingsError(f"{path} is no YAML: {error.problem}") from error
+    if not isinstance(data, dict):
+        raise SettingsError(f"{path} has none of the keys handlers, commands and http")
+    try:
+        config = _Config.model_validate(data)
+    except ValidationError as error:
+        said = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"{path}: {'; '.join(said)}") from error
+    folder = path.resolve().parent
+    handlers = config.handlers
+    if handlers is not None and handlers.endswith(".py"):
+        handlers = str(folder / handlers)
+    commands = {n: c.model_copy(update={"folder": str(folder / c.folder)}) for n, c in config.commands.items()}
+    return Sources(handlers=[handlers] if handlers else [], commands=commands, http=config.http)
+
+
+def joined(one: Sources, other: Sources) -> Sources:
+    """Both together; a judge that both name is the second's."""
+    return Sources(
+        handlers=list(dict.fromkeys([*one.handlers, *other.handlers])),
+        commands={**one.commands, **other.commands},
+        http={**one.http, **other.http},
+    )

@@ -1,0 +1,48 @@
+"""Fixtures of the end-to-end tier."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.processes import EXAMPLES, command
+
+DIGITS = EXAMPLES / "digits" / "job.yaml"
+
+
+@pytest.fixture
+def namespace() -> str:
+    """Queues of this test alone."""
+    return f"t-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="session")
+def embedded_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of the digits example on the embedded default: what every other way must equal, byte for byte."""
+    out = tmp_path_factory.mktemp("embedded") / "digits"
+    done = command("run", str(DIGITS), "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a job file (with handlers and source beside it) and returns its path."""
+
+    def write(handlers: str, source: str | bytes, name: str = "rows.jsonl", **keys: Any) -> Path:
+        (tmp_path / "handlers.py").write_text(handlers)
+        (tmp_path / name).write_bytes(source.encode() if isinstance(source, str) else source)
+        said = {
+            "name": "test", "source": {"path": name}, "answer": {"type": "text"}, "stages": [{"judges": ["echo"]}],
+            "handlers": "handlers.py", **keys,
+        }  # fmt: skip
+        file = tmp_path / "job.yaml"
+        file.write_text(json.dumps(said))  # JSON is YAML
+        return file
+
+    return write

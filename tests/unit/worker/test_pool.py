@@ -1,0 +1,304 @@
+"""Suites judged in real child processes: whatever a task does, it costs itself alone."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from manyhands.broker import Delivery, Verdict
+from manyhands.errors import HandlerError
+from manyhands.messages import Event, Suite
+from manyhands_worker.pool import Limits
+
+from tests.unit.worker.harness import (
+    PATIENCE,
+    PLAIN,
+    TROUBLE,
+    Results,
+    dead,
+    delivery,
+    judge,
+    judgments,
+    pool,
+    read,
+    retried,
+    suite,
+    suites,
+    values,
+)
+
+
+def test_judges() -> None:
+    """A function, one with confidences and a batch class judge; the message names worker and version."""
+    with pool(PLAIN, children=2) as made:
+        echo, sure, upper = judge(made, suite("echo", ["a", 2, None]), suite("sure", ["a"]), suite("upper", ["a", "b"]))
+    said = judgments(echo)
+    assert (said.values, said.confidences, said.worker, said.version) == (["a", 2, None], None, "w-1", "7")
+    assert judgments(sure).confidences == [0.75]
+    assert values(upper) == {100: "A", 101: "B"}
+
+
+def test_many_suites_in_few_children() -> None:
+    """Every one of many suites gets its own judgments, however they were given to the children."""
+    sent = [suite("echo", [n], suite=n) for n in range(500)]
+    with pool(PLAIN, children=2) as made:
+        said = [judgments(published) for published in judge(made, *sent)]
+    assert [(s.suite, s.values) for s in said] == [(n, [n]) for n in range(500)]
+
+
+@pytest.mark.parametrize("name", ["one", "many"])
+def test_an_exception_fails_its_task_alone(name: str) -> None:
+    """The others are judged; the task comes again by the ladder, with what happened to it."""
+    with pool(TROUBLE) as made:
+        (published,) = judge(made, suite(name, ["a", "raise", "b", "sys.exit", "c"]))
+    assert values(published) == {100: "A", 102: "B", 104: "C"}
+    assert judgments(published).errors == {}
+    ((key, again, headers),) = retried(published)
+    assert key.startswith(f"{name}.")
+    assert (again.positions, again.payloads, again.attempt) == ([101, 103], ["raise", "sys.exit"], 2)
+    lines = headers["mh-history"]
+    assert any("ValueError: what a payload" in line for line in lines)
+    assert all("attempt 1" in line and "w-1" in line for line in lines)
+
+
+def test_the_last_attempt_sets_aside_with_the_cause() -> None:
+    """After the attempt cap: an error in the judgments, and a dead letter that says all there is to know."""
+    results, history = Results(), ["attempt 1: ...", "attempt 2: ..."]
+    with pool(TROUBLE) as made:
+        sent = delivery(suite("one", ["a", "raise"], attempt=3), {"mh-history": history, "traceparent": "00-ab-cd-01"})
+        made.handle([sent], results.finish)
+        (outcome,) = results.wait(1)
+    said = judgments(outcome.publish)
+    assert (said.values, said.errors[101].code) == (["A", None], "error")
+    ((key, letter, headers),) = dead(outcome.publish)
+    assert (key, letter.positions, letter.payloads, letter.attempt) == ("tasks.one", [101], ["raise"], 3)
+    assert (headers["mh-code"], headers["mh-version"], headers["mh-worker"], headers["mh-host"]) == ("error", "2", "w-1", "h")
+    assert (headers["mh-attempts"], headers["mh-history"], headers["traceparent"]) == (3, history, "00-ab-cd-01")
+    assert "what a payload" in headers["mh-error"]
+    assert 'raise ValueError("what a payload")' in headers["mh-traceback"]
+    assert retried(outcome.publish) == []
+
+
+def test_a_handler_says_what_becomes_of_a_task() -> None:
+    """RetryTask waits at least as long as it says, RejectTask is final, HandBack counts as no attempt."""
+    with pool(TROUBLE) as made:
+        (published,) = judge(made, suite("one", ["retry", "reject", "back", "surrogate"]))
+    by_position = {s.positions[0]: (key, s.attempt) for key, s, _ in retried(published)}
+    assert by_position[100][0] in ("one.30s", "one.120s")
+    assert by_position[102] == ("one.1s", 1)
+    assert 103 in by_position
+    assert judgments(published).errors[101].code == "rejected"
+    assert [letter.positions for _, letter, _ in dead(published)] == [[101]]
+
+
+@pytest.mark.parametrize(("name", "how"), [("one", "exit"), ("one", "crash"), ("many", "exit"), ("many", "crash")])
+def test_a_task_that_kills_its_child_is_found(name: str, how: str) -> None:
+    """The killer alone is set aside, with how its child ended; every other judgment is kept and told once."""
+    payloads = ["a", "b", how, "c", "raise"]
+    with pool(TROUBLE) as made:
+        published, other = judge(made, suite(name, payloads), suite(name, ["x"], suite=2))
+    assert values(published) == {100: "A", 101: "B", 103: "C"}
+    said = judgments(published)
+    assert said.errors.keys() == {102}
+    assert said.errors[102].code == "child-died"
+    assert ("status 3" if how == "exit" else "SIGSEGV") in said.errors[102].message
+    assert [letter.positions for _, letter, _ in dead(published)] == [[102]]
+    assert [again.positions for _, again, _ in retried(published)] == [[104]]
+    assert values(other) == {100: "X"}
+
+
+@pytest.mark.parametrize("name", ["one", "many"])
+def test_a_task_that_hangs_is_ended_by_the_hard_limit(name: str) -> None:
+    """The child is killed after the hard limit; the task that takes too long alone is set aside."""
+    with pool(TROUBLE, limits=Limits(hard=0.5)) as made:
+        (published,) = judge(made, suite(name, ["a", "hang", "b"]))
+    assert values(published) == {100: "A", 102: "B"}
+    assert judgments(published).errors[101].code == "time-limit-hard"
+
+
+@pytest.mark.parametrize("name", ["limited", "limited-many"])
+def test_a_soft_limit_fails_the_task_in_time(name: str) -> None:
+    """TimeoutError for the task, in the same child, and the others are judged."""
+    with pool(TROUBLE) as made:
+        before = made.pids
+        (published,) = judge(made, suite(name, ["a", "hang", "b"], attempt=3))
+        assert made.pids == before
+    assert values(published) == {100: "A", 102: "B"}
+    assert judgments(published).errors[101].code == "time-limit"
+
+
+def test_a_batch_handler_that_returns_too_few() -> None:
+    """A wrong number of judgments is an error of the call; the handler that is right for one task gets them so."""
+    with pool(TROUBLE) as made:
+        (published,) = judge(made, suite("short", ["a", "b", "c"]))
+    assert values(published) == {100: "A", 101: "B", 102: "C"}
+
+
+def test_numpy_values_become_plain() -> None:
+    """Scalars and arrays of NumPy, nested or whole, arrive as Python's."""
+    with pool(TROUBLE) as made:
+        nested, whole = judge(made, suite("numpy", [3]), suite("array", [1, 2]))
+    assert values(nested) == {100: {"n": 3, "row": [0, 1]}}
+    assert judgments(nested).confidences == [0.5]
+    assert values(whole) == {100: 2, 101: 4}
+
+
+def test_what_cannot_be_sent_fails_its_task_alone() -> None:
+    """An object, a huge number, a confidence that is none: each costs its own task."""
+    with pool(TROUBLE) as made:
+        (published,) = judge(made, suite("odd", ["a", "object", "confidence", "nan", "huge"], attempt=3))
+    said = judgments(published)
+    assert values(published) == {100: "a"}
+    assert {p: e.code for p, e in said.errors.items()} == {
+        101: "not-plain", 102: "error", 103: "error", 104: "not-plain"
+    }  # fmt: skip
+
+
+def test_judgments_over_the_limit_travel_in_parts() -> None:
+    """Judgments too large for one message come in several; a value too large for any is an error of its task."""
+    with pool(TROUBLE, body_limit=8000) as made:
+        (published,) = judge(made, suite("odd", ["large"] * 4))
+        (alone,) = judge(made, suite("odd", ["a"]))
+    assert sum(len(m.body) <= 8000 for m in published) == len(published) == 2
+    assert values(alone) == {100: "a"}
+    with pool(TROUBLE, body_limit=2500) as made:
+        (published,) = judge(made, suite("odd", ["a", "large"]))
+    assert values(published) == {100: "a"} or judgments(published).errors[101].code == "too-large"
+
+
+def test_what_is_no_suite_is_set_aside_with_its_bytes() -> None:
+    """Bytes that do not decode, and messages of another type, become dead letters as they came."""
+    garbage = Delivery(queue="tasks.one", key="one", body=b"\xc1 no", type="suite.v1")
+    event = delivery(Event(name="job.opened", job="j-1"))
+    newer = Delivery(queue="tasks.one", key="one", body=b"", type="suite.v9")
+    results = Results()
+    with pool(TROUBLE) as made:
+        made.handle([garbage, event, newer], results.finish)
+        outcomes = results.wait(3)
+        assert values(judge(made, suite("one", ["a"]))[0]) == {100: "A"}
+    letters = [m for o in outcomes for m in o.publish]
+    assert [m.body for m in letters] == [garbage.body, event.body, newer.body]
+    assert {m.exchange for m in letters} == {"mh.dead"}
+    assert {m.headers["mh-code"] for m in letters} == {"undecodable"}
+
+
+def test_an_unknown_judge_and_an_expired_suite() -> None:
+    """A judge that is not served is set aside; what nobody wants any more is only said to have failed."""
+    with pool(PLAIN) as made:
+        unknown, late = judge(made, suite("nobody", ["a"]), suite("echo", ["a"], expires_at=1.0))
+    assert judgments(unknown).errors[100].code == "unknown-judge"
+    assert len(dead(unknown)) == 1
+    assert judgments(late).errors[100].code == "expired"
+    assert dead(late) == retried(late) == []
+
+
+def test_a_class_is_made_once_a_child() -> None:
+    """Models are loaded when first needed, and kept."""
+    with pool(TROUBLE) as made:
+        said = [values(p)[100] for p in judge(made, *[suite("loads", [0], suite=n) for n in range(5)])]
+        assert said == [[1, made.pids[0]]] * 5
+
+
+@pytest.mark.parametrize("name", ["unmade", "unmade-dies"])
+def test_a_handler_that_cannot_be_made_blames_no_task(name: str) -> None:
+    """The suite comes again as a whole; after the last attempt it is set aside as a whole."""
+    with pool(TROUBLE) as made:
+        first, last = judge(made, suite(name, ["a", "b"]), suite(name, ["a", "b"], suite=2, attempt=3))
+    assert [again.positions for _, again, _ in retried(first)] == [[100, 101]]
+    assert [letter.positions for _, letter, _ in dead(last)] == [[100, 101]]
+    assert name in judgments(last).errors[100].message
+
+
+def test_children_are_replaced() -> None:
+    """After its share of suites a child ends and a new one takes over."""
+    with pool(TROUBLE, limits=Limits(suites=2)) as made:
+        said = [values(judge(made, suite("pid", [0], suite=n))[0])[100] for n in range(6)]
+    assert len(set(said)) == 3
+
+
+def test_a_child_over_its_memory_is_replaced() -> None:
+    """Any Python holds more than 1 MiB: so every suite gets a new child."""
+    with pool(TROUBLE, limits=Limits(mib=1)) as made:
+        said = [values(judge(made, suite("pid", [0], suite=n))[0])[100] for n in range(3)]
+    assert len(set(said)) == 3
+
+
+def test_a_child_killed_while_idle_costs_nothing() -> None:
+    """Nobody is to blame; a new child judges."""
+    with pool(TROUBLE) as made:
+        (first,) = made.pids
+        os.kill(first, signal.SIGKILL)
+        (published,) = judge(made, suite("pid", [0]))
+    assert values(published)[100] != first
+
+
+def test_signals_for_the_worker_do_not_end_its_children() -> None:
+    """SIGINT and SIGTERM are the worker's to deal with."""
+    with pool(TROUBLE) as made:
+        (child,) = made.pids
+        os.kill(child, signal.SIGTERM)
+        os.kill(child, signal.SIGINT)
+        (published,) = judge(made, suite("pid", [0]))
+    assert values(published)[100] == child
+
+
+def test_closing_hands_back_what_has_not_begun(tmp_path: Path) -> None:
+    """The suite in the child's hands is waited for or goes back when the child is killed; the others go back at once."""
+    begun, results = tmp_path / "begun", Results()
+    with pool(TROUBLE) as made:
+        made.handle([delivery(suite("file", [str(begun)]))], results.finish)
+        wait_until(begun.exists)
+        made.handle([delivery(suite("one", ["a"], suite=2))], results.finish)
+        made.close()
+        (waiting,) = results.wait(1)
+        assert waiting.verdict is Verdict.HAND_BACK
+        made.end(0)
+        assert [o.verdict for o in results.wait(2)] == [Verdict.HAND_BACK] * 2
+
+
+def test_deliveries_that_ended_with_their_worker_are_cut() -> None:
+    """A suite that twice took its worker with it comes in halves; a single task in the end is set aside."""
+    results = Results()
+    with pool(TROUBLE) as made:
+        made.handle([delivery(suite("one", ["a", "b", "c"]), count=2)], results.finish)
+        made.handle([delivery(suite("one", ["a"]), {"mh-deliveries": 3}, count=2)], results.finish)
+        made.handle([delivery(suite("one", ["a"]), {"mh-deliveries": 9}, count=1)], results.finish)
+        cut, gone, judged = results.wait(3)
+    halves = suites(cut.publish, "mh.tasks")
+    assert [(key, s.positions, h["mh-deliveries"]) for key, s, h in halves] == [("one", [100], 2), ("one", [101, 102], 2)]
+    assert judgments(gone.publish).errors[100].code == "worker-died"
+    assert len(dead(gone.publish)) == 1
+    assert values(judged.publish) == {100: "A"}
+
+
+def test_handlers_that_cannot_be_loaded_are_told_at_once(tmp_path: Path) -> None:
+    """A missing file, a module that raises, one that ends its process, a judge that is not there."""
+    broken, deadly = tmp_path / "broken.py", tmp_path / "deadly.py"
+    broken.write_text("raise RuntimeError('no licence')")
+    deadly.write_text("import os; os._exit(9)")
+    for reference, said in [("nowhere.py", "no file"), (str(broken), "no licence"), (str(deadly), "status 9")]:
+        with pytest.raises(HandlerError, match=said), pool(reference):
+            pass
+    with pytest.raises(HandlerError, match="there is no judge nobody; there are echo, sure, upper"), pool(
+        PLAIN, judges=["nobody"]
+    ):
+        pass
+
+
+def test_messages_can_be_read_again() -> None:
+    """What a part of the suite looks like when it comes again is a suite as any other."""
+    with pool(TROUBLE) as made:
+        (published,) = judge(made, suite("one", ["raise", "a"]))
+        ((_, again, _),) = retried(published)
+        (second,) = judge(made, again)
+    assert isinstance(read(second[0]), Suite)
+    assert retried(second)[0][1].attempt == 3
+
+
+def wait_until(true: object) -> None:
+    """Wait for a condition of another process."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
