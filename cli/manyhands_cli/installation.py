@@ -99,8 +99,8 @@ class Installation:
         aggregator = core_settings.load(AggregatorSettings, store=wanted.store, **common)
         worker = core_settings.load(
             WorkerSettings,
-            handlers=wanted.handlers or spec.handlers,
-            config=str(wanted.job_file),
+            handlers=wanted.handlers,
+            config=wanted.job_file,
             judges=",".join(judge.judge for judge in spec.judges),
             children=wanted.children,
             max_attempts=spec.max_attempts,

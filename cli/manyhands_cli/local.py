@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import signal
 import threading
@@ -55,12 +56,12 @@ def run(
     failed.csv where tasks failed. Stopped half-way, the same command goes on where it stopped.
     """
     from manyhands_cli.installation import Folder, Installation, Wanted
+    from manyhands_producer.sources import check_source
 
     logs.configure("run", level="warning", format="text")
     spec = specs.load(job)
-    if spec.source is None:
-        raise SpecError(f"{job}: source is missing; jobs without one get their tasks over the API")
     check_judges(job, spec, handlers)
+    check_source(spec)
     folder = Folder(out or Path("out") / spec.name)
     store = store or folder.own_store
     wanted = Wanted(broker=broker, store=store, job_file=job, handlers=handlers, children=children)
@@ -137,6 +138,7 @@ def _write(installation: Any, spec: specs.JobSpec, job: str, folder: Any, starte
         "broker": installation.broker.version,
     }
     summary |= {key: said[key] for key in ("accuracy", "gold", "reason") if key in said}
+    summary["judges"] = aggregator.judges(job)
     write_whole(folder.path / "summary.json", [json.dumps(summary, indent=2).encode() + b"\n"])
     return summary
 
@@ -145,7 +147,10 @@ def _say(summary: dict[str, Any], folder: Path, json_: bool) -> None:
     if json_:
         show.as_json(summary)
         return
-    show.pairs(summary)
+    judges = summary["judges"]
+    show.pairs({key: value for key, value in summary.items() if key != "judges"})
+    show.OUT.print()
+    show.table(judges, ("judge", "judgments", "errors", "agreement", "accuracy", "seconds_per_task"))
     show.OUT.print(f"\nanswers are in {folder / 'answers.csv'}")
 
 
@@ -167,6 +172,31 @@ def check_judges(file: Path, spec: specs.JobSpec, handlers: str | None) -> None:
             raise SpecError(f"{file}:{line}: stages.0.judges: no handler is called {judge.judge!r}; there are: {there}")
 
 
-def plan(job: JobFile) -> None:
-    """Foretell."""
-    raise NotImplementedError(job)
+def plan(
+    job: JobFile,
+    handlers: Handlers = None,
+    pilot: Annotated[int, typer.Option(min=1, help="Tasks that every judge tries, to see how long it takes.")] = 20,
+    children: Annotated[
+        int, typer.Option(min=1, help="Child processes that will share the work, over all workers.")
+    ] = os.cpu_count() or 1,
+    json_: AsJson = False,
+) -> None:
+    """Foretell what a job takes before it is run: tasks, suites, judgments, time, cost.
+
+    Counts the source and lets every judge try a few tasks. Nothing is published or kept.
+    """
+    from manyhands_cli import foretell
+
+    spec = specs.load(job)
+    check_judges(job, spec, handlers)
+    with show.JobProgress(f"counting {spec.name}", quiet=json_) as progress:
+        counted = foretell.count(spec, pilot, lambda tasks: progress.note(f"{tasks:,} tasks"))
+    pilots = foretell.pilot(spec, job, handlers, counted.sample)
+    said = foretell.foretell(spec, counted, pilots, children)
+    if json_:
+        show.as_json(said)
+        return
+    judges = said.pop("judges")
+    show.pairs({**said, "seconds": show.duration(said["seconds"])})
+    show.OUT.print()
+    show.table(judges, ("judge", "judgments", "load_seconds", "seconds_per_task", "price", "pilot_failed"))

@@ -42,6 +42,9 @@ _POSTGRES: dict[str, Any] = {
     },
 }
 
+#: Alembic's ``context`` is one for the whole process, and several services may start in one.
+_migrating = threading.Lock()
+
 T = TypeVar("T")
 
 
@@ -108,7 +111,7 @@ def migrate(engine: sa.Engine, package: str, service: str) -> None:
     config = Config()
     config.set_main_option("script_location", f"{package}:migrations")
     config.attributes.update(service=service)
-    with engine.begin() as connection:
+    with _migrating, engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(
                 sa.text("select pg_advisory_xact_lock(hashtext(:name))"), {"name": f"manyhands-{service}"}
@@ -223,4 +226,5 @@ def _passing(error: DBAPIError | Conflict) -> bool:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

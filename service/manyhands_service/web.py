@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import SecretStr
+from starlette.exceptions import HTTPException as AnyHTTPException
 
 from manyhands import __version__
 from manyhands.errors import ManyhandsError, SettingsError, SourceError, SpecError, StoreUnavailable, UnknownJob
@@ -32,6 +34,16 @@ def application(title: str, ops: Ops, token: SecretStr | None) -> FastAPI:
     def _said(_request: Request, error: ManyhandsError) -> JSONResponse:
         return JSONResponse({"error": str(error)}, status_code=STATUS.get(type(error), 400))
 
+    @app.exception_handler(AnyHTTPException)
+    def _http(_request: Request, error: AnyHTTPException) -> JSONResponse:
+        said = "there is nothing here; /docs tells what there is" if error.detail == "Not Found" else error.detail
+        return JSONResponse({"error": said}, status_code=error.status_code, headers=error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        said = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
+        return JSONResponse({"error": said}, status_code=422)
+
     def _ops(request: Request) -> Response:
         reply = ops.reply(request.url.path, request.headers.get("accept", ""))
         if reply is None:
@@ -49,7 +61,8 @@ def _bearer(token: SecretStr | None) -> Callable[[Request], None]:
             return
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not secrets.compare_digest(given.encode(), token.get_secret_value().encode()):
-            raise HTTPException(401, "send the installation's token: Authorization: Bearer …")
+            said = "send the installation's token: Authorization: Bearer …"
+            raise HTTPException(401, said, headers={"WWW-Authenticate": "Bearer"})
 
     return check
 

@@ -87,7 +87,7 @@ def odd(payload: str) -> Any:
         "confidence": Judgment("x", 1.5),
         "nan": Judgment("x", float("nan")),
         "huge": 1 << 70,
-        "large": os.urandom(3000),
+        "large": os.urandom(6000),
     }.get(payload, payload)
 
 

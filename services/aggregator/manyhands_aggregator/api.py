@@ -101,6 +101,11 @@ def build(aggregator: Aggregator, token: SecretStr | None) -> FastAPI:
         """Every judgment of one task: who said what, when, with which version."""
         return aggregator.provenance(job, position)
 
+    @app.get("/api/jobs/{job}/judges")
+    def judges(job: str) -> list[dict[str, Any]]:
+        """How good each judge was: agreement with the answers, accuracy where the truth is known."""
+        return aggregator.judges(job)
+
     @app.get("/api/jobs/{job}/audit")
     def audit(job: str) -> dict[str, Any]:
         """The job's tasks counted from the rows, and whether they balance."""

@@ -12,7 +12,7 @@ from manyhands.clock import Clock, SystemClock
 from manyhands.errors import BrokerError, BrokerUnavailable, StoreUnavailable
 from manyhands.runner import Runner
 from manyhands.topology import topology
-from manyhands_aggregator import deadfiles, reading
+from manyhands_aggregator import deadfiles, quality, reading
 from manyhands_aggregator.intake import Intake
 from manyhands_aggregator.reading import Answer
 from manyhands_aggregator.settings import AggregatorSettings
@@ -125,6 +125,10 @@ class Aggregator:
     def audit(self, job: str) -> dict[str, Any]:
         """The job's tasks counted from the rows."""
         return reading.audit(self.store, job)
+
+    def judges(self, job: str) -> list[dict[str, Any]]:
+        """How good each judge was: agreement with the answers, accuracy where the truth is known."""
+        return quality.judges(self.store, job)
 
     def answers(self, job: str, *, after: int = -1) -> Iterator[Answer]:
         """The answers behind a position, in source order."""

@@ -151,7 +151,9 @@ class _Part:
                 refused[self._first + index] = {"code": refusal.code, "message": said}
         ids: list[Any] | None = None
         if rows.ids is not None:
-            ids = [own if own is not None else str(self._first + start + i) for i, own in enumerate(rows.ids[start:end])]
+            ids = [
+                own if own is not None else str(self._first + start + i) for i, own in enumerate(rows.ids[start:end])
+            ]
         truths = None if rows.truths is None else rows.truths[start:end]
         opened = pack([ids, truths, refused or None]) if ids or truths or refused else b""
         body = msgpack.Packer().pack_array_header(len(self._bodies)) + b"".join(self._bodies)

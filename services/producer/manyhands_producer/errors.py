@@ -23,3 +23,7 @@ class Repeated(Exception):
     def __init__(self, known: set[str], twice: set[str]) -> None:
         super().__init__(", ".join(sorted(known | twice)[:3]))
         self.known, self.twice = known, twice
+
+
+class BodyTooLarge(ManyhandsError):
+    """The request is too large."""

@@ -98,7 +98,13 @@ class Pump:
     def __init__(
         self, settings: Settings, store: ProducerStore, board: Board, broker: Broker, publisher: Publisher, clock: Clock
     ) -> None:
-        self._settings, self._store, self._board, self._broker, self._publisher = settings, store, board, broker, publisher
+        self._settings, self._store, self._board, self._broker, self._publisher = (
+            settings,
+            store,
+            board,
+            broker,
+            publisher,
+        )
         self._clock = clock
         self._messages = Messages(settings.names, settings.body_limit)
         self._inbox = _Inbox(board)

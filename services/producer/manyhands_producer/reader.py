@@ -149,9 +149,11 @@ class Reader:
         first, suite = live.tasks, live.suites
         _tell_truths(rows, reading.gold, first)
         strict = live.spec.source is not None and live.spec.source.on_bad_row == "stop"
+        reason: str | None = None
         while True:
             state: State = "sealed" if rows.end else "open"
-            rows, reason = _until_bad(rows) if strict else (rows, None)
+            if strict and (bad := rows.bad()) is not None:
+                rows, reason = rows.head(bad), rows.refused[bad].message
             cuts = cut(rows, suite=suite, first=first, tasks=live.spec.suite, limits=self._limits)
             if strict and rows.bad() is not None:
                 continue  # cutting has found more: values that cannot travel
@@ -193,12 +195,6 @@ def _tell_truths(rows: Rows, gold: Gold | None, first: int) -> None:
     ids = rows.ids if rows.ids is not None else map(str, range(first, first + len(rows.payloads)))
     truths = [None if own is None else gold.get(own) for own in ids]
     rows.truths = truths if any(truth is not None for truth in truths) else None
-
-
-def _until_bad(rows: Rows) -> tuple[Rows, str | None]:
-    """The rows before the first bad one, and why it is bad."""
-    bad = rows.bad()
-    return (rows, None) if bad is None else (rows.head(bad), rows.refused[bad].message)
 
 
 def _refuse_repeated(rows: Rows, known: set[str]) -> None:

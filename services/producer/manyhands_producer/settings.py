@@ -16,14 +16,14 @@ class ProducerSettings(StoreSettings):
 
     port: int = Field(default=8101, ge=0, le=65535, description="Port of health, metrics and API; 0 takes a free one.")
     source_roots: Annotated[tuple[str, ...], NoDecode] = Field(
-        default_factory=lambda: (str(Path.cwd()),),
-        description="Folders and URL prefixes, with commas between, from which jobs sent to the API may read sources. Default: the folder the producer was started in.",
+        default_factory=lambda: (str(Path.cwd()),),  # the folder the producer was started in
+        description="Folders and URL prefixes, with commas between, that jobs sent to the API may read from.",
     )
     window: int = Field(default=1000, ge=1, description="Messages published and not yet confirmed, at most.")
     spool_bytes: int = Field(
         default=1 << 30,
         ge=1 << 20,
-        description="Bytes of pushed tasks that one job may have waiting in the spool; more are refused until some have left.",
+        description="Bytes of pushed tasks that one job may have waiting; more are refused meanwhile.",
     )
 
     @field_validator("source_roots", mode="before")

@@ -97,25 +97,27 @@ class ProducerStore:
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
-    def create(self, job: str, spec: JobSpec, opened: float, added: Added) -> sa.Row[Any]:
-        """A new job with its first suites; one that is there already is returned as it is.
+    def create(self, job: str, spec: JobSpec, opened: float, added: Added) -> tuple[sa.Row[Any], bool]:
+        """A new job with its first suites, and True; or the one of this name that is there already, and False.
 
         Raises:
             Repeated: two of its tasks have the same id.
         """
 
-        def work(connection: sa.Connection) -> sa.Row[Any]:
+        def work(connection: sa.Connection) -> tuple[sa.Row[Any], bool]:
             found = connection.execute(sa.select(_jobs).where(_jobs.c.job == job)).one_or_none()
             if found is not None:
-                return found
+                return found, False
             values = {
                 "job": job, "spec": json.dumps(spec.plain()), "digest": spec.digest, "state": "open", "opened": opened,
-                "tasks": 0, "refused": 0, "suites": 0, "published": 0, "settled": 0, "announced": False, "closed": False,
+                "tasks": 0, "refused": 0, "suites": 0, "published": 0, "settled": 0,
+                "announced": False, "closed": False,
             }  # fmt: skip
-            number = int(connection.execute(sa.insert(_jobs).values(values)).inserted_primary_key[0])
+            key = connection.execute(sa.insert(_jobs).values(values)).inserted_primary_key
+            number = int(key[0]) if key else 0
             if added.cuts or added.state != "open":
                 self._add(connection, number, 0, added)
-            return connection.execute(sa.select(_jobs).where(_jobs.c.number == number)).one()
+            return connection.execute(sa.select(_jobs).where(_jobs.c.number == number)).one(), True
 
         try:
             return self._write(work)
@@ -234,7 +236,10 @@ class ProducerStore:
         """The next suites of a job from ``first`` on."""
         columns = _COLUMNS if bodies else _COLUMNS[:-1]
         query = (
-            sa.select(*columns).where(_spool.c.job == number, _spool.c.suite >= first).order_by(_spool.c.suite).limit(most)
+            sa.select(*columns)
+            .where(_spool.c.job == number, _spool.c.suite >= first)
+            .order_by(_spool.c.suite)
+            .limit(most)
         )
         return self._store.read(lambda c: [_spooled(row) for row in c.execute(query)])
 
@@ -251,7 +256,9 @@ class ProducerStore:
     def sizes(self, number: int, first: int = 0) -> tuple[int, int, int]:
         """(suites, bytes, bytes of the largest) of a job in the spool from suite ``first`` on."""
         query = sa.select(
-            sa.func.count(), sa.func.coalesce(sa.func.sum(_spool.c.size), 0), sa.func.coalesce(sa.func.max(_spool.c.size), 0)
+            sa.func.count(),
+            sa.func.coalesce(sa.func.sum(_spool.c.size), 0),
+            sa.func.coalesce(sa.func.max(_spool.c.size), 0),
         ).where(_spool.c.job == number, _spool.c.suite >= first)
         count, total, largest = self._store.read(lambda c: c.execute(query).one())
         return int(count), int(total), int(largest)
@@ -297,7 +304,7 @@ class ProducerStore:
 
     def _numbers(self, connection: sa.Connection, jobs: Sequence[str]) -> dict[str, int]:
         query = sa.select(_jobs.c.job, _jobs.c.number).where(_jobs.c.job.in_(jobs))
-        return {job: number for job, number in connection.execute(query)}
+        return {row.job: row.number for row in connection.execute(query)}
 
     def _drop(self, connection: sa.Connection, number: int, suites: Sequence[int]) -> tuple[int, ...]:
         found: list[int] = []
@@ -329,9 +336,7 @@ class ProducerStore:
         def work(connection: sa.Connection) -> int:
             over = connection.scalar(
                 sa.select(_jobs.c.number)
-                .where(
-                    _jobs.c.state != "open", sa.exists().where(_ids.c.job == _jobs.c.number).correlate(_jobs)
-                )
+                .where(_jobs.c.state != "open", sa.exists().where(_ids.c.job == _jobs.c.number).correlate(_jobs))
                 .limit(1)
             )
             if over is None:
@@ -352,5 +357,7 @@ def _one(connection: sa.Connection, job: str) -> sa.Row[Any]:
     return row
 
 
-def _spooled(row: sa.Row[Any]) -> Spooled:
-    return spooled(*row[:5], row[5] if len(row) > 5 else None)
+def _spooled(row: Any) -> Spooled:
+    return spooled(
+        row.suite, row.first, row[2], row.size, row.opened, getattr(row, "body", None)
+    )  # row.count is a method of tuples

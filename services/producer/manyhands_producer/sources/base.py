@@ -120,9 +120,9 @@ def ids_of(values: list[Any]) -> list[str | None]:
     Raises:
         ValueError: as :func:`id_of` does, for some of them.
     """
-    if set(map(type, values)) == {str} and "" not in values:
-        if max(map(len, values)) <= ID_LIMIT and "\0" not in "".join(values):
-            return values
+    quick = set(map(type, values)) == {str} and "" not in values
+    if quick and max(map(len, values)) <= ID_LIMIT and "\0" not in "".join(values):
+        return values
     return [id_of(value) for value in values]
 
 

@@ -124,7 +124,8 @@ class CsvFile:
         width = len(self._header)
         lines: list[int] | None = None
         if broken or self._dirty or set(map(len, records)) - {width}:
-            lines, kept = [], []
+            lines = []
+            kept: list[list[str]] = []
             for index, record in enumerate(records):
                 line += 1
                 first, line = line, line + sum(cell.count("\n") for cell in record)

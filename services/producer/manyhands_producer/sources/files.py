@@ -45,7 +45,7 @@ def format_of(path: str) -> str:
         if system.isdir(inner):
             return "folder"
         exists = system.exists(inner)
-    except Exception as error:  # noqa: BLE001  every file system of fsspec raises errors of its own
+    except Exception as error:
         raise SourceError(f"{path}: {said(error)}") from error
     if not exists:
         raise SourceError(f"there is no {path}")
@@ -83,7 +83,7 @@ def open_file(path: str, *, unpack: bool = True) -> IO[bytes]:
     """
     try:
         opened: IO[bytes] = fsspec.open(path, "rb", compression="infer" if unpack else None).open()
-    except Exception as error:  # noqa: BLE001  every file system of fsspec raises errors of its own
+    except Exception as error:
         raise SourceError(f"{path}: {said(error)}") from error
     return opened
 

@@ -55,7 +55,8 @@ class JsonLines:
 
     def read(self, most: int, size: int) -> Rows:
         """The next rows."""
-        start, lines, end = self._lines.offset, [], False
+        lines: list[bytes] = []
+        start, end = self._lines.offset, False
         try:
             while not end and len(lines) < most and self._lines.offset - start < size:
                 part = self._lines.take(most - len(lines))

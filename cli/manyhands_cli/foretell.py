@@ -1,0 +1,131 @@
+"""What a job will take, before it is run: counts from its source, times from a pilot of a few tasks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from manyhands.spec import JobSpec
+from manyhands_producer.sources import Source, open_source
+from manyhands_worker.frames import Setup
+from manyhands_worker.offer import offers
+from manyhands_worker.sources import Sources, joined, read
+
+#: Rows and bytes read at a time while counting.
+ROWS, BYTES = 20_000, 8 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pilot:
+    """What a judge took in the pilot: seconds to get ready, then seconds for each task; how many it failed."""
+
+    judge: str
+    load_seconds: float
+    seconds_per_task: float
+    tasks: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A source's rows: those that become tasks, those that are refused, and the first few payloads."""
+
+    tasks: int
+    refused: int
+    sample: Sequence[Any]
+
+
+def count(spec: JobSpec, sample: int, said: Callable[[int], None]) -> Counted:
+    """Read the source once, as a stream; ``said`` is told now and then how far it is.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    source: Source = open_source(spec)
+    tasks = refused = 0
+    first: list[Any] = []
+    try:
+        while True:
+            rows = source.read(ROWS, BYTES)
+            tasks += len(rows.payloads)
+            refused += len(rows.refused)
+            if len(first) < sample:
+                first += [p for i, p in enumerate(rows.payloads) if i not in rows.refused][: sample - len(first)]
+            said(tasks)
+            if rows.end:
+                return Counted(tasks, refused, first)
+    finally:
+        source.close()
+
+
+def pilot(spec: JobSpec, job_file: Path, handlers: str | None, sample: Sequence[Any]) -> list[Pilot]:
+    """Let every judge of the plan judge the sample, here and now; nothing is published or kept.
+
+    Raises:
+        HandlerError: a judge cannot be loaded.
+    """
+    sources = joined(read(job_file), Sources(handlers=[handlers] if handlers else []))
+    setup = Setup(
+        references=sources.handlers,
+        commands={name: command.model_dump() for name, command in sources.commands.items()},
+        http={name: http.model_dump() for name, http in sources.http.items()},
+        judges=[judge.judge for judge in spec.judges],
+        path=[], namespace="", partitions=1, worker="pilot", host="", max_attempts=1, body_limit=1 << 20,
+        hard_limit=600.0,
+    )  # fmt: skip
+    found = []
+    for name, offer in offers(setup, lambda _group: None).items():
+        started = time.perf_counter()
+        judge = offer.make()
+        loaded = time.perf_counter()
+        said = judge(range(len(sample)), sample) if sample else []
+        seconds = time.perf_counter() - loaded
+        found.append(
+            Pilot(
+                judge=name,
+                load_seconds=loaded - started,
+                seconds_per_task=seconds / max(len(sample), 1),
+                tasks=len(sample),
+                failed=sum(isinstance(one, BaseException) for one in said),
+            )  # fmt: skip
+        )
+        close = getattr(judge, "close", None)
+        if close is not None:
+            close()
+    return found
+
+
+def foretell(spec: JobSpec, counted: Counted, pilots: Sequence[Pilot], children: int) -> dict[str, Any]:
+    """Tasks, suites, messages, judgments, seconds and cost of a job; pure.
+
+    The time is the makespan bound over ``children`` equal processes: the models are loaded once a child, and the work is
+    shared evenly. What the pipeline itself adds (some microseconds a task) is not in it.
+    """
+    judged = counted.tasks - counted.refused
+    by_judge = {p.judge: p for p in pilots}
+    per_task = sum(by_judge[j.judge].seconds_per_task * j.judgments for j in spec.judges)
+    load = sum(by_judge[j.judge].load_seconds for j in spec.judges)
+    suites = -(-judged // spec.suite)
+    slots = sum(j.judgments for j in spec.judges)
+    return {
+        "name": spec.name,
+        "tasks": counted.tasks,
+        "refused": counted.refused,
+        "suites": suites,
+        "messages": suites * slots,
+        "judgments": judged * slots,
+        "children": children,
+        "seconds": round(load + judged * per_task / children, 2),
+        "cost": round(judged * sum(j.price * j.judgments for j in spec.judges), 6),
+        "judges": [
+            {
+                "judge": j.judge, "judgments": judged * j.judgments, "load_seconds": round(by_judge[j.judge].load_seconds, 3),
+                "seconds_per_task": round(by_judge[j.judge].seconds_per_task, 9), "price": j.price,
+                "pilot_tasks": by_judge[j.judge].tasks, "pilot_failed": by_judge[j.judge].failed,
+            }
+            for j in spec.judges
+        ],
+    }  # fmt: skip

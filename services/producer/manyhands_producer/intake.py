@@ -1,0 +1,62 @@
+"""Tasks that are pushed: checked, cut and spooled in one commit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from manyhands_producer.cutter import Limits, cut
+from manyhands_producer.errors import JobRefused
+from manyhands_producer.sources.base import Rows, id_of
+from manyhands_producer.spool import Cut
+
+#: What a pushed task may have.
+KEYS = {"id", "payload", "truth"}
+
+
+def rows_of(tasks: Sequence[Mapping[str, Any]], first: int) -> Rows:
+    """Tasks as rows; one without an id has its position as id.
+
+    Raises:
+        JobRefused: a task is not one; none of them is taken.
+    """
+    payloads, ids, truths = [], [], []
+    for position, task in zip(itertools.count(first), tasks, strict=False):
+        where = f"task {position}"
+        if not isinstance(task, Mapping) or "payload" not in task:
+            raise JobRefused(f'{where} is not of the form {{"payload": …, "id": …, "truth": …}}')
+        if not task.keys() <= KEYS:
+            raise JobRefused(
+                f"{where} has the unknown key {min(task.keys() - KEYS)!r}; known are id, payload and truth"
+            )
+        payloads.append(task["payload"])
+        truths.append(task.get("truth"))
+        own = task.get("id")
+        try:
+            ids.append(None if own is None else id_of(own))
+        except ValueError as error:
+            raise JobRefused(f"{where}: {error}") from error
+    named = any(own is not None for own in ids)
+    return Rows(
+        payloads=payloads,
+        ids=[own if own is not None else str(first + i) for i, own in enumerate(ids)] if named else None,
+        truths=truths if any(truth is not None for truth in truths) else None,
+        where=lambda index: f"task {first + index}",
+    )
+
+
+def cut_tasks(
+    tasks: Sequence[Mapping[str, Any]], *, suite: int, first: int, size: int, limits: Limits
+) -> tuple[list[Cut], list[str], Rows]:
+    """Suites of pushed tasks, the ids that must be new to the job, and the rows they came from.
+
+    Raises:
+        JobRefused: a task is not one.
+    """
+    rows = rows_of(tasks, first)
+    cuts = cut(rows, suite=suite, first=first, tasks=size, limits=limits)
+    ids = [
+        own for own, task in zip(rows.ids or (), tasks, strict=False) if own is not None and task.get("id") is not None
+    ]
+    return cuts, ids, rows
