@@ -15,12 +15,16 @@ from typing import Protocol
 
 from manyhands import backoff, logs, metrics
 from manyhands.broker.protocol import Consumer, Delivery, Outgoing, Publisher, Verdict
+from manyhands.clock import Clock, SystemClock
 from manyhands.errors import BrokerError
+from manyhands.outcome import BLAMELESS
 
 _log = logs.get(__name__)
 
 #: How long one wait for deliveries lasts; stopping takes no longer than this.
 POLL = 0.25
+#: Seconds before a delivery is handed back whose messages could not be published: it may come again at once.
+PAUSE = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +46,9 @@ class Handler(Protocol):
     def handle(self, deliveries: list[Delivery], finish: Finish) -> None:
         """Take the deliveries in hand; call ``finish`` once for each of them, now or later.
 
-        What it raises is logged and the deliveries that it was given and has not finished are handed back after a
-        back-off: that is for a store that is away. Everything else is an outcome.
+        Everything is an outcome but two cases. A ``StoreUnavailable`` or ``HandBack`` that it raises has the deliveries
+        that it was given and has not finished handed back after a back-off. Anything else is a fault: it is given those
+        deliveries again one by one, so that only the one at fault fails, which counts towards its delivery limit.
         """
 
 
@@ -58,15 +63,18 @@ class Runner:
         *,
         batch: int = 1,
         random: Callable[[], float] = random.random,
+        clock: Clock | None = None,
     ) -> None:
         self._consumer = consumer
         self._publisher = publisher
         self._handler = handler
         self._batch = batch
         self._random = random
+        self._clock = clock or SystemClock()
         self._stop = threading.Event()
         self._lock = threading.Condition()
         self._in_hand: set[Delivery] = set()
+        self._unpublished: list[tuple[float, Sequence[Delivery]]] = []
 
     def run(self) -> None:
         """Consume until :meth:`stop`; returns when nothing more is taken. Deliveries may still be in hand."""
@@ -74,24 +82,54 @@ class Runner:
         while not self._stop.is_set():
             deliveries = self._consumer.receive(self._batch, POLL)
             if not deliveries:
+                self._hand_back_late()
                 continue
             with self._lock:
                 self._in_hand.update(deliveries)
                 metrics.IN_HAND.set(len(self._in_hand))
             for kind, count in Counter(d.type for d in deliveries).items():
                 metrics.DELIVERED.labels(kind or "none").inc(count)
-            try:
-                self._handler.handle(deliveries, self.finish)
+            if self._handle(deliveries):
                 failures = 0
-            except Exception as error:  # noqa: BLE001  the loop outlives whatever a handler meets
+            else:
                 failures += 1
-                delay = backoff.reconnect_delay(failures, self._random)
-                _log.warning("handing back", error=f"{type(error).__name__}: {error}", again_in=round(delay, 2))
-                self._stop.wait(delay)
-                with self._lock:
-                    left = [d for d in deliveries if d in self._in_hand]
-                self.finish(Outcome(deliveries=left, verdict=Verdict.HAND_BACK))
+                self._stop.wait(backoff.reconnect_delay(failures, self._random))
+                self.finish(Outcome(deliveries=self._unfinished(deliveries), verdict=Verdict.HAND_BACK))
+            self._hand_back_late()
         self._consumer.stop()
+
+    def _handle(self, deliveries: list[Delivery]) -> bool:
+        """Give the handler its deliveries; False when they are to be handed back after a while."""
+        try:
+            self._handler.handle(deliveries, self.finish)
+        except BLAMELESS as error:
+            _log.warning("handing back", error=str(error))
+            return False
+        except Exception as error:  # noqa: BLE001  the loop outlives whatever a handler meets
+            left = self._unfinished(deliveries)
+            if len(deliveries) > 1:
+                handled = [self._handle([delivery]) for delivery in left]
+                return all(handled)
+            _log.exception("a delivery failed", error=str(error), type=deliveries[0].type, key=deliveries[0].key)
+            self.finish(Outcome(deliveries=left, verdict=Verdict.FAILED))
+        return True
+
+    def _unfinished(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        with self._lock:
+            return [d for d in deliveries if d in self._in_hand]
+
+    def _hand_back_late(self) -> None:
+        """Hand back what could not be published, now that a moment has passed."""
+        with self._lock:
+            now = self._clock.monotonic()
+            due = [deliveries for since, deliveries in self._unpublished if now - since >= PAUSE]
+            self._unpublished = [(since, d) for since, d in self._unpublished if now - since < PAUSE]
+        for deliveries in due:
+            self._settle(deliveries, Verdict.HAND_BACK)
+
+    def _publish_failed(self, deliveries: Sequence[Delivery]) -> None:
+        with self._lock:
+            self._unpublished.append((self._clock.monotonic(), deliveries))
 
     def stop(self) -> None:
         """Take no more deliveries; safe to call from a signal handler."""
@@ -102,8 +140,12 @@ class Runner:
 
         Returns whether everything was finished in time.
         """
+
+        def finished() -> bool:
+            return len(self._in_hand) <= sum(len(deliveries) for _, deliveries in self._unpublished)
+
         with self._lock:
-            done = self._lock.wait_for(lambda: not self._in_hand, timeout)
+            done = self._lock.wait_for(finished, timeout) and not self._in_hand
             left = list(self._in_hand)
         if left:
             self._settle(left, Verdict.HAND_BACK)
@@ -113,12 +155,12 @@ class Runner:
         """Publish what an outcome carries; settle its deliveries when all of it is confirmed.
 
         May block while the publisher's window is full. What cannot be published leads to its deliveries being handed
-        back: they come again and lead to the same messages.
+        back after a pause: they come again and lead to the same messages.
         """
         if not outcome.publish:
             self._settle(outcome.deliveries, outcome.verdict)
             return
-        pending = _Pending(outcome, len(outcome.publish), self._settle)
+        pending = _Pending(outcome, len(outcome.publish), self._settle, self._publish_failed)
         for message in outcome.publish:
             self._publisher.publish(message, pending.confirmed)
 
@@ -138,10 +180,16 @@ class Runner:
 class _Pending:
     """The publishes that an outcome waits for."""
 
-    __slots__ = ("_error", "_left", "_lock", "_outcome", "_settle")
+    __slots__ = ("_error", "_failed", "_left", "_lock", "_outcome", "_settle")
 
-    def __init__(self, outcome: Outcome, count: int, settle: Callable[[Sequence[Delivery], Verdict], None]) -> None:
-        self._outcome, self._left, self._settle = outcome, count, settle
+    def __init__(
+        self,
+        outcome: Outcome,
+        count: int,
+        settle: Callable[[Sequence[Delivery], Verdict], None],
+        failed: Callable[[Sequence[Delivery]], None],
+    ) -> None:
+        self._outcome, self._left, self._settle, self._failed = outcome, count, settle, failed
         self._error: BrokerError | None = None
         self._lock = threading.Lock()
 
@@ -156,4 +204,4 @@ class _Pending:
             self._settle(self._outcome.deliveries, self._outcome.verdict)
         else:
             _log.warning("publish failed, handing back", error=str(self._error))
-            self._settle(self._outcome.deliveries, Verdict.HAND_BACK)
+            self._failed(self._outcome.deliveries)

@@ -296,7 +296,8 @@ class TestFaults:
             def confirmed(error: BrokerError | None) -> None:
                 if error is not None:
                     failures[type(error)] += 1
-                    send(each)
+                    if not finished.is_set():
+                        send(each)
 
             publisher.publish(each, confirmed)
 
@@ -333,7 +334,8 @@ class TestFaults:
             finished.set()
             consuming.join()
         assert seen == sent
-        assert set(failures) == {BrokerUnavailable}
+        # a dying node may manage to say no
+        assert {BrokerUnavailable} <= set(failures) <= {BrokerUnavailable, Refused}
 
     def test_memory_alarm(self, node: RabbitMQ, broker: Broker, names: Names) -> None:
         """While the broker blocks the connection `publish` blocks, and goes on when the alarm is over."""

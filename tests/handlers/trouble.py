@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from manyhands import Judgment, RejectTask, RetryTask, judge
 from manyhands.errors import HandBack
 
@@ -70,7 +71,8 @@ def short(payloads: list[str]) -> list[str]:
 @judge("numpy", batch=True)
 def numpy(payloads: list[int]) -> list[Any]:
     """NumPy's own types, nested and with a confidence."""
-    return [Judgment({"n": np.int64(p), "row": np.arange(2)}, np.float32(0.5)) for p in payloads]
+    confidence: Any = np.float32(0.5)
+    return [Judgment({"n": np.int64(p), "row": np.arange(2)}, confidence) for p in payloads]
 
 
 @judge("array", batch=True)
@@ -92,7 +94,7 @@ def odd(payload: str) -> Any:
 
 
 @judge("pid")
-def pid(payload: object) -> int:  # noqa: ARG001  a judge has a payload
+def pid(payload: object) -> int:  # noqa: ARG001  every judge is given one
     """The child that judged."""
     return os.getpid()
 
@@ -106,7 +108,7 @@ class Loads:
     def __init__(self) -> None:
         type(self).made += 1
 
-    def __call__(self, payload: object) -> list[int]:
+    def __call__(self, payload: object) -> list[int]:  # noqa: ARG002  as above
         """How often, and in which child."""
         return [self.made, os.getpid()]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from manyhands.broker.protocol import Confirmed, Delivery, Outgoing, Verdict
 from manyhands.errors import BrokerUnavailable, Refused, StoreUnavailable
-from manyhands.runner import Finish, Outcome, Runner
-from manyhands.testing import FakeConsumer, FakePublisher
+from manyhands.runner import PAUSE, Finish, Outcome, Runner
+from manyhands.testing import FakeClock, FakeConsumer, FakePublisher
 
 
 def deliveries(count: int) -> list[Delivery]:
@@ -50,11 +50,15 @@ class Service:
 
 
 def ran(
-    consumer: FakeConsumer, publisher: FakePublisher, handle: Callable[[list[Delivery], Finish], None], batch: int = 1
+    consumer: FakeConsumer,
+    publisher: FakePublisher,
+    handle: Callable[[list[Delivery], Finish], None],
+    batch: int = 1,
+    clock: FakeClock | None = None,
 ) -> tuple[Runner, Service]:
     """A runner that has handled all that there was."""
     service = Service(consumer, handle)
-    runner = Runner(consumer, publisher, service, batch=batch, random=lambda: 0.0)
+    runner = Runner(consumer, publisher, service, batch=batch, random=lambda: 0.0, clock=clock)
     service.runner = runner
     runner.run()
     return runner, service
@@ -96,19 +100,38 @@ def test_acks_only_after_the_last_confirm() -> None:
 def test_a_failed_publish_hands_back() -> None:
     """One message that is not confirmed has the delivery handed back, once all of them are settled."""
     consumer, publisher = FakeConsumer(deliveries(1)), Held()
-    ran(consumer, publisher, lambda d, finish: finish(Outcome(deliveries=d, publish=[message(b"a"), message(b"b")])))
+    runner, _ = ran(
+        consumer, publisher, lambda d, finish: finish(Outcome(deliveries=d, publish=[message(b"a"), message(b"b")]))
+    )
     publisher.open[0](Refused("full"))
     assert consumer.settled == []
     publisher.open[1](None)
+    assert consumer.settled == []  # after a pause only, lest it comes again at once
+    runner.drain(0)
     assert verdicts(consumer) == [(b"0", Verdict.HAND_BACK)]
+
+
+def test_a_failed_publish_hands_back_after_a_pause() -> None:
+    """The runner itself hands it back when the pause is over."""
+    consumer, clock = FakeConsumer(deliveries(2)), FakeClock()
+    publisher = FakePublisher([BrokerUnavailable(), None])
+
+    def handle(given: list[Delivery], finish: Finish) -> None:
+        if given[0].body == b"1":
+            clock.turn(PAUSE)
+        finish(Outcome(deliveries=given, publish=[message(given[0].body)]))
+
+    ran(consumer, publisher, handle, clock=clock)
+    assert verdicts(consumer) == [(b"1", Verdict.ACK), (b"0", Verdict.HAND_BACK)]
 
 
 def test_a_failed_publish_hands_back_alone() -> None:
     """The deliveries around it are acked."""
     consumer = FakeConsumer(deliveries(3))
     publisher = FakePublisher([None, BrokerUnavailable(), None])
-    ran(consumer, publisher, lambda d, finish: finish(Outcome(deliveries=d, publish=[message(d[0].body)])))
-    assert verdicts(consumer) == [(b"0", Verdict.ACK), (b"1", Verdict.HAND_BACK), (b"2", Verdict.ACK)]
+    runner, _ = ran(consumer, publisher, lambda d, finish: finish(Outcome(deliveries=d, publish=[message(d[0].body)])))
+    runner.drain(0)
+    assert verdicts(consumer) == [(b"0", Verdict.ACK), (b"2", Verdict.ACK), (b"1", Verdict.HAND_BACK)]
 
 
 def test_a_handler_that_raises_hands_back() -> None:
@@ -130,10 +153,23 @@ def test_a_handler_that_raises_in_the_middle() -> None:
 
     def handle(given: list[Delivery], finish: Finish) -> None:
         finish(Outcome(deliveries=given[:1]))
-        raise ValueError("a bug")
+        raise StoreUnavailable("away")
 
     ran(consumer, FakePublisher(), handle, batch=3)
     assert verdicts(consumer) == [(b"0", Verdict.ACK), (b"1", Verdict.HAND_BACK), (b"2", Verdict.HAND_BACK)]
+
+
+def test_a_fault_costs_only_its_own_delivery() -> None:
+    """What makes a handler raise is found by giving it its deliveries one by one; it fails, the others go on."""
+    consumer = FakeConsumer(deliveries(3))
+
+    def handle(given: list[Delivery], finish: Finish) -> None:
+        if any(d.body == b"1" for d in given):
+            raise ValueError("a bug")
+        finish(Outcome(deliveries=given))
+
+    ran(consumer, FakePublisher(), handle, batch=3)
+    assert verdicts(consumer) == [(b"0", Verdict.ACK), (b"1", Verdict.FAILED), (b"2", Verdict.ACK)]
 
 
 def test_batches() -> None:

@@ -3,7 +3,7 @@
 Confidence is the share of the (weighted) votes that the answer got; a single judgment that states its own confidence
 passes it on. A tie goes to the value whose voters stated the higher confidence in all, then to the option named first
 in the job file, then to the judge named first. For numbers it is 1 - d / r, with d the mean distance of the judgments
-from the answer and r the range of the answer type (where it has none: the greater of the answer and d).
+from the answer and r the range of the answer type (where it has none: the spread of magnitudes, the greater of the answer and d).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +78,12 @@ class Board:
             self._jobs.pop(live.job, None)
             self.ring()
 
+    def clear(self) -> None:
+        """Let all of them go."""
+        with self.changed:
+            self._jobs.clear()
+            self.ring()
+
     def jobs(self) -> list[Live]:
         """All of them, the oldest first."""
         with self.changed:
@@ -145,6 +151,3 @@ class Board:
             metrics.JOBS_OPEN.labels("producer").set(len(jobs))
             metrics.SUITES_IN_FLIGHT.set(sum(len(live.unsettled) for live in jobs))
             metrics.SUITES_SPOOLED.set(sum(live.ahead for live in jobs))
-
-    def __iter__(self) -> Iterator[Live]:
-        return iter(self.jobs())

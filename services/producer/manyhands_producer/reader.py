@@ -130,6 +130,10 @@ class Reader:
         except StoreUnavailable:
             _close(reading)
             raise
+        except Exception as error:
+            # whatever this is, it is of this job: the others go on
+            _log.exception("reading failed", job=live.job)
+            self._cancel(live, f"{type(error).__name__}: {error}")
 
     def _later(self, live: Live, reading: _Reading, error: OSError) -> None:
         reading.failures += 1

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import orjson
 import sqlalchemy as sa
@@ -29,8 +28,6 @@ State = Literal["open", "sealed", "cancelled", "ended"]
 PURGE = 20_000
 #: Values in one ``IN (...)``.
 SOME = 500
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +66,16 @@ class ProducerStore:
     def __init__(self, url: str) -> None:
         self._store = Store(url, "producer", "manyhands_producer")
         self._sqlite = self._store.engine.dialect.name == "sqlite"
-        # SQLite waits for a lock by sleeping and looking again; threads of one process can do better
-        self._writing: contextlib.AbstractContextManager[Any] = (
-            threading.Lock() if self._sqlite else contextlib.nullcontext()
-        )
 
     @property
     def engine(self) -> sa.Engine:
         """The store's engine."""
         return self._store.engine
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may work with the same tables."""
+        return self._store.engine.dialect.name != "sqlite"
 
     def open(self, stop: threading.Event) -> bool:
         """Migrate; waits while the store is away. False when told to stop before it came."""
@@ -90,10 +88,6 @@ class ProducerStore:
     def close(self) -> None:
         """Give all connections back."""
         self._store.close()
-
-    def _write(self, work: Callable[[sa.Connection], T]) -> T:
-        with self._writing:
-            return self._store.write(work)
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
@@ -120,7 +114,7 @@ class ProducerStore:
             return connection.execute(sa.select(_jobs).where(_jobs.c.number == number)).one(), True
 
         try:
-            return self._write(work)
+            return self._store.write(work)
         except _Mismatch:
             raise self._repeated(None, added.ids) from None
 
@@ -132,7 +126,7 @@ class ProducerStore:
             Repeated: the job has had some of the ids before; nothing was added.
         """
         try:
-            self._write(lambda connection: self._add(connection, number, suites, added))
+            self._store.write(lambda connection: self._add(connection, number, suites, added))
         except _Mismatch:
             raise self._repeated(number, added.ids) from None
 
@@ -211,7 +205,7 @@ class ProducerStore:
             )
             return _one(connection, job)
 
-        return self._write(work)
+        return self._store.write(work)
 
     def job(self, job: str) -> sa.Row[Any]:
         """The row of a job.
@@ -282,7 +276,7 @@ class ProducerStore:
                 over = sa.select(_jobs.c.number).where(mine, _jobs.c.state != "sealed")
                 connection.execute(sa.delete(_spool).where(_spool.c.job.in_(over)))
 
-        self._write(work)
+        self._store.write(work)
 
     def settle(
         self, settled: Mapping[str, Iterable[int]], ended: Mapping[str, Mapping[str, Any]]
@@ -300,7 +294,7 @@ class ProducerStore:
                     self._end(connection, numbers[job], data)
             return gone
 
-        return self._write(work)
+        return self._store.write(work)
 
     def _numbers(self, connection: sa.Connection, jobs: Sequence[str]) -> dict[str, int]:
         query = sa.select(_jobs.c.job, _jobs.c.number).where(_jobs.c.job.in_(jobs))
@@ -344,7 +338,7 @@ class ProducerStore:
             some = sa.select(_ids.c.id).where(_ids.c.job == over).limit(PURGE)
             return connection.execute(sa.delete(_ids).where(_ids.c.job == over, _ids.c.id.in_(some))).rowcount
 
-        return self._write(work)
+        return self._store.write(work)
 
 
 _COLUMNS = [_spool.c[name] for name in ("suite", "first", "count", "size", "opened", "body")]

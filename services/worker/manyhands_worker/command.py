@@ -18,8 +18,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
-from manyhands.errors import HandlerError, ManyhandsError
+from manyhands.errors import ManyhandsError
 from manyhands.handlers import Judgment
+from manyhands_worker.judging import NoJudgment
 
 #: Bytes of what the program last wrote on standard error that an error quotes.
 TAIL = 2000
@@ -236,7 +237,7 @@ def _read(answer: bytes, position: int) -> Judgment | Exception:
 def judgment(said: object) -> Judgment | Exception:
     """What ``{"value": ..., "confidence"?: ...}`` or ``{"error": "why"}`` says of a task."""
     if isinstance(said, dict) and said.get("error") is not None:
-        return HandlerError(str(said["error"]))
+        return NoJudgment(str(said["error"]))
     if not isinstance(said, dict) or "value" not in said:
-        return HandlerError(f'an answer is {{"value": ...}} or {{"error": "why"}}, not {str(said)[:200]}')
+        return NoJudgment(f'an answer is {{"value": ...}} or {{"error": "why"}}, not {str(said)[:200]}')
     return Judgment(said["value"], said.get("confidence"))

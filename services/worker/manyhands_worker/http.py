@@ -19,7 +19,7 @@ import httpx
 
 from manyhands.errors import HandlerError, RejectTask, RetryTask
 from manyhands_worker.command import judgment, plain
-from manyhands_worker.judging import COMMON, halving
+from manyhands_worker.judging import COMMON, NoJudgment, halving
 
 #: What says that the request's content is at fault: some task of it, which is then looked for.
 CONTENT = frozenset({400, 413, 422})
@@ -49,7 +49,7 @@ class Http:
             {"position": position, "payload": payload} for position, payload in zip(positions, payloads, strict=True)
         ]
         # only a refusal of the content is looked into; everything else concerns all tasks alike
-        common = (*COMMON, HandlerError)
+        common = (*COMMON, NoJudgment)
         return halving(self._once, tasks, common, time.monotonic() + self._patience)
 
     def _once(self, tasks: Sequence[Any]) -> list[Any]:
@@ -68,10 +68,10 @@ class Http:
         try:
             said = json.loads(answer)["judgments"]
         except (ValueError, TypeError, KeyError) as error:
-            raise HandlerError(f'{self._url} did not answer {{"judgments": [...]}}: {_start(answer)}') from error
+            raise NoJudgment(f'{self._url} did not answer {{"judgments": [...]}}: {_start(answer)}') from error
         if not isinstance(said, list) or len(said) != len(tasks):
             count = len(said) if isinstance(said, list) else type(said).__name__
-            raise HandlerError(f"{self._url} answered {count} judgments for {len(tasks)} tasks")
+            raise NoJudgment(f"{self._url} answered {count} judgments for {len(tasks)} tasks")
         return [judgment(one) for one in said]
 
     def _post(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
@@ -85,7 +85,7 @@ class Http:
                 if time.monotonic() > deadline:
                     raise httpx.ReadTimeout(f"no whole answer within {self._limit:g} s")
                 if size > ANSWER_LIMIT:
-                    raise HandlerError(f"{self._url} answered more than {ANSWER_LIMIT:,} bytes")
+                    raise NoJudgment(f"{self._url} answered more than {ANSWER_LIMIT:,} bytes")
         return response.status_code, response.headers, b"".join(chunks)
 
     def close(self) -> None:

@@ -13,10 +13,14 @@ from typing import Any, Protocol
 
 import msgpack
 
-from manyhands.errors import HandlerError, RetryTask
+from manyhands.errors import ManyhandsError, RetryTask
 from manyhands.handlers import Judgment
 from manyhands.outcome import BLAMELESS
 from manyhands_worker.limits import within
+
+
+class NoJudgment(ManyhandsError):
+    """The judge gave no judgment that can be used."""
 
 
 class Judge(Protocol):
@@ -80,7 +84,7 @@ def batch(call: Callable[[list[Any]], Any], limit: float | None, patience: float
                 said = call(list(payloads))
         listed = said.tolist() if hasattr(said, "tolist") else list(said)
         if len(listed) != len(payloads):
-            raise HandlerError(f"it returned {len(listed)} judgments for {len(payloads)} tasks")
+            raise NoJudgment(f"it returned {len(listed)} judgments for {len(payloads)} tasks")
         return listed
 
     def judge(_positions: Sequence[int], payloads: Sequence[Any]) -> list[Any]:
@@ -147,7 +151,7 @@ def _sort_each(said: list[Any]) -> Sorted:
             if 0 <= confidence <= 1:
                 values[i], confidences[i] = one.value, confidence
             else:
-                errors[i] = HandlerError(f"the confidence {one.confidence!r} is no number from 0 to 1")
+                errors[i] = NoJudgment(f"the confidence {one.confidence!r} is no number from 0 to 1")
     return values, confidences if any(c is not None for c in confidences) else None, errors
 
 
@@ -172,7 +176,7 @@ def packable(values: list[Any]) -> dict[int, BaseException]:
             values[i] = msgpack.unpackb(msgpack.packb(value, default=_plain), strict_map_key=False)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             values[i] = None
-            errors[i] = HandlerError(f"its value cannot be sent: {error}")
+            errors[i] = NoJudgment(f"its value cannot be sent: {error}")
     return errors
 
 

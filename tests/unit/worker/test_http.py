@@ -8,10 +8,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+
 from manyhands import Judgment, RejectTask, RetryTask
 from manyhands.errors import HandlerError
 from manyhands_worker.http import Http, expanded, retry_after
-
+from manyhands_worker.judging import NoJudgment
 from tests.unit.worker.harness import PATIENCE, judge, judgments, pool, retried, suite, values
 
 #: What a server does with a request: status, headers, body.
@@ -25,7 +26,7 @@ def server(answer: Answer) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, headers, body = answer(asked, dict(self.headers))
+            status, headers, body = answer(asked, {name.lower(): value for name, value in self.headers.items()})
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -33,7 +34,7 @@ def server(answer: Answer) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
             """Nothing."""
 
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -71,7 +72,7 @@ def test_judges(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     def answer(asked: dict[str, Any], headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
-        seen.append((asked, headers.get("Authorization"), headers.get("Content-Type")))
+        seen.append((asked, headers.get("authorization"), headers.get("content-type")))
         return kind(asked, headers)
 
     with server(answer) as url:
@@ -134,10 +135,10 @@ def test_a_refused_task_is_found(status: int) -> None:
     ("status", "body", "error"),
     [
         (404, b"no", RejectTask),
-        (200, b"no", HandlerError),
-        (200, b"[]", HandlerError),
-        (200, b'{"judgments": [{"value": 1}]}', HandlerError),
-        (200, b'{"judgments": [1, 2]}', HandlerError),
+        (200, b"no", NoJudgment),
+        (200, b"[]", NoJudgment),
+        (200, b'{"judgments": [{"value": 1}]}', NoJudgment),
+        (200, b'{"judgments": [1, 2]}', NoJudgment),
     ],
 )
 def test_answers_that_are_none(status: int, body: bytes, error: type[Exception]) -> None:

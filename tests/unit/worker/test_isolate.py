@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from manyhands_worker.frames import Part
 from manyhands_worker.isolate import Death, Receipt, receipt, search
 

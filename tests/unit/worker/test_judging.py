@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from manyhands import Judgment, RetryTask
-from manyhands.errors import HandlerError
-from manyhands_worker.judging import batch, each, packable, sort
+from manyhands_worker.judging import NoJudgment, batch, each, packable, sort
 
 
 def picky(payload: int) -> int:
@@ -94,4 +94,4 @@ def test_packable_keeps_what_is_plain() -> None:
     errors = packable(values)
     assert values == ["a", {"b": [1, [2, 3]]}, b"c", None, None]
     assert sorted(errors) == [3, 4]
-    assert all(isinstance(error, HandlerError) for error in errors.values())
+    assert all(isinstance(error, NoJudgment) for error in errors.values())

@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
+
 from manyhands.broker import Delivery, Verdict
 from manyhands.errors import HandlerError
 from manyhands.messages import Event, Suite
 from manyhands_worker.pool import Limits
-
 from tests.unit.worker.harness import (
     PATIENCE,
     PLAIN,
@@ -248,7 +248,7 @@ def test_signals_for_the_worker_do_not_end_its_children() -> None:
 
 
 def test_closing_hands_back_what_has_not_begun(tmp_path: Path) -> None:
-    """The suite in the child's hands is waited for or goes back when the child is killed; the others go back at once."""
+    """The suite in a child's hands goes back when the child is killed at last; the others go back at once."""
     begun, results = tmp_path / "begun", Results()
     with pool(TROUBLE) as made:
         made.handle([delivery(suite("file", [str(begun)]))], results.finish)

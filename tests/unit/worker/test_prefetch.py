@@ -1,6 +1,7 @@
 """How many suites a worker holds."""
 
 import pytest
+
 from manyhands_worker.prefetch import prefetch, smoothed, worthwhile
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from manyhands.errors import SettingsError
 from manyhands.settings import load
 from manyhands_worker.settings import WorkerSettings
