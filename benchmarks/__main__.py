@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections import defaultdict
 from dataclasses import asdict
 from datetime import UTC, datetime
+from shutil import rmtree
 from typing import Any
 
 from benchmarks import machine, micro, ours, report
@@ -40,17 +42,20 @@ FOLDER = ROOT / "out" / "bench"
 
 def main() -> int:
     """Measure what was asked for; 1 when a case failed or an aim was missed."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # ends what was started, as Ctrl-C does
     options = _options()
     sizes = QUICK if options.quick else FULL
     chosen = [case for case in CASES if not options.only or case.name in options.only]
     whole = not options.quick and not options.only
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    work = FOLDER / "work"
+    rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
     hardware = machine.machine()
     runs: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     failed: dict[str, str] = {}
     with services.rabbitmq() as rabbit:
         _say(f"on {rabbit}")
-        context = Context(broker=rabbit.url, folder=FOLDER, sizes=sizes)
+        context = Context(broker=rabbit.url, folder=work, sizes=sizes)
         for number in range(sizes.rounds):
             for case in chosen:
                 if case.name in failed or (case.once and number + 1 < sizes.rounds):
@@ -69,6 +74,7 @@ def main() -> int:
                 shown = ", ".join(f"{name} {value:,.3f}" for name, value in figures.items())
                 _say(f"[{number + 1}/{sizes.rounds}] {case.name}: {shown} ({time.monotonic() - begun:.0f} s)")
         versions = machine.versions(str(rabbit))
+    rmtree(work, ignore_errors=True)
     results: dict[str, Any] = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "quick": options.quick,

@@ -61,12 +61,12 @@ def finish(command: Sequence[str], *, env: Mapping[str, str] | None = None, time
 
 
 @contextmanager
-def running(command: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None) -> Iterator[int]:
-    """Keep a command running, with its output in `log`; gives its pid."""
+def running(command: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None) -> Iterator[Child]:
+    """Keep a command running, with its output in `log`."""
     with log.open("wb") as output:
         mark, child = _spawn(command, env, output)
     try:
-        yield child.pid
+        yield child
     except CaseError as error:
         error.add_note(f"{_short(command)} said: {log.read_text(errors='replace')[-2000:]}")
         raise

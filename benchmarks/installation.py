@@ -14,7 +14,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from benchmarks.children import BIN, CaseError, running, wait_for
+from benchmarks.children import BIN, CaseError, Child, running, wait_for
 from benchmarks.context import Context
 from benchmarks.handlers import OPTIONS
 from manyhands.broker import connect
@@ -26,13 +26,17 @@ BLOCK = 1 << 20
 
 
 def job(name: str, *, suite: int, source: Path | None = None) -> dict[str, Any]:
-    """A job file: one judge says of each text whether it is long."""
+    """A job file: one judge says of each text whether it is long.
+
+    The window is the default of 128 suites, or 1,000 tasks where that is more: suites of 1 are small enough for it.
+    """
     spec: dict[str, Any] = {
         "name": name,
         "question": "Is it long?",
         "answer": {"type": "choice", "options": OPTIONS},
         "stages": [{"judges": [JUDGE]}],
         "suite": suite,
+        "in_flight": max(128, 1000 // suite),
     }
     return spec if source is None else spec | {"source": {"path": str(source), "input": "text"}}
 
@@ -40,9 +44,14 @@ def job(name: str, *, suite: int, source: Path | None = None) -> dict[str, Any]:
 class Service:
     """A process of ours and its API, over one connection that is kept."""
 
-    def __init__(self, pid: int, port: int) -> None:
-        self.pid = pid
+    def __init__(self, process: Child, port: int) -> None:
+        self._process = process
         self._connection = HTTPConnection("127.0.0.1", port, timeout=90)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """Send a request with a JSON body and return the JSON that comes back."""
@@ -64,7 +73,9 @@ class Service:
                 file.write(block)
 
     def is_ready(self) -> bool:
-        """Whether ``/readyz`` says so."""
+        """Whether ``/readyz`` says so; raises `CaseError` when the process has ended."""
+        if self._process.poll() is not None:
+            raise CaseError(f"process {self.pid} ended with {self._process.returncode}")
         try:
             self._connection.request("GET", "/readyz")
             with self._connection.getresponse() as reply:
@@ -117,8 +128,8 @@ def installation(context: Context) -> Iterator[Installation]:
             services = {}
             for name, port in ports.items():
                 own = env | {"MANYHANDS_PORT": str(port)}
-                pid = stack.enter_context(running([str(BIN / "manyhands"), name], folder / f"{name}.log", env=own))
-                services[name] = Service(pid, port)
+                command = [str(BIN / "manyhands"), name]
+                services[name] = Service(stack.enter_context(running(command, folder / f"{name}.log", env=own)), port)
             for name, service in services.items():
                 wait_for(service.is_ready, 60, f"{name} to be ready")
             yield Installation(**services)

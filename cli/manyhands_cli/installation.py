@@ -108,7 +108,7 @@ class Installation:
         )
         self._topology: Topology = topology(producer.names, [judge.judge for judge in spec.judges])
         self.worker = Worker(worker, self.broker)
-        self.producer = Producer(producer, self.broker)
+        self.producer = Producer(producer, self.broker, open_sources=True)
         self.aggregator = Aggregator(aggregator, self.broker)
 
     def start(self) -> None:

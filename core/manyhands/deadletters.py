@@ -60,13 +60,18 @@ def raw_letter(names: Names, kind: str, delivery: Delivery, cause: Cause) -> Out
     )
 
 
+def is_ours(delivery: Delivery) -> bool:
+    """Whether one of our processes set it aside, and has said all else that is to be said; if not, the broker did."""
+    return "mh-code" in delivery.headers
+
+
 def read_cause(delivery: Delivery, at: float) -> Cause:
     """The cause a dead letter bears; for one that the broker itself set aside, what the broker says of it.
 
     ``at`` is the time it was received, taken where the letter does not say when it was set aside.
     """
     headers = delivery.headers
-    if "mh-code" in headers:
+    if is_ours(delivery):
         history = headers.get("mh-history", ())
         return Cause(
             code=str(headers["mh-code"]),
@@ -83,7 +88,7 @@ def read_cause(delivery: Delivery, at: float) -> Cause:
     first = death[0] if isinstance(death, list) and death and isinstance(death[0], dict) else {}
     reason = str(first.get("reason", "")) or str(headers.get("x-first-death-reason", ""))
     queue = str(first.get("queue", "")) or str(headers.get("x-first-death-queue", ""))
-    if not reason:
+    if not reason or delivery.queue.endswith("unrouted"):  # one from the retry ladder has expired before, as it should
         return Cause(code="unroutable", error=f"no queue takes the key {delivery.key!r}", at=at)
     return Cause(code=reason.replace("_", "-"), error=f"set aside by the broker from {queue or 'its queue'}", at=at)
 

@@ -317,7 +317,8 @@ class TestFaults:
         producing.start()
         consuming.start()
         try:
-            wait_until(lambda: len(seen) > 500, SOON, "work to be going on")
+            # not sooner: RabbitMQ 3.10 killed within half a second of a queue's birth forgets its log
+            wait_until(lambda: len(seen) > 3000, SOON, "work to be going on")
             node.kill()
             wait_until(lambda: not (publisher.ready or consumer.ready), SOON, "the loss to be noticed")
             node.start()
@@ -330,8 +331,9 @@ class TestFaults:
             wait_until(lambda: len(seen) == len(sent), SOON, "every message")
         finally:
             enough.set()
-            producing.join()
             finished.set()
+            broker.close()
+            producing.join()
             consuming.join()
         assert seen == sent
         # a dying node may manage to say no

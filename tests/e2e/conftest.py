@@ -34,9 +34,9 @@ def embedded_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def job(tmp_path: Path) -> Callable[..., Path]:
     """Writes a job file (with handlers and source beside it) and returns its path."""
 
-    def write(handlers: str, source: str | bytes, name: str = "rows.jsonl", **keys: Any) -> Path:
+    def write(handlers: str, rows: str | bytes, name: str = "rows.jsonl", **keys: Any) -> Path:
         (tmp_path / "handlers.py").write_text(handlers)
-        (tmp_path / name).write_bytes(source.encode() if isinstance(source, str) else source)
+        (tmp_path / name).write_bytes(rows.encode() if isinstance(rows, str) else rows)
         said = {
             "name": "test", "source": {"path": name}, "answer": {"type": "text"}, "stages": [{"judges": ["echo"]}],
             "handlers": "handlers.py", **keys,

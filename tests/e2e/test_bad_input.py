@@ -39,6 +39,7 @@ def run(file: Path, *options: str) -> tuple[int, str, dict[str, Any], list[dict[
         assert audited.returncode == 0, audited.stdout + audited.stderr
         assert summary["conserved"] is True
     assert "Traceback" not in done.stderr, done.stderr
+    assert summary or done.returncode in (3, 6), done.stderr
     return done.returncode, done.stderr, summary, rows
 
 

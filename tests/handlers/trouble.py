@@ -7,8 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from manyhands import Judgment, RejectTask, RetryTask, judge
 from manyhands.errors import HandBack
 
@@ -71,6 +69,8 @@ def short(payloads: list[str]) -> list[str]:
 @judge("numpy", batch=True)
 def numpy(payloads: list[int]) -> list[Any]:
     """NumPy's own types, nested and with a confidence."""
+    import numpy as np  # not at the top: most children have no use for it, and start the sooner
+
     confidence: Any = np.float32(0.5)
     return [Judgment({"n": np.int64(p), "row": np.arange(2)}, confidence) for p in payloads]
 
@@ -78,6 +78,8 @@ def numpy(payloads: list[int]) -> list[Any]:
 @judge("array", batch=True)
 def array(payloads: list[int]) -> Any:
     """One array for all."""
+    import numpy as np
+
     return np.array(payloads) * 2
 
 
@@ -135,3 +137,12 @@ def file(path: str) -> int:
     Path(path).write_text(str(os.getpid()))
     while True:
         time.sleep(60)
+
+
+@judge("once")
+def once(path: str) -> str:
+    """Hangs the first time, and leaves a mark; judges the second time."""
+    if not Path(path).exists():
+        Path(path).write_text(str(os.getpid()))
+        time.sleep(600)
+    return "judged"

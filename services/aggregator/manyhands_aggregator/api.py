@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal
 
 from fastapi import FastAPI, Query
 from fastapi.responses import StreamingResponse
@@ -79,14 +79,14 @@ def build(aggregator: Aggregator, token: SecretStr | None) -> FastAPI:
     ) -> Page:
         """A page of settled answers in source order, up to the first that is still open."""
         found = aggregator.page(job, after=after, limit=limit, wait=wait)
-        return Page(answers=[export.as_map(a) for a in found], next=found[-1].position if found else None)
+        return Page(answers=export.as_maps(found), next=found.positions[-1] if found.positions else None)
 
     @app.get("/api/jobs/{job}/answers.{kind}", response_class=StreamingResponse)
     def whole(job: str, kind: Literal["csv", "jsonl", "parquet"]) -> StreamingResponse:
         """Every answer as one file, streamed."""
         aggregator.progress(job)  # an unknown job is a 404 here, before the stream begins
         if kind == "parquet":
-            return StreamingResponse(_parquet(aggregator, job), media_type="application/vnd.apache.parquet")
+            return StreamingResponse(_blocks(_parquet(aggregator, job)), media_type="application/vnd.apache.parquet")
         blocks, media = export.STREAMS[kind]
         return StreamingResponse(blocks(aggregator.answers(job)), media_type=media)
 
@@ -126,8 +126,7 @@ def build(aggregator: Aggregator, token: SecretStr | None) -> FastAPI:
     @app.post("/api/dead/replay")
     def replay_all(job: str | None = None, code: str | None = None) -> Count:
         """Send dead letters out again: all of a job, of a code, or all there are."""
-        found = aggregator.dead(job=job, code=code, limit=10_000)["letters"]
-        return Count(letters=aggregator.replay([letter["id"] for letter in found]))
+        return Count(letters=aggregator.replay_all(job=job, code=code))
 
     @app.post("/api/dead/{letter}/replay")
     def replay(letter: str) -> Count:
@@ -143,10 +142,15 @@ def build(aggregator: Aggregator, token: SecretStr | None) -> FastAPI:
     return app
 
 
-def _parquet(aggregator: Aggregator, job: str) -> Iterator[bytes]:
+def _parquet(aggregator: Aggregator, job: str) -> IO[bytes]:
     """Parquet has its index at the end and is written by seeking, so it is made in a temporary file first."""
-    with tempfile.TemporaryFile() as file:
-        export.write_parquet(aggregator.answers(job), file)
-        file.seek(0)
+    file = tempfile.TemporaryFile()  # noqa: SIM115  closed by who sends it
+    export.write_parquet(aggregator.answers(job), file)
+    file.seek(0)
+    return file
+
+
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
         while block := file.read(BLOCK):
             yield block

@@ -4,79 +4,98 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from manyhands import metrics
 from manyhands.broker import Delivery, Outgoing
 from manyhands.codec import decode, encode
-from manyhands.deadletters import Cause, read_cause
+from manyhands.deadletters import Cause, is_ours, read_cause
 from manyhands.errors import DecodeError, ManyhandsError
 from manyhands.messages import Event, Failure, Judgments, Suite
 from manyhands.topology import Names
 from manyhands_aggregator import tables
+from manyhands_aggregator.news import JOB
 
 _dead = tables.dead
+
+#: Whatever was on the wire can be shown and replayed, whatever limit the installation has.
+LIMIT = 1 << 27
 
 
 class NoSuchLetter(ManyhandsError):
     """There is no such dead letter."""
 
 
-def file(connection: sa.Connection, letters: Sequence[Delivery], now: float) -> list[Judgments]:
-    """File dead letters. Returns the failures that follow from those that the broker set aside by itself.
+def file(
+    connection: sa.Connection, letters: Sequence[Delivery], now: float
+) -> tuple[Counter[tuple[str, str]], list[Judgments]]:
+    """File dead letters; how many of each kind and code, and the failures that follow from some of them.
 
-    A worker that sets tasks aside says so in its judgments; of a suite that no worker lived to answer, or that no queue
-    takes, only the letter tells.
+    A worker that sets tasks aside says so in its judgments. Of a suite that no worker lived to answer or that no queue
+    takes, and of judgments that could not be taken in, only the letter tells.
     """
-    rows: list[dict[str, Any]] = []
+    rows: dict[str, dict[str, Any]] = {}
+    filed: Counter[tuple[str, str]] = Counter()
     failures: list[Judgments] = []
     for letter in letters:
         cause = read_cause(letter, now)
-        kind = _kind(letter)
         message = _message(letter)
-        rows.append(_row(letter, cause, kind, message))
-        metrics.DEAD_LETTERS.labels(kind, cause.code).inc()
-        if isinstance(message, Suite) and "mh-code" not in letter.headers:
-            failures.append(_failed(message, cause, now))
-    tables.insert_new(connection, _dead, rows)
-    return failures
-
-
-def _kind(letter: Delivery) -> str:
-    """Tasks, judgments or events: the last part of the queue's name; what no judge's queue took is tasks."""
-    kind = letter.queue.rpartition(".")[2]
-    return "tasks" if kind == "unrouted" else kind
+        row = _row(letter, cause, message)
+        rows[row["id"]] = row
+        filed[row["kind"], row["code"]] += 1
+        if isinstance(message, (Suite, Judgments)) and JOB.fullmatch(message.job) and not is_ours(letter):
+            failures.append(_failed(message, cause))
+    if rows:
+        insert = tables.insert(connection, _dead)
+        again = {"times": _dead.c.times + 1, "at": insert.excluded["at"], "cause": insert.excluded["cause"]}
+        connection.execute(
+            insert.on_conflict_do_update(index_elements=["id"], set_=again), [rows[key] for key in sorted(rows)]
+        )
+    return filed, failures
 
 
 def _message(letter: Delivery) -> Suite | Judgments | Event | None:
     try:
-        return decode(letter.body, letter.type, letter.content_encoding)
+        return decode(letter.body, letter.type, letter.content_encoding, limit=LIMIT)
     except DecodeError:
         return None
 
 
-def _row(letter: Delivery, cause: Cause, kind: str, message: Suite | Judgments | Event | None) -> dict[str, Any]:
-    digest = hashlib.sha256(b"\0".join((letter.queue.encode(), letter.key.encode(), repr(cause).encode(), letter.body)))
-    if "mh-code" not in letter.headers:  # the broker's own letters bear no time; their body alone tells them apart
-        digest = hashlib.sha256(b"\0".join((letter.queue.encode(), letter.key.encode(), letter.body)))
+def _row(letter: Delivery, cause: Cause, message: Suite | Judgments | Event | None) -> dict[str, Any]:
+    kind = letter.queue.rpartition(".")[2]  # the last part of the queue's name
+    parts = (letter.queue, letter.key, cause.code, letter.type or "", letter.content_encoding or "")
+    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "replace") + b"\0" + letter.body)
     return {
-        "id": digest.hexdigest()[:16], "kind": kind, "key": letter.key, "job": message.job if message else None,
-        "code": cause.code, "error": cause.error, "at": cause.at, "cause": json.dumps(asdict(cause)),
+        "id": digest.hexdigest()[:16],
+        "kind": "tasks" if kind == "unrouted" else kind,  # what no judge's queue took
+        "key": _clean(letter.key),
+        "job": message.job if message and JOB.fullmatch(message.job) else None,
+        "code": _clean(cause.code)[:100],
+        "error": _clean(cause.error),
+        "at": cause.at,
+        "cause": json.dumps(asdict(cause)),
         "tasks": len(message.positions) if isinstance(message, (Suite, Judgments)) else 0,
-        "type": letter.type, "encoding": letter.content_encoding, "body": letter.body,
-    }  # fmt: skip
+        "type": letter.type and _clean(letter.type),
+        "encoding": letter.content_encoding and _clean(letter.content_encoding),
+        "body": letter.body,
+    }
 
 
-def _failed(suite: Suite, cause: Cause, now: float) -> Judgments:
+def _clean(text: str) -> str:
+    """Text as every store takes it."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _failed(message: Suite | Judgments, cause: Cause) -> Judgments:
     failure = Failure(code=cause.code, message=cause.error)
     return Judgments(
-        job=suite.job, suite=suite.suite, stage=suite.stage, judge=suite.judge, slot=suite.slot, worker="",
-        positions=suite.positions, values=[None] * len(suite.positions), started=now, finished=now,
-        attempt=suite.attempt, errors=dict.fromkeys(suite.positions, failure),
+        job=message.job, suite=message.suite, stage=message.stage, judge=message.judge, slot=message.slot, worker="",
+        positions=message.positions, values=[None] * len(message.positions), attempt=message.attempt,
+        errors=dict.fromkeys(message.positions, failure),
     )  # fmt: skip
 
 
@@ -84,8 +103,9 @@ def listing(
     connection: sa.Connection, *, job: str | None = None, code: str | None = None, limit: int = 100
 ) -> list[dict[str, Any]]:
     """Dead letters, the newest first, without their bodies."""
-    keys = ("id", "kind", "key", "job", "code", "error", "at", "tasks", "type")
-    query = _where(sa.select(*(_dead.c[key] for key in keys)), job, code).order_by(_dead.c.at.desc()).limit(limit)
+    keys = ("id", "times", "kind", "key", "job", "code", "error", "at", "tasks", "type")
+    query = _where(sa.select(*(_dead.c[key] for key in keys)), job, code)
+    query = query.order_by(_dead.c.at.desc(), _dead.c.id).limit(limit)
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
@@ -94,7 +114,17 @@ def groups(connection: sa.Connection, *, job: str | None = None) -> list[dict[st
     query = sa.select(
         _dead.c.kind, _dead.c.code, sa.func.count().label("letters"), sa.func.sum(_dead.c.tasks).label("tasks")
     ).group_by(_dead.c.kind, _dead.c.code)
-    return [dict(row._mapping) for row in connection.execute(_where(query, job, None))]
+    return [
+        dict(row._mapping) for row in connection.execute(_where(query, job, None).order_by(_dead.c.kind, _dead.c.code))
+    ]
+
+
+def ids(
+    connection: sa.Connection, *, job: str | None, code: str | None, before: float, after: str, limit: int
+) -> list[str]:
+    """Ids of letters set aside ``before`` a time, a page of them behind the id ``after``."""
+    query = _where(sa.select(_dead.c.id), job, code).where(_dead.c.at <= before, _dead.c.id > after)
+    return list(connection.scalars(query.order_by(_dead.c.id).limit(limit)))
 
 
 def show(connection: sa.Connection, letter: str) -> dict[str, Any]:
@@ -104,18 +134,18 @@ def show(connection: sa.Connection, letter: str) -> dict[str, Any]:
         NoSuchLetter: there is none of this id.
     """
     row = _get(connection, letter)
-    shown: dict[str, Any] = {key: getattr(row, key) for key in ("id", "kind", "key", "job", "type", "tasks")}
+    shown: dict[str, Any] = {key: getattr(row, key) for key in ("id", "times", "kind", "key", "job", "type", "tasks")}
     shown |= json.loads(row.cause)
     try:
-        message = decode(row.body, row.type, row.encoding)
+        message = decode(row.body, row.type, row.encoding, limit=LIMIT)
         shown["message"] = _plain(asdict(message))
     except DecodeError:
         shown["message"] = {"undecodable": _plain(row.body)}
     return shown
 
 
-def outgoing(connection: sa.Connection, names: Names, letter: str) -> Outgoing:
-    """The message that replays a letter: as it was, with its attempts counted anew.
+def outgoing(connection: sa.Connection, names: Names, letter: str) -> tuple[Outgoing, int]:
+    """The message that replays a letter, as it was, with its attempts counted anew; and how often the letter came.
 
     Raises:
         NoSuchLetter: there is none of this id.
@@ -123,11 +153,11 @@ def outgoing(connection: sa.Connection, names: Names, letter: str) -> Outgoing:
     row = _get(connection, letter)
     body, encoding = row.body, row.encoding
     try:
-        message = decode(row.body, row.type, row.encoding)
+        message = decode(row.body, row.type, row.encoding, limit=LIMIT)
     except DecodeError:
         message = None
     if isinstance(message, Suite):
-        encoded = encode(Suite(**{**_fields(message), "attempt": 1, "expires_at": None}))
+        encoded = encode(replace(message, attempt=1, expires_at=None), limit=LIMIT)
         body, encoding = encoded.body, encoded.content_encoding
         exchange, key = names.to_judge(message.judge)
     elif isinstance(message, Judgments):
@@ -136,12 +166,18 @@ def outgoing(connection: sa.Connection, names: Names, letter: str) -> Outgoing:
         exchange, key = names.to_roles(message.name)
     else:
         exchange, key = names.exchange(row.kind), row.key.partition(".")[2] or row.key
-    return Outgoing(exchange=exchange, key=key, body=body, type=row.type or "", content_encoding=encoding)
+    return Outgoing(exchange=exchange, key=key, body=body, type=row.type or "", content_encoding=encoding), row.times
 
 
 def drop(connection: sa.Connection, letters: Sequence[str]) -> int:
     """Remove letters; says how many there were."""
-    return connection.execute(sa.delete(_dead).where(_dead.c.id.in_(letters))).rowcount
+    return sum(connection.execute(sa.delete(_dead).where(_dead.c.id == letter)).rowcount for letter in sorted(letters))
+
+
+def drop_replayed(connection: sa.Connection, replayed: Mapping[str, int]) -> None:
+    """Remove letters, but those that have come more often than that: they have failed again meanwhile."""
+    for letter, times in sorted(replayed.items()):
+        connection.execute(sa.delete(_dead).where(_dead.c.id == letter, _dead.c.times <= times))
 
 
 def _where(query: sa.Select[Any], job: str | None, code: str | None) -> sa.Select[Any]:
@@ -155,10 +191,6 @@ def _get(connection: sa.Connection, letter: str) -> sa.Row[Any]:
     if row is None:
         raise NoSuchLetter(f"{letter!r}; `manyhands dead list` shows them")
     return row
-
-
-def _fields(suite: Suite) -> dict[str, Any]:
-    return {name: getattr(suite, name) for name in Suite.__dataclass_fields__}
 
 
 def _plain(value: Any) -> Any:

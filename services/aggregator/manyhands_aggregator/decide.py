@@ -3,23 +3,24 @@
 Confidence is the share of the (weighted) votes that the answer got; a single judgment that states its own confidence
 passes it on. A tie goes to the value whose voters stated the higher confidence in all, then to the option named first
 in the job file, then to the judge named first. For numbers it is 1 - d / r, with d the mean distance of the judgments
-from the answer and r the range of the answer type (where it has none: the spread of magnitudes, the greater of the answer and d).
+from the answer and r the range of the answer type (where it has none: the greater of the answer's magnitude and d).
 """
 
 from __future__ import annotations
 
-import json
+import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from manyhands.messages import Failure
 from manyhands.spec import Answer, Method
 from manyhands_aggregator.merge import NOTHING, Column
+from manyhands_aggregator.values import canonical
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """The answers of a suite of n tasks.
 
@@ -30,12 +31,11 @@ class Decision:
     values: Sequence[Any]
     confidences: Sequence[float | None]
     counts: Sequence[int]
-    errors: Mapping[int, Failure]
+    errors: dict[int, Failure]
     ties: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Vote:
+class Vote(NamedTuple):
     """One judgment in a decision: its value, the weight of its judge, and its own confidence if it stated one."""
 
     value: Any
@@ -43,63 +43,87 @@ class Vote:
     confidence: float | None
 
 
-#: One task's votes, in the order of the plan -> value, confidence, whether the tie rule decided.
-Rule = Callable[[Sequence[Vote]], tuple[Any, float, bool]]
+class Verdict(NamedTuple):
+    """What a rule makes of one task's votes: ``tied`` says that the tie rule decided."""
+
+    value: Any
+    confidence: float
+    tied: bool = False
+
+
+#: One task's votes, at least two, in the order of the plan.
+Rule = Callable[[Sequence[Vote]], Verdict]
 
 #: What a task without any judgment is said to have failed of.
 NO_JUDGMENT = Failure(code="no-judgment", message="no judge gave a judgment")
 
 
-def decide(columns: Sequence[Column], weights: Sequence[float], rule: Rule, unanimous: bool) -> Decision:
+def decide(
+    columns: Sequence[Column], weights: Sequence[float], rule: Rule, otherwise: Failure | None = None
+) -> Decision:
     """Decide a suite; ``columns`` and ``weights`` stand in the order of the plan, one for each judge and slot.
 
-    ``unanimous`` says that equal values need no rule (votes, not means).
+    A task of which no column has a value or an error fails of ``otherwise``.
     """
     count = len(columns[0].values)
-    if len(columns) == 1 and not columns[0].errors and columns[0].covered == count and unanimous:
+    if len(columns) == 1 and not columns[0].errors and columns[0].covered == count:
         only = columns[0]
         stated = only.confidences
         confidences = [1.0] * count if stated is None else [1.0 if c is None else float(c) for c in stated]
         return Decision(only.values, confidences, [1] * count, {})
-    values: list[Any] = []
-    shares: list[float | None] = []
-    counts: list[int] = []
-    errors: dict[int, Failure] = {}
-    ties = 0
-    for index, row in enumerate(zip(*(c.values for c in columns), strict=True)):
-        if unanimous and len(row) > 1 and row[0] is not NOTHING and all(v == row[0] for v in row[1:]):
-            values.append(row[0])
-            shares.append(1.0)
-            counts.append(len(row))
-            continue
-        votes = [
-            Vote(v, w, c.confidences[index] if c.confidences is not None else None)
-            for v, w, c in zip(row, weights, columns, strict=True)
-            if v is not NOTHING
-        ]
-        if votes:
-            value, share, tied = rule(votes)
-            ties += tied
-            values.append(value)
-            shares.append(share)
-        else:
-            errors[index] = next((c.errors[index] for c in columns if index in c.errors), NO_JUDGMENT)
-            values.append(None)
-            shares.append(None)
-        counts.append(len(votes))
-    return Decision(values, shares, counts, errors, ties)
+    verdict = _remembering(rule, weights)
+    decision = Decision([], [], [], {})
+    says = zip(
+        zip(*(c.values for c in columns), strict=True),
+        zip(*(c.confidences or (None,) * count for c in columns), strict=True),
+        strict=True,
+    )
+    for index, (row, stated_row) in enumerate(says):
+        votes = len(row) - row.count(NOTHING)
+        value, confidence, tied = verdict(row, stated_row) if votes else (None, None, False)
+        if not votes:
+            said = next((c.errors[index] for c in columns if index in c.errors), None)
+            decision.errors[index] = said or otherwise or NO_JUDGMENT
+        decision.values.append(value)  # type: ignore[attr-defined]  # they are lists, made above
+        decision.confidences.append(confidence)  # type: ignore[attr-defined]
+        decision.counts.append(votes)  # type: ignore[attr-defined]
+        decision.ties += tied
+    return decision
 
 
-def rule(method: Method, answer: Answer) -> tuple[Rule, bool]:
-    """The rule of a method for an answer type, and whether equal values need no rule."""
+def _remembering(
+    rule: Rule, weights: Sequence[float]
+) -> Callable[[tuple[Any, ...], tuple[float | None, ...]], Verdict]:
+    """The rule for a row of values and one of confidences; where many rows say the same, most are looked up."""
+    seen: dict[tuple[Any, ...], Verdict] = {}
+
+    def look(row: tuple[Any, ...], stated: tuple[float | None, ...]) -> Verdict:
+        try:
+            found = seen.get((row, stated))
+        except TypeError:  # lists and maps are not remembered
+            return _apply(rule, row, weights, stated)
+        if found is None:
+            found = seen[row, stated] = _apply(rule, row, weights, stated)
+        return found
+
+    return look
+
+
+def _apply(rule: Rule, row: Sequence[Any], weights: Sequence[float], stated: Sequence[float | None]) -> Verdict:
+    votes = [Vote(*vote) for vote in zip(row, weights, stated, strict=True) if vote[0] is not NOTHING]
+    return rule(votes) if len(votes) > 1 else Verdict(votes[0].value, _own(votes[0]))
+
+
+def rule(method: Method, answer: Answer) -> Rule:
+    """The rule of a method for an answer type."""
     if method == "first":
-        return (lambda votes: (votes[0].value, _own(votes[0]), False)), False
+        return lambda votes: Verdict(votes[0].value, _own(votes[0]))
     if method in ("mean", "median"):
-        return _average(method, answer), False
+        return _average(method, answer)
     weighted = method == "weighted"
     if answer.type == "choices":
-        return _labels(answer.options or (), weighted), True
-    return _vote(answer.options, weighted, _canonical if answer.type == "json" else None), True
+        return _labels(answer.options or (), weighted)
+    return _vote(answer.options or (), weighted, canonical if answer.type == "json" else lambda value: value)
 
 
 def _own(vote: Vote) -> float:
@@ -111,26 +135,25 @@ def _strength(vote: Vote, weighted: bool) -> float:
     return vote.weight * _own(vote) if weighted else 1.0
 
 
-def _vote(options: Sequence[str] | None, weighted: bool, key: Callable[[Any], Any] | None) -> Rule:
-    order = {option: index for index, option in enumerate(options or ())}
+def _vote(options: Sequence[str], weighted: bool, key: Callable[[Any], Any]) -> Rule:
+    order = {option: index for index, option in enumerate(options)}
 
-    def decide_one(votes: Sequence[Vote]) -> tuple[Any, float, bool]:
-        if len(votes) == 1:
-            return votes[0].value, _own(votes[0]), False
+    def decide_one(votes: Sequence[Vote]) -> Verdict:
         strength: dict[Any, float] = {}
         stated: dict[Any, float] = {}
         value: dict[Any, Any] = {}
         for vote in votes:
-            name = vote.value if key is None else key(vote.value)
+            name = key(vote.value)
             value.setdefault(name, vote.value)
             strength[name] = strength.get(name, 0.0) + _strength(vote, weighted)
             stated[name] = stated.get(name, 0.0) + (vote.confidence or 0.0)
-        total = sum(strength.values())
-        best = max(strength.values())
-        tied = [name for name, s in strength.items() if s == best]
+        if len(value) == 1:
+            return Verdict(votes[0].value, 1.0)
+        total, best = sum(strength.values()), max(strength.values())
+        tied = [name for name, s in strength.items() if math.isclose(s, best)]  # 0.1 + 0.2 is 0.3 here
         # min is stable: among equals the first seen wins, which is the judge named first in the plan
         winner = min(tied, key=lambda name: (-stated[name], order.get(name, 0)))
-        return value[winner], best / total if total else 0.0, len(tied) > 1
+        return Verdict(value[winner], strength[winner] / total if total else 0.0, len(tied) > 1)
 
     return decide_one
 
@@ -138,37 +161,49 @@ def _vote(options: Sequence[str] | None, weighted: bool, key: Callable[[Any], An
 def _labels(options: Sequence[str], weighted: bool) -> Rule:
     """Each label is a vote of its own; a label that is tied is left out. Confidence is the mean over the labels."""
 
-    def decide_one(votes: Sequence[Vote]) -> tuple[Any, float, bool]:
-        if len(votes) == 1:
-            return votes[0].value, _own(votes[0]), False
+    def decide_one(votes: Sequence[Vote]) -> Verdict:
+        if all(vote.value == votes[0].value for vote in votes):
+            return Verdict(votes[0].value, 1.0)
         total = sum(_strength(v, weighted) for v in votes)
         chosen, shares, tied = [], 0.0, False
         for option in options:
             share = sum(_strength(v, weighted) for v in votes if option in v.value) / total if total else 0.0
-            tied = tied or share == 0.5
+            even = math.isclose(share, 0.5)
+            tied = tied or even
             shares += max(share, 1 - share)
-            if share > 0.5:
+            if share > 0.5 and not even:
                 chosen.append(option)
-        return chosen, shares / len(options), tied
+        return Verdict(chosen, shares / len(options), tied)
 
     return decide_one
 
 
-def _average(method: str, answer: Answer) -> Rule:
-    average = statistics.fmean if method == "mean" else statistics.median
+def _average(method: Method, answer: Answer) -> Rule:
+    average = _mean if method == "mean" else _median
     span = None if answer.min is None or answer.max is None else answer.max - answer.min
 
-    def decide_one(votes: Sequence[Vote]) -> tuple[Any, float, bool]:
+    def decide_one(votes: Sequence[Vote]) -> Verdict:
         numbers = [v.value for v in votes]
-        value = float(average(numbers))
-        if len(votes) == 1:
-            return value, _own(votes[0]), False
-        distance = statistics.fmean(abs(n - value) for n in numbers)
+        value = average(numbers)
+        distance = _mean([abs(n / 2 - value / 2) for n in numbers]) * 2  # halves: the ends may be 1e308 apart
         scale = span if span is not None else max(abs(value), distance)
-        return value, 1.0 if distance == 0 else max(0.0, 1 - distance / scale), False
+        return Verdict(value, 1.0 if distance == 0 else max(0.0, 1 - distance / scale))
 
     return decide_one
 
 
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+def _mean(numbers: Sequence[float]) -> float:
+    try:
+        return statistics.fmean(numbers)
+    except OverflowError:  # the sum is too large for a float, the mean is not
+        return math.fsum(n / len(numbers) for n in numbers)
+
+
+def _median(numbers: Sequence[float]) -> float:
+    ordered = sorted(numbers)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else ordered[middle - 1] / 2 + ordered[middle] / 2
+
+
+#: Methods under which equal values make an answer, so that judges can be said to agree with it.
+VOTES: frozenset[Method] = frozenset({"majority", "weighted", "first"})

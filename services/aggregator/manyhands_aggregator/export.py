@@ -5,18 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any
 
 import orjson
 from arro3.core import Array, DataType, Field, RecordBatch, RecordBatchReader, Schema
 from arro3.io import write_parquet as _write_parquet
 
-from manyhands_aggregator.reading import Answer
-
-#: Rows turned into bytes at a time.
-ROWS = 5000
+from manyhands_aggregator.answers import Block
 
 COLUMNS = ("id", "answer", "confidence", "judgments")
 FAILED_COLUMNS = ("position", "id", "code", "message")
@@ -34,76 +30,84 @@ PARQUET = Schema(
 )
 
 
-def csv_blocks(answers: Iterable[Answer]) -> Iterator[bytes]:
+def csv_blocks(blocks: Iterable[Block]) -> Iterator[bytes]:
     """CSV with the columns id, answer, confidence, judgments; a failed task has neither answer nor confidence."""
     yield _csv([COLUMNS])
-    for block in _blocks(answers):
-        yield _csv([(a.id, cell(a.value), _share(a.confidence), a.judgments) for a in block])
+    for block in blocks:
+        yield _csv(zip(block.ids, _cells(block), _shares(block.confidences), block.counts, strict=True))
 
 
-def failed_blocks(answers: Iterable[Answer]) -> Iterator[bytes]:
+def failed_blocks(blocks: Iterable[Block]) -> Iterator[bytes]:
     """CSV of the tasks that have no answer, and why; only the head line when every task has one."""
     yield _csv([FAILED_COLUMNS])
-    for block in _blocks(a for a in answers if a.error is not None):
-        yield _csv([(a.position, a.id, a.error, a.message) for a in block])
+    for block in blocks:
+        if block.errors:
+            yield _csv((block.positions[i], block.ids[i], f.code, f.message) for i, f in sorted(block.errors.items()))
 
 
-def jsonl_blocks(answers: Iterable[Answer]) -> Iterator[bytes]:
+def jsonl_blocks(blocks: Iterable[Block]) -> Iterator[bytes]:
     """JSON Lines with position, id, answer, confidence, judgments, and error where there is no answer."""
-    for block in _blocks(answers):
-        yield b"".join(orjson.dumps(as_map(a), option=orjson.OPT_APPEND_NEWLINE) for a in block)
+    for block in blocks:
+        yield b"".join([orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in as_maps(block)])
 
 
-def write_parquet(answers: Iterable[Answer], file: IO[bytes]) -> None:
-    """Write a Parquet file; an answer that is neither text nor number is JSON text."""
+def write_parquet(blocks: Iterable[Block], file: IO[bytes]) -> None:
+    """Write a Parquet file; an answer that is no text is JSON text."""
     batches = (
         RecordBatch.from_arrays(
             [
-                Array([a.position for a in block], DataType.int64()),
-                Array([a.id for a in block], DataType.utf8()),
-                Array([None if a.error else cell(a.value) for a in block], DataType.utf8()),
-                Array([a.confidence for a in block], DataType.float64()),
-                Array([a.judgments for a in block], DataType.int64()),
-                Array([a.error for a in block], DataType.utf8()),
+                Array(block.positions, DataType.int64()),
+                Array(block.ids, DataType.utf8()),
+                Array(_cells(block, None), DataType.utf8()),
+                Array(block.confidences, DataType.float64()),
+                Array(block.counts, DataType.int64()),
+                Array([f.code if (f := block.errors.get(i)) else None for i in range(len(block.ids))], DataType.utf8()),
             ],
             schema=PARQUET,
         )
-        for block in _blocks(answers)
+        for block in blocks
     )
     _write_parquet(RecordBatchReader.from_batches(PARQUET, batches), file, compression="zstd(3)")
 
 
-def as_map(answer: Answer) -> dict[str, Any]:
-    """An answer as JSON has it."""
-    said: dict[str, Any] = {
-        "position": answer.position, "id": answer.id, "answer": answer.value,
-        "confidence": None if answer.confidence is None else round(answer.confidence, 6),
-        "judgments": answer.judgments,
-    }  # fmt: skip
-    if answer.error is not None:
-        said["error"] = {"code": answer.error, "message": answer.message}
-    return said
+def as_maps(block: Block) -> list[dict[str, Any]]:
+    """Answers as JSON has them."""
+    rows = [
+        {"position": position, "id": id_, "answer": value, "confidence": confidence, "judgments": count}
+        for position, id_, value, confidence, count in zip(
+            block.positions, block.ids, block.values, _rounded(block.confidences), block.counts, strict=True
+        )
+    ]
+    for index, failure in block.errors.items():
+        rows[index]["error"] = {"code": failure.code, "message": failure.message}
+    return rows
 
 
 def cell(value: Any) -> str:
     """A value as one cell: text as it is, numbers as short as they can be told apart, everything else as JSON."""
     if isinstance(value, str):
         return value
-    if value is None:
-        return ""
     if isinstance(value, float):
         return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def _share(confidence: float | None) -> str:
-    return "" if confidence is None else f"{confidence:.6g}"
+def _cells(block: Block, missing: str | None = "") -> list[str | None]:
+    cells = list(block.values)
+    if set(map(type, cells)) != {str}:
+        cells = [cell(value) for value in cells]
+        for index in block.errors:
+            cells[index] = missing
+    return cells
 
 
-def _blocks(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
-    iterator = iter(answers)
-    while block := list(islice(iterator, ROWS)):
-        yield block
+def _rounded(confidences: Sequence[float | None]) -> Sequence[float | None]:
+    return [None if c is None else round(c, 6) for c in confidences]
+
+
+def _shares(confidences: Sequence[float | None]) -> list[str]:
+    said = {c: "" if c is None else f"{c:.6g}" for c in set(confidences)}  # a block has few different ones
+    return [said[c] for c in confidences]
 
 
 def _csv(rows: Iterable[Iterable[Any]]) -> bytes:
@@ -113,7 +117,7 @@ def _csv(rows: Iterable[Iterable[Any]]) -> bytes:
 
 
 #: The formats that stream, with their media types.
-STREAMS: dict[str, tuple[Callable[[Iterable[Answer]], Iterator[bytes]], str]] = {
+STREAMS: dict[str, tuple[Callable[[Iterable[Block]], Iterator[bytes]], str]] = {
     "csv": (csv_blocks, "text/csv"),
     "jsonl": (jsonl_blocks, "application/x-ndjson"),
 }

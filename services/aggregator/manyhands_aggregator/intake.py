@@ -1,4 +1,4 @@
-"""Deliveries to the store: one transaction a batch, and what it leads to. Runs under ``manyhands.runner``.
+"""Deliveries to the store, many in a transaction, and what it leads to. Runs under ``manyhands.runner``.
 
 What goes out is a function of what the store then holds, not of what has just changed: a message that comes twice
 leads to the same messages out, so nothing needs an outbox.
@@ -12,19 +12,22 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from manyhands import logs, metrics
+from manyhands import logs
 from manyhands.broker import Delivery, Outgoing
 from manyhands.clock import Clock
-from manyhands.codec import decode, encode
+from manyhands.codec import BODY_LIMIT, decode, encode
 from manyhands.deadletters import Cause, raw_letter
-from manyhands.errors import DecodeError
-from manyhands.messages import JOB_COMPLETED, JOB_OPENED, SUITES_OPENED, SUITES_SETTLED, Event, Judgments
+from manyhands.errors import DecodeError, StoreUnavailable
+from manyhands.messages import SUITES_SETTLED, Event, Judgments
+from manyhands.outcome import trace
 from manyhands.runner import Finish, Outcome
 from manyhands.topology import Names
-from manyhands_aggregator import deadfiles, jobs, judging, tables
+from manyhands_aggregator import counting, deadfiles, early, jobs, judging, news
+from manyhands_aggregator.counting import Result
 from manyhands_aggregator.judging import Judged, Said
+from manyhands_aggregator.news import Announced, News
 from manyhands_aggregator.suite import INVALID
-from manyhands_service.store import Store
+from manyhands_service.store import Conflict, Store
 
 _log = logs.get(__name__)
 
@@ -34,47 +37,52 @@ STRANGER = "stranger"
 
 @dataclass(slots=True)
 class Batch:
-    """Deliveries, decoded and sorted by what they are."""
+    """Deliveries, decoded and sorted by what they are; ``out`` is what becomes of those that are none of it."""
 
-    events: list[tuple[Event, Delivery]] = field(default_factory=list)
+    news: list[News] = field(default_factory=list)
     judgments: list[Said] = field(default_factory=list)
     letters: list[Delivery] = field(default_factory=list)
     out: list[Outgoing] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Result:
-    """What a transaction leads to once it is committed."""
-
-    out: list[Outgoing] = field(default_factory=list)
-    judged: list[Judged] = field(default_factory=list)
-    ended: list[Event] = field(default_factory=list)
-    late: int = 0
-    opened: bool = False
-
-
 class Intake:
-    """Takes in whatever the aggregator consumes."""
+    """Takes in whatever the aggregator consumes. May be used by several threads."""
 
-    def __init__(self, store: Store, names: Names, clock: Clock, on_commit: Callable[[], None] = lambda: None) -> None:
-        self._store, self._names, self._clock, self._on_commit = store, names, clock, on_commit
+    def __init__(
+        self,
+        store: Store,
+        names: Names,
+        clock: Clock,
+        *,
+        limit: int = BODY_LIMIT,
+        on_commit: Callable[[Result], None] = lambda _: None,
+    ) -> None:
+        self._store, self._names, self._clock, self._limit = store, names, clock, limit
+        self._on_commit = on_commit
         self._plans = jobs.Plans()
         self._dead = set(names.dead_queues)
 
     def handle(self, deliveries: list[Delivery], finish: Finish) -> None:
-        """One transaction for all of them; then what it leads to is published, then they are acked.
+        """Take all of them in; then what this leads to is published, then they are acked.
+
+        A delivery that cannot be taken in for a reason of its own is set aside and costs no other.
 
         Raises:
-            StoreUnavailable: nothing was taken in; the deliveries are to be handed back.
+            StoreUnavailable: those not yet finished are to be handed back.
         """
-        batch = self._sort(deliveries)
-        metrics.BATCH_MESSAGES.observe(len(deliveries))
-        result = self._store.write(lambda connection: self._take(connection, batch))
-        self._on_commit()
-        finish(Outcome(deliveries=deliveries, publish=[*batch.out, *result.out]))
-        _count(result)
-        for event in result.ended:
-            _log.info("job ended", job=event.job, **event.data)
+        try:
+            result = self._take(self._sort(deliveries))
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  one bad message must not stand in the way of all others for ever
+            if len(deliveries) > 1:
+                for delivery in deliveries:
+                    self.handle([delivery], finish)
+                return
+            result = self._give_up(deliveries[0], error)
+        self._on_commit(result)
+        finish(Outcome(deliveries=deliveries, publish=result.out))
+        counting.count(result, len(deliveries))
 
     def _sort(self, deliveries: Sequence[Delivery]) -> Batch:
         batch = Batch()
@@ -82,130 +90,119 @@ class Intake:
             if delivery.queue in self._dead:
                 batch.letters.append(delivery)
                 continue
-            kind = "events" if delivery.queue == self._names.events_queue("aggregator") else "judgments"
+            kind = self._kind(delivery)
             try:
-                message = decode(delivery.body, delivery.type, delivery.content_encoding)
+                message = decode(delivery.body, delivery.type, delivery.content_encoding, limit=self._limit)
                 if isinstance(message, Event) and kind == "events":
-                    batch.events.append((message, delivery))
+                    batch.news.append(news.read(message))
                 elif isinstance(message, Judgments) and kind == "judgments":
+                    if not news.JOB.fullmatch(message.job):
+                        raise ValueError("there can be no job of this id")
                     batch.judgments.append(Said(message, delivery))
                 else:
                     raise DecodeError(f"{delivery.type} has no place among the {kind}", delivery.body)
             except DecodeError as error:
                 batch.out.append(self._set_aside(kind, delivery, "undecodable", str(error)))
+            except ValueError as error:
+                code = "invalid-event" if kind == "events" else STRANGER
+                batch.out.append(self._set_aside(kind, delivery, code, str(error)))
         return batch
 
-    def _set_aside(self, kind: str, delivery: Delivery, code: str, error: str) -> Outgoing:
+    def _kind(self, delivery: Delivery) -> str:
+        return "events" if delivery.queue == self._names.events_queue("aggregator") else "judgments"
+
+    def _set_aside(self, kind: str, delivery: Delivery, code: str, error: str, traceback: str = "") -> Outgoing:
         _log.warning("set aside", kind=kind, code=code, error=error)
-        cause = Cause(code=code, error=error, at=self._clock.now())
+        cause = Cause(code=code, error=error, at=self._clock.now(), traceback=traceback)
         return raw_letter(self._names, kind, delivery, cause)
 
-    def _take(self, connection: sa.Connection, batch: Batch) -> Result:
-        result = Result()
+    def _give_up(self, delivery: Delivery, error: Exception) -> Result:
+        said = f"{type(error).__name__}: {error}"
+        if delivery.queue in self._dead:  # it is where such things go: file it, and conclude nothing from it
+            now = self._clock.now()
+            _log.warning("a dead letter leads to an error", error=said)
+            return Result(filed=self._store.write(lambda c: deadfiles.file(c, [delivery], now))[0])
+        return Result(out=[self._set_aside(self._kind(delivery), delivery, "error", said, trace(error))])
+
+    def _take(self, batch: Batch) -> Result:
+        """News and judgments in a transaction each, since these lock suites and jobs in another order."""
+        result = Result(out=batch.out)
+        if batch.news:
+            result += self._store.write(lambda c: self._news(c, batch.news))
+        if batch.judgments or batch.letters:
+            result += self._store.write(lambda c: self._judgments(c, batch))
+        return result
+
+    # -- inside a transaction, which may run again: no effects but on the connection -----------------------------------
+
+    def _news(self, connection: sa.Connection, batch: Sequence[News]) -> Result:
         now = self._clock.now()
-        touched: set[str] = set()
-        for event, delivery in batch.events:
-            try:
-                self._event(connection, event, now, result)
-                touched.add(event.job)
-            except ValueError as error:
-                result.out.append(self._set_aside("events", delivery, "invalid-event", str(error)))
-        concluded = deadfiles.file(connection, batch.letters, now)
+        result = Result(opened=True)
+        accounts = jobs.lock(connection, (n.job for n in batch), create=True)
+        for one in batch:
+            jobs.note(connection, one, accounts[one.job], now)
+            if isinstance(one, Announced):  # settled before, when this is a repeat; at once, when all were refused
+                numbers = [row["suite"] for row in one.rows]
+                self._settled(one.job, jobs.suites_of(connection, one.job, numbers, settled=True), result)
+        self._end(connection, accounts, now, result)
+        return result
+
+    def _judgments(self, connection: sa.Connection, batch: Batch) -> Result:
+        now = self._clock.now()
+        filed, concluded = deadfiles.file(connection, batch.letters, now)
+        result = Result(filed=filed)
         by_job: dict[str, list[Said]] = defaultdict(list)
         for said in (*batch.judgments, *(Said(message, None) for message in concluded)):
             by_job[said.message.job].append(said)
-        for job, messages in by_job.items():
-            self._judgments(connection, job, messages, now, result)
-            touched.add(job)
-        result.ended = jobs.end_if_done(connection, touched, now)
-        result.out.extend(self._event_out(event) for event in result.ended)
+        states = jobs.states(connection, by_job)
+        held: list[Said] = []
+        judged: dict[str, Judged] = {}
+        for job, messages in sorted(by_job.items()):
+            plan = self._plans.get(connection, job) if job in states else None
+            if plan is None:
+                held += messages
+            elif states[job] == "cancelled":
+                result.late += sum(len(said.message.positions) for said in messages)
+            else:
+                judged[job] = judging.judge(connection, job, plan, messages, over=states[job] != "open")
+                held += judged[job].unknown
+        early.hold(connection, held, now)
+        accounts = jobs.lock(connection, states)
+        if any(account.state != states[job] for job, account in accounts.items()):
+            raise Conflict  # it has just ended: what is open counts otherwise now
+        for job, one in judged.items():
+            accounts[job].add(one.kept, one.change)
+            self._judged(job, one, result)
+        self._end(connection, accounts, now, result)
         return result
-
-    def _event(self, connection: sa.Connection, event: Event, now: float, result: Result) -> None:
-        opened = jobs.apply(connection, event, now)
-        if event.name == SUITES_OPENED:
-            result.opened = True
-        if event.name not in (JOB_OPENED, SUITES_OPENED):
-            return
-        plan = self._plans.get(connection, event.job)
-        if plan is None:
-            return
-        if event.name == JOB_OPENED:  # suites that were announced before their job
-            opened = judging.open_suites(connection, event.job, only_announced_refusals=True)
-        refused = judging.fully_refused(judging.load(connection, event.job, opened)) if opened else []
-        if refused:
-            judged = Judged(settled=[state.suite for state in refused])
-            judging.settle(connection, event.job, plan, refused, judged)
-            self._judged(event.job, judged, result)
-
-    def _judgments(self, connection: sa.Connection, job: str, messages: list[Said], now: float, result: Result) -> None:
-        plan = self._plans.get(connection, job)
-        if plan is None:
-            self._hold(connection, messages, now)
-            return
-        state = connection.scalar(sa.select(tables.jobs.c.state).where(tables.jobs.c.job == job))
-        if state == "cancelled":
-            result.late += len(messages)
-            return
-        judged = judging.judge(connection, job, plan, messages)
-        self._hold(connection, judged.unknown, now)
-        for said, why in judged.strangers:
-            if said.delivery is not None:
-                result.out.append(self._set_aside("judgments", said.delivery, STRANGER, why))
-        for said, why in judged.invalid:
-            if said.delivery is not None:
-                result.out.append(self._set_aside("judgments", said.delivery, INVALID, why))
-        self._judged(job, judged, result)
 
     def _judged(self, job: str, judged: Judged, result: Result) -> None:
         result.judged.append(judged)
-        result.out.extend(self._event_out(event) for event in judged.escalated)
-        if judged.settled:
-            event = Event(name=SUITES_SETTLED, job=job, data={"suites": judged.settled})
-            result.out.append(self._event_out(event))
+        result.out += [self._event_out(event) for event in judged.escalated]
+        for code, some in ((STRANGER, judged.strangers), (INVALID, judged.invalid)):
+            result.out += [self._set_aside("judgments", s.delivery, code, why) for s, why in some if s.delivery]
+        self._settled(job, judged.settled, result)
 
-    def _hold(self, connection: sa.Connection, messages: Sequence[Said], now: float) -> None:
-        """Judgments that came before the news of their job or suite wait in the store."""
-        rows = [
-            {
-                "first_seen": _seen(said.delivery, now), "key": said.delivery.key, "type": said.delivery.type,
-                "encoding": said.delivery.content_encoding, "body": said.delivery.body,
-            }
-            for said in messages
-            if said.delivery is not None
-        ]  # fmt: skip
-        if rows:
-            connection.execute(sa.insert(tables.early), rows)
+    def _settled(self, job: str, suites: Sequence[int], result: Result) -> None:
+        if suites:
+            result.out.append(self._event_out(Event(name=SUITES_SETTLED, job=job, data={"suites": list(suites)})))
+
+    def _end(self, connection: sa.Connection, accounts: dict[str, jobs.Account], now: float, result: Result) -> None:
+        """End the jobs that are done; say of each that has ended, now or before, that it has."""
+        for account in accounts.values():
+            before = account.state
+            account.end_if_done(now)
+            if account.over:
+                account.announced = True  # by what goes out now: the deliveries are acked after its confirm
+                event = account.completed()
+                result.out.append(self._event_out(event))
+                if account.ended == now or account.state != before:
+                    result.ended.append(event)
+        jobs.save(connection, accounts.values())
 
     def _event_out(self, event: Event) -> Outgoing:
         exchange, key = self._names.to_roles(event.name)
-        encoded = encode(event)
+        encoded = encode(event, limit=self._limit)
         return Outgoing(
             exchange=exchange, key=key, body=encoded.body, type=encoded.type, content_encoding=encoded.content_encoding
         )
-
-
-#: The header of held judgments that says when they were first seen.
-FIRST_SEEN = "mh-first-seen"
-
-
-def _seen(delivery: Delivery, now: float) -> float:
-    try:
-        return min(now, float(delivery.headers.get(FIRST_SEEN, now)))
-    except (TypeError, ValueError):
-        return now
-
-
-def _count(result: Result) -> None:
-    for judged in result.judged:
-        metrics.JUDGMENTS.labels("kept").inc(judged.kept)
-        metrics.JUDGMENTS.labels("duplicate").inc(judged.repeats)
-        metrics.TASKS_SETTLED.labels("answered").inc(max(0, judged.answered))
-        metrics.TASKS_SETTLED.labels("failed").inc(max(0, judged.failed))
-        metrics.TIES.inc(judged.ties)
-        for event in judged.escalated:
-            metrics.ESCALATED.labels(event.data["reason"]).inc(len(event.data["positions"]))
-    metrics.JUDGMENTS.labels("late").inc(result.late)
-    for event in result.ended:
-        if event.name == JOB_COMPLETED:
-            metrics.JOBS_ENDED.labels(event.data["state"]).inc()

@@ -1,28 +1,113 @@
-"""Jobs in the store: news from the producer, progress, and their end."""
+"""Jobs in the store: their accounts, which balance at every moment, and their plans."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import sqlalchemy as sa
 
-from manyhands.errors import SpecError
-from manyhands.messages import JOB_CANCELLED, JOB_COMPLETED, JOB_OPENED, JOB_SEALED, SUITES_OPENED, Event, Failure
-from manyhands.spec import JobSpec, parse
+from manyhands.messages import JOB_COMPLETED, Event
+from manyhands.spec import JobSpec
 from manyhands_aggregator import tables
+from manyhands_aggregator.news import Announced, Cancelled, Opened, Sealed
 from manyhands_aggregator.plan import Plan
-from manyhands_aggregator.suite import About
+from manyhands_aggregator.suite import Counts
 
-_jobs, _suites = tables.jobs, tables.suites
+_jobs = tables.jobs
 
-#: Plans of open jobs that are kept in memory, at most; others are read again from the store.
+#: Plans of jobs that are kept in memory, at most; others are read again from the store.
 PLANS = 500
 
 
+@dataclass(slots=True)
+class Account:
+    """A job's row, without its job file: tasks = answered + failed + cancelled + open, and open = 0 once it has ended.
+
+    The methods are upserts of what they are told: they may come in any order, and twice.
+    """
+
+    job: str
+    known: bool
+    ended: float | None
+    state: str
+    reason: str | None
+    announced: bool
+    sealed_tasks: int | None
+    tasks: int
+    answered: int
+    failed: int
+    cancelled: int
+    judgments: int
+    gold: int
+    gold_right: int
+
+    @property
+    def over(self) -> bool:
+        """Whether the job has ended."""
+        return self.state != "open"
+
+    def announce(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Suites that were not announced before."""
+        if self.state == "cancelled":  # they are in the total that came with the cancellation
+            return
+        tasks = sum(row["count"] for row in rows)
+        self.tasks += tasks
+        # past the deadline, what was on its way then has failed like all the rest
+        self.failed += tasks if self.over else sum(row["failed"] for row in rows)
+        self.gold += sum(row["gold"] for row in rows)
+
+    def cancel(self, news: Cancelled, now: float) -> None:
+        """Count what is open as cancelled."""
+        if not self.over:
+            self.state, self.ended, self.reason = "cancelled", now, news.reason
+            self.tasks = self.sealed_tasks = max(news.tasks, self.tasks)
+            self.cancelled = self.tasks - self.answered - self.failed
+
+    def end_overdue(self, now: float) -> None:
+        """Count what is open as failed."""
+        if not self.over:
+            self.state, self.ended, self.reason = "partial", now, "deadline"
+            self.failed = self.tasks - self.answered
+
+    def add(self, judgments: int, counts: Counts) -> None:
+        """Add to the counters."""
+        self.judgments += judgments
+        self.answered += counts.answered
+        self.failed += counts.failed
+        self.gold += counts.gold
+        self.gold_right += counts.gold_right
+
+    def end_if_done(self, now: float) -> None:
+        """End it when it is sealed, all its suites are announced and every task has an answer or has failed.
+
+        One that ended partial becomes complete when its last failed task was replayed and answered.
+        """
+        if not self.known or self.sealed_tasks != self.tasks or self.answered + self.failed != self.tasks:
+            return
+        if self.state == "open" or (self.state == "partial" and not self.failed):
+            self.state = "partial" if self.failed else "complete"
+            self.ended = now if self.ended is None else self.ended
+            self.reason = self.reason if self.failed else None
+
+    def completed(self) -> Event:
+        """The event that says that it has ended."""
+        keys = ("state", "tasks", "answered", "failed", "cancelled")
+        return Event(name=JOB_COMPLETED, job=self.job, data={key: getattr(self, key) for key in keys})
+
+
+_COLUMNS = tuple(f.name for f in fields(Account) if f.name not in ("job", "known"))
+_ACCOUNT = sa.select(_jobs.c.job, _jobs.c.spec.is_not(None), *(_jobs.c[name] for name in _COLUMNS))
+_SAVE = (
+    sa.update(_jobs)
+    .where(_jobs.c.job == sa.bindparam("b_job"))
+    .values({name: sa.bindparam(f"b_{name}") for name in _COLUMNS})
+)
+
+
 class Plans:
-    """The plans of jobs, read once from the store."""
+    """The plans of jobs, read once from the store; a job file never changes."""
 
     def __init__(self) -> None:
         self._plans: dict[str, Plan] = {}
@@ -36,141 +121,82 @@ class Plans:
                 return None
             plan = Plan.of(JobSpec.model_validate_json(spec))
             if len(self._plans) >= PLANS:
-                del self._plans[next(iter(self._plans))]
+                self._plans.pop(next(iter(self._plans)), None)
             self._plans[job] = plan
         return plan
 
 
-def apply(connection: sa.Connection, event: Event, now: float) -> list[int]:
-    """Take in an event of the producer; returns the suites it opened.
-
-    Every event is an upsert of what it says, so they may come in any order and twice.
-
-    Raises:
-        ValueError: the event's data are not what its name promises.
-    """
-    try:
-        return _APPLY[event.name](connection, event, now)
-    except KeyError as error:
-        raise ValueError(
-            f"{event.name} lacks {error.args[0]!r}" if event.name in _APPLY else "unknown event"
-        ) from error
-    except (TypeError, AttributeError) as error:
-        raise ValueError(f"{event.name}: {error}") from error
+def states(connection: sa.Connection, names: Iterable[str]) -> dict[str, str]:
+    """The states of those of the jobs that are known, unlocked: see :func:`lock`."""
+    query = sa.select(_jobs.c.job, _jobs.c.state).where(_jobs.c.job.in_(list(names)))
+    return {row.job: row.state for row in connection.execute(query)}
 
 
-def _row(connection: sa.Connection, job: str) -> sa.Row[Any]:
-    tables.insert_new(connection, _jobs, [{"job": job}])
-    return connection.execute(sa.select(_jobs).where(_jobs.c.job == job).with_for_update()).one()
+def lock(connection: sa.Connection, names: Iterable[str], *, create: bool = False) -> dict[str, Account]:
+    """The accounts of jobs, locked until the transaction ends; with ``create`` also of those never heard of."""
+    wanted = sorted(set(names))
+    if not wanted:
+        return {}
+    if create:
+        tables.insert_new(connection, _jobs, [{"job": job} for job in wanted])
+    query = _ACCOUNT.where(_jobs.c.job.in_(wanted)).order_by(_jobs.c.job).with_for_update()
+    return {row[0]: Account(*row) for row in connection.execute(query)}
 
 
-def _update(connection: sa.Connection, job: str, **values: Any) -> None:
-    connection.execute(sa.update(_jobs).where(_jobs.c.job == job).values(**values))
-
-
-def _opened(connection: sa.Connection, event: Event, now: float) -> list[int]:
-    try:
-        spec = parse(dict(event.data["spec"]), file=event.job)
-    except SpecError as error:
-        raise ValueError(str(error)) from error
-    row = _row(connection, event.job)
-    if row.spec is None:
-        _update(connection, event.job, spec=json.dumps(spec.plain()), opened=float(event.data.get("opened", now)))
-    return []
-
-
-def _suites_opened(connection: sa.Connection, event: Event, _now: float) -> list[int]:
-    data = event.data
-    columns = [data[key] for key in ("suites", "firsts", "counts", "ids", "truths", "refused")]
-    if len({len(column) for column in columns}) != 1:
-        raise ValueError("suites.opened: its columns differ in length")
-    row = _row(connection, event.job)
-    numbers = [int(n) for n in data["suites"]]
-    known = set(
-        connection.scalars(sa.select(_suites.c.suite).where(_suites.c.job == event.job, _suites.c.suite.in_(numbers)))
-    )
-    rows = []
-    for suite, first, count, ids, truths, refused in zip(*columns, strict=True):
-        if suite not in known:
-            failures = {p: Failure(code=f["code"], message=f["message"]) for p, f in (refused or {}).items()}
-            about = About(ids=ids, truths=truths, refused=failures)
-            rows.append({"job": event.job, "suite": suite, "first": first, "count": count, "about": about.pack()})
+def save(connection: sa.Connection, accounts: Iterable[Account]) -> None:
+    """Write back accounts that are locked."""
+    rows = [{f"b_{name}": getattr(account, name) for name in ("job", *_COLUMNS)} for account in accounts]
     if rows:
-        tables.insert_new(connection, _suites, rows)
-        tasks = sum(r["count"] for r in rows)
-        changes: dict[str, Any] = {"tasks": _jobs.c.tasks + tasks}
-        if row.state == "cancelled":  # its total was told with the cancellation
-            changes = {}
-        elif row.state != "open":  # ended by its deadline while these were on their way
-            changes["failed"] = _jobs.c.failed + tasks
-        if changes:
-            _update(connection, event.job, **changes)
-    return numbers
+        connection.execute(_SAVE, rows)
 
 
-def _sealed(connection: sa.Connection, event: Event, _now: float) -> list[int]:
-    _row(connection, event.job)
-    _update(connection, event.job, sealed_tasks=int(event.data["tasks"]))
-    return []
+def note(
+    connection: sa.Connection, news: Opened | Announced | Sealed | Cancelled, account: Account, now: float
+) -> None:
+    """Take in news of a job whose account is locked."""
+    match news:
+        case Opened() if not account.known:
+            values = {"spec": news.spec, "opened": news.opened, "overdue_at": news.overdue_at}
+            connection.execute(sa.update(_jobs).where(_jobs.c.job == news.job).values(values))
+            account.known = True
+        case Announced():
+            account.announce(_insert_suites(connection, news, account))
+        case Sealed():
+            account.sealed_tasks = news.tasks if account.sealed_tasks is None else account.sealed_tasks
+        case Cancelled():
+            account.cancel(news, now)
 
 
-def _cancelled(connection: sa.Connection, event: Event, now: float) -> list[int]:
-    row = _row(connection, event.job)
-    if row.state == "open":
-        tasks = max(int(event.data["tasks"]), row.tasks)
-        _update(
-            connection, event.job, state="cancelled", ended=now, reason=str(event.data.get("reason", "")), tasks=tasks,
-            sealed_tasks=tasks, cancelled=tasks - row.answered - row.failed,
-        )  # fmt: skip
-    return []
+def _insert_suites(connection: sa.Connection, news: Announced, account: Account) -> list[Mapping[str, Any]]:
+    known = set(suites_of(connection, news.job, [row["suite"] for row in news.rows]))
+    rows = [row for row in news.rows if row["suite"] not in known]
+    if account.state == "cancelled":
+        rows = [{**row, "answers": None, "failed": 0, "gold": 0} for row in rows]
+    if rows:
+        connection.execute(sa.insert(tables.suites), rows)
+    return rows
 
 
-_APPLY = {JOB_OPENED: _opened, SUITES_OPENED: _suites_opened, JOB_SEALED: _sealed, JOB_CANCELLED: _cancelled}
+def suites_of(connection: sa.Connection, job: str, numbers: Sequence[int], *, settled: bool = False) -> list[int]:
+    """Those of the suites that are announced, or ``settled``."""
+    found: list[int] = []
+    for some in (numbers[i : i + IN] for i in range(0, len(numbers), IN)):
+        query = sa.select(tables.suites.c.suite).where(tables.suites.c.job == job, tables.suites.c.suite.in_(some))
+        found += connection.scalars(query.where(tables.suites.c.answers.is_not(None)) if settled else query)
+    return found
 
 
-def add(connection: sa.Connection, job: str, deltas: Mapping[str, int]) -> None:
-    """Add to a job's counters."""
-    changes = {name: _jobs.c[name] + delta for name, delta in deltas.items() if delta}
-    if changes:
-        connection.execute(sa.update(_jobs).where(_jobs.c.job == job).values(**changes))
+#: Values in one ``IN (...)``: stores have limits on parameters.
+IN = 1000
 
 
-def end_if_done(connection: sa.Connection, names: Iterable[str], now: float) -> list[Event]:
-    """End those of the jobs that are done, and say of each that has ended, now or before, that it has.
-
-    A job is done when it is sealed, all its suites are announced and every task has an answer or has failed. One that
-    ended partial becomes complete when its last failed task was replayed and answered.
-    """
-    jobs = sorted(set(names))
-    if not jobs:
-        return []
-    done = (_jobs.c.sealed_tasks == _jobs.c.tasks) & (_jobs.c.answered + _jobs.c.failed == _jobs.c.tasks)
-    for state, which in (
-        ("complete", _jobs.c.state.in_(("open", "partial")) & (_jobs.c.failed == 0)),
-        ("partial", (_jobs.c.state == "open") & (_jobs.c.failed > 0)),
-    ):
-        connection.execute(
-            sa.update(_jobs)
-            .where(_jobs.c.job.in_(jobs), _jobs.c.spec.is_not(None), done, which)
-            .values(state=state, ended=sa.func.coalesce(_jobs.c.ended, now))
-        )
-    rows = connection.execute(sa.select(_jobs).where(_jobs.c.job.in_(jobs), _jobs.c.state != "open"))
-    return [completed(row) for row in rows]
-
-
-def completed(row: sa.Row[Any]) -> Event:
-    """The event that says that a job has ended."""
-    keys = ("state", "tasks", "answered", "failed", "cancelled")
-    return Event(name=JOB_COMPLETED, job=row.job, data={key: getattr(row, key) for key in keys})
-
-
-def unannounced(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
+def unannounced(connection: sa.Connection) -> list[Account]:
     """Ended jobs of whose end no confirmed event has told yet."""
-    return connection.execute(
-        sa.select(_jobs).where(_jobs.c.state != "open", _jobs.c.announced.is_(sa.false())).limit(100)
-    ).all()
+    query = _ACCOUNT.where(_jobs.c.announced.is_(sa.false()), _jobs.c.state != "open").order_by(_jobs.c.job).limit(100)
+    return [Account(*row) for row in connection.execute(query)]
 
 
 def announced(connection: sa.Connection, names: Sequence[str]) -> None:
     """Note that the producer was told."""
-    connection.execute(sa.update(_jobs).where(_jobs.c.job.in_(names)).values(announced=True))
+    for job in sorted(names):
+        connection.execute(sa.update(_jobs).where(_jobs.c.job == job).values(announced=True))

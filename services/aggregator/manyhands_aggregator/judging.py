@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import add, sub
 from typing import Any
 
 import sqlalchemy as sa
 
 from manyhands.broker import Delivery
-from manyhands.codec import decode, encode
-from manyhands.messages import SUITE_ESCALATED, Event, Failure, Judgments
-from manyhands_aggregator import jobs, tables
-from manyhands_aggregator.decide import Decision
+from manyhands.codec import JUDGMENTS, decode, encode
+from manyhands.messages import SUITE_ESCALATED, Event, Judgments
+from manyhands_aggregator import tables
 from manyhands_aggregator.plan import Plan
-from manyhands_aggregator.suite import INVALID, About, Stranger, SuiteState, Taken, pack_answers
+from manyhands_aggregator.suite import (
+    INVALID,
+    OVERDUE,
+    Counts,
+    Stranger,
+    SuiteState,
+    Taken,
+    pack_answers,
+    unpack_failures,
+)
 
 _suites, _judgments = tables.suites, tables.judgments
 
+#: For the bodies we keep: one that was under the limit of the wire may grow when its values are put in normal form.
+OWN_LIMIT = 1 << 27
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Said:
     """A message and the delivery it came in; no delivery for what the aggregator concludes itself."""
 
@@ -33,7 +45,7 @@ class Judged:
 
     ``settled``: suites that have all their answers, newly or before. ``unknown``: messages for suites that were not
     announced yet. ``strangers`` and ``invalid``: messages that are set aside, with the reason. ``escalated``: what is
-    to be judged again. The counts are for metrics.
+    to be judged again. ``kept`` judgments and ``change`` are for the job's account, the rest for metrics.
     """
 
     settled: list[int] = field(default_factory=list)
@@ -42,14 +54,16 @@ class Judged:
     invalid: list[tuple[Said, str]] = field(default_factory=list)
     escalated: list[Event] = field(default_factory=list)
     kept: int = 0
+    change: Counts = field(default_factory=Counts)
     repeats: int = 0
-    answered: int = 0
-    failed: int = 0
     ties: int = 0
 
 
-def judge(connection: sa.Connection, job: str, plan: Plan, messages: Sequence[Said]) -> Judged:
-    """Take in a job's judgments and settle the suites that are complete."""
+def judge(connection: sa.Connection, job: str, plan: Plan, messages: Sequence[Said], *, over: bool) -> Judged:
+    """Take in a job's judgments and settle the suites that are complete.
+
+    In a job that is ``over``, of which what is open counts as failed, suites are settled with what there is.
+    """
     result = Judged()
     states = load(connection, job, {said.message.suite for said in messages})
     rows: list[dict[str, Any]] = []
@@ -65,19 +79,20 @@ def judge(connection: sa.Connection, job: str, plan: Plan, messages: Sequence[Sa
         except Stranger as error:
             result.strangers.append((said, str(error)))
             continue
-        _report(result, job, said, taken)
+        if taken.wrong:
+            _report(result, job, said, taken)
         if taken.new is None:
-            result.repeats += not taken.wrong
+            result.repeats += 0 if taken.wrong else len(message.positions)
             continue
         result.kept += len(taken.new.positions)
         rows.append(_row(said, taken.new, parts))
     if rows:
-        connection.execute(sa.insert(_judgments), rows)
-    touched = {said.message.suite for said in messages} & states.keys()
-    changed = {row["suite"] for row in rows}
-    settle(connection, job, plan, (states[s] for s in sorted(changed)), result)
-    result.settled = [s for s in sorted(touched) if states[s].settled]
-    jobs.add(connection, job, {"judgments": result.kept})
+        connection.execute(_INSERT, rows)
+        changed = [states[number] for number in sorted({row["suite"] for row in rows})]
+        settle(connection, job, plan, changed, result, over=over)
+    result.settled = sorted(
+        {said.message.suite for said in messages if (s := states.get(said.message.suite)) is not None and s.settled}
+    )
     return result
 
 
@@ -88,78 +103,82 @@ def settle(
     states: Iterable[SuiteState],
     result: Judged,
     *,
-    otherwise: Failure | None = None,
+    over: bool,
+    overdue: bool = False,
 ) -> None:
-    """Write the answers of those suites that can be decided, and count them; see :meth:`SuiteState.decide`."""
+    """Write the answers of those suites that can be decided, and count them.
+
+    In a job that is ``over``, or is about to be because it is ``overdue``, they are decided on what there is.
+    """
     updates: list[dict[str, Any]] = []
     for state in states:
-        decision = state.decide(plan, otherwise=otherwise)
-        if decision is not None:
-            state.settled = True
-            result.ties += decision.ties
-            updates.append(_answers(plan, state, decision))
-    if not updates:
-        return
-    before = connection.execute(
-        sa.select(*(sa.func.coalesce(sa.func.sum(_suites.c[n]), 0).label(n) for n in _COUNTED)).where(
-            _suites.c.job == job, _suites.c.suite.in_([u["b_suite"] for u in updates])
-        )
-    ).one()
-    connection.execute(
-        sa.update(_suites)
-        .where(_suites.c.job == job, _suites.c.suite == sa.bindparam("b_suite"))
-        .values({name: sa.bindparam(f"b_{name}") for name in ("answers", *_COUNTED)}),
-        updates,
+        # what was decided on what there was is decided again when there is more
+        now = over or overdue or state.settled
+        decision = state.decide(plan, otherwise=OVERDUE if now else None)
+        if decision is None:
+            continue
+        counts = state.count_up(plan, decision)
+        before = state.counts or Counts(failed=state.count if over else 0)
+        result.change = Counts(*map(add, result.change, map(sub, counts, before)))
+        result.ties += decision.ties
+        state.counts = counts
+        updates.append(
+            {
+                "b_job": job, "b_suite": state.suite, "b_answers": pack_answers(decision),
+                **{f"b_{name}": n for name, n in zip(Counts._fields, counts, strict=True)},
+            }
+        )  # fmt: skip
+    if updates:
+        connection.execute(_SETTLE, updates)
+
+
+_INSERT = sa.insert(_judgments)
+_SETTLE = (
+    sa.update(_suites)
+    .where(_suites.c.job == sa.bindparam("b_job"), _suites.c.suite == sa.bindparam("b_suite"))
+    .values({name: sa.bindparam(f"b_{name}") for name in ("answers", *Counts._fields)})
+)
+_LOAD = (
+    sa.select(
+        _suites.c.suite, _suites.c.first, _suites.c.count, _suites.c.sent, _suites.c.truths, _suites.c.refused,
+        _suites.c.answers.is_not(None), *(_suites.c[name] for name in Counts._fields),
     )
-    deltas = {n: sum(u[f"b_{n}"] for u in updates) - int(getattr(before, n)) for n in _COUNTED}
-    result.answered += deltas["answered"]
-    result.failed += deltas["failed"]
-    jobs.add(connection, job, deltas)
-
-
-_COUNTED = ("answered", "failed", "gold", "gold_right")
-
-
-def _answers(plan: Plan, state: SuiteState, decision: Decision) -> dict[str, Any]:
-    gold, right = plan.gold(state.about.truths, decision)
-    failed = len(decision.errors)
-    return {
-        "b_suite": state.suite, "b_answers": pack_answers(decision), "b_answered": state.count - failed,
-        "b_failed": failed, "b_gold": gold, "b_gold_right": right,
-    }  # fmt: skip
+    .where(_suites.c.job == sa.bindparam("job"), _suites.c.suite.in_(sa.bindparam("suites", expanding=True)))
+    .where(_suites.c.sent > 0)  # nobody was asked of the others, and their rows are not to be locked after the job's
+    .order_by(_suites.c.suite)
+    .with_for_update()
+)  # fmt: skip
+_SAID = (
+    sa.select(_judgments.c.body, _judgments.c.encoding)
+    .where(_judgments.c.job == sa.bindparam("job"), _judgments.c.suite.in_(sa.bindparam("suites", expanding=True)))
+    .order_by(_judgments.c.suite, _judgments.c.stage, _judgments.c.judge, _judgments.c.slot, _judgments.c.part)
+)
 
 
 def load(connection: sa.Connection, job: str, numbers: Iterable[int]) -> dict[int, SuiteState]:
-    """Suites with all that was said of them."""
-    wanted = sorted(set(numbers))
+    """Suites with all that was said of them, locked until the transaction ends; at most some hundreds at once."""
     states: dict[int, SuiteState] = {}
-    columns = (_suites.c.suite, _suites.c.first, _suites.c.count, _suites.c.about, _suites.c.answers.is_not(None))
-    for row in connection.execute(sa.select(*columns).where(_suites.c.job == job, _suites.c.suite.in_(wanted))):
-        suite, first, count, about, settled = row
-        states[suite] = SuiteState(suite, first, count, About.unpack(about), bool(settled))
-    for message in said_of(connection, job, wanted):
-        if message.suite in states:
-            slot = (message.stage, message.judge, message.slot)
-            states[message.suite].said.setdefault(slot, []).append(message)
+    for row in connection.execute(_LOAD, {"job": job, "suites": sorted(set(numbers))}):
+        suite, first, count, sent, truths, refused, settled, *counts = row
+        counted = Counts(*counts) if settled else None
+        states[suite] = SuiteState(suite, first, count, sent, truths, unpack_failures(refused), counted)
+    for message in said_of(connection, job, list(states)):
+        slot = (message.stage, message.judge, message.slot)
+        states[message.suite].said.setdefault(slot, []).append(message)
     return states
 
 
 def said_of(connection: sa.Connection, job: str, numbers: Sequence[int]) -> Iterable[Judgments]:
-    """Every kept part of these suites, in the order in which they came."""
-    query = (
-        sa.select(_judgments.c.body, _judgments.c.encoding)
-        .where(_judgments.c.job == job, _judgments.c.suite.in_(numbers))
-        .order_by(_judgments.c.suite, _judgments.c.stage, _judgments.c.judge, _judgments.c.slot, _judgments.c.part)
-    )
-    for body, encoding in connection.execute(query):
-        message = decode(body, "judgments.v1", encoding)
+    """Every kept part of these suites, each slot's in the order in which they came."""
+    if not numbers:
+        return
+    for body, encoding in connection.execute(_SAID, {"job": job, "suites": numbers}):
+        message = decode(body, JUDGMENTS, encoding, limit=OWN_LIMIT)
         if isinstance(message, Judgments):
             yield message
 
 
 def _report(result: Judged, job: str, said: Said, taken: Taken) -> None:
-    if not taken.wrong:
-        return
     message = said.message
     some = "; ".join(f"position {p}: {why}" for p, why in list(taken.wrong.items())[:5])
     result.invalid.append((said, some))
@@ -175,7 +194,7 @@ def _row(said: Said, new: Judgments, part: int) -> dict[str, Any]:
     if new is said.message and said.delivery is not None:  # kept whole: its own bytes are its record
         body, encoding = said.delivery.body, said.delivery.content_encoding
     else:
-        encoded = encode(new)
+        encoded = encode(new, limit=OWN_LIMIT)
         body, encoding = encoded.body, encoded.content_encoding
     return {
         "job": new.job, "suite": new.suite, "stage": new.stage, "judge": new.judge, "slot": new.slot, "part": part,
@@ -183,14 +202,11 @@ def _row(said: Said, new: Judgments, part: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def open_suites(connection: sa.Connection, job: str, *, only_announced_refusals: bool = False) -> list[int]:
-    """Suites without answers; with ``only_announced_refusals`` those of which something was announced."""
-    query = sa.select(_suites.c.suite).where(_suites.c.job == job, _suites.c.answers.is_(None))
-    if only_announced_refusals:
-        query = query.where(_suites.c.about.is_not(None))
-    return list(connection.scalars(query.order_by(_suites.c.suite)))
-
-
-def fully_refused(states: Mapping[int, SuiteState]) -> list[SuiteState]:
-    """Suites of which no task was ever sent out."""
-    return [s for s in states.values() if not s.settled and len(s.about.refused) == s.count]
+def overdue(connection: sa.Connection, job: str, after: int, limit: int) -> list[int]:
+    """Suites behind number ``after`` that are without answers though something was said of them."""
+    query = (
+        sa.select(_suites.c.suite)
+        .where(_suites.c.job == job, _suites.c.answers.is_(None), _suites.c.suite > after)
+        .where(sa.exists().where(_judgments.c.job == job, _judgments.c.suite == _suites.c.suite))
+    )
+    return list(connection.scalars(query.order_by(_suites.c.suite).limit(limit)))

@@ -1,6 +1,7 @@
 """What one judge's slot has said of a suite, from however many messages, repeated or out of order; pure.
 
 Two rules make any order lead to the same result: a position that has a value keeps it, and a value beats an error.
+(A slot that contradicts itself, as when a judge that guesses is asked twice, is held to what it said first.)
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class _Nothing:
 NOTHING: Final = _Nothing()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Column:
     """The judgments of one slot over a suite of n tasks.
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgpack
 import sqlalchemy as sa
 
+from manyhands.messages import Judgments
 from manyhands.spec import JobSpec
 from manyhands_aggregator import judging, tables, values
+from manyhands_aggregator.decide import VOTES, Decision
 from manyhands_aggregator.plan import Plan
-from manyhands_aggregator.suite import About, unpack_answers
+from manyhands_aggregator.suite import unpack_answers
 from manyhands_service.store import Store
 
 _suites = tables.suites
@@ -33,7 +37,7 @@ class Tally:
     seconds: float = 0.0
 
     def said(self, judge: str) -> dict[str, Any]:
-        """As a row of the report; shares are 0..1, None where nothing could be compared."""
+        """As a row of the report; shares are 0..1, None where nothing could be compared (as with means)."""
         return {
             "judge": judge,
             "judgments": self.judgments,
@@ -60,28 +64,30 @@ def judges(store: Store, job: str) -> list[dict[str, Any]]:
 
 def _page(connection: sa.Connection, job: str, plan: Plan, after: int, tallies: dict[str, Tally]) -> tuple[int, bool]:
     rows = connection.execute(
-        sa.select(_suites.c.suite, _suites.c.first, _suites.c.about, _suites.c.answers)
+        sa.select(_suites.c.suite, _suites.c.first, _suites.c.truths, _suites.c.answers)
         .where(_suites.c.job == job, _suites.c.suite > after, _suites.c.answers.is_not(None))
         .order_by(_suites.c.suite)
         .limit(PAGE)
     ).all()
-    settled = {row.suite: (row.first, About.unpack(row.about), unpack_answers(row.answers)) for row in rows}
-    answer, check = plan.spec.answer, plan.check
+    settled = {row.suite: (row.first, row.truths, unpack_answers(row.answers)) for row in rows}
     for message in judging.said_of(connection, job, list(settled)):
-        first, about, decision = settled[message.suite]
-        tally = tallies[message.judge]
-        tally.seconds += message.finished - message.started
-        tally.errors += len(message.errors)
-        for position, value in zip(message.positions, message.values, strict=True):
-            if position in message.errors:
-                continue
-            tally.judgments += 1
-            index = position - first
-            if index not in decision.errors:
-                tally.compared += 1
-                tally.agreed += bool(value == decision.values[index])
-            truth = about.truths[index] if about.truths is not None else None
-            if truth is not None:
-                tally.gold += 1
-                tally.right += values.same(answer, check, value, truth)
+        first, truths, decision = settled[message.suite]
+        _tally(tallies[message.judge], plan, message, first, decision, truths and msgpack.unpackb(truths))
     return (rows[-1].suite if rows else after), len(rows) == PAGE
+
+
+def _tally(
+    tally: Tally, plan: Plan, message: Judgments, first: int, decision: Decision, truths: Sequence[Any] | None
+) -> None:
+    tally.seconds += max(0.0, message.finished - message.started)
+    tally.errors += len(message.errors)
+    tally.judgments += len(message.positions) - len(message.errors)
+    at = [(p - first, v) for p, v in zip(message.positions, message.values, strict=True) if p not in message.errors]
+    compared = [(index, value) for index, value in at if index not in decision.errors]
+    if plan.spec.decide_by in VOTES:
+        tally.compared += len(compared)
+        tally.agreed += sum(value == decision.values[index] for index, value in compared)
+    if truths is not None:
+        known = [(value, truths[index]) for index, value in at if truths[index] is not None]
+        tally.gold += len(known)
+        tally.right += sum(values.same(plan.spec.answer, plan.check, value, truth) for value, truth in known)

@@ -1,36 +1,18 @@
-"""What the store tells: progress, answers in source order, and the audit. Streams; nothing is loaded whole."""
+"""What the store tells of a job: its progress, what became of one task, and the audit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
 from typing import Any
 
 import sqlalchemy as sa
 
 from manyhands.errors import UnknownJob
-from manyhands.spec import JobSpec
 from manyhands_aggregator import judging, tables
-from manyhands_aggregator.suite import About, unpack_answers
+from manyhands_aggregator.suite import unpack_answers
 from manyhands_service.store import Store
 
 _jobs, _suites, _judgments = tables.jobs, tables.suites, tables.judgments
-
-#: Suites read in one go: few round trips, little memory.
-PAGE = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One row of the answers: ``error`` says why there is no value."""
-
-    position: int
-    id: str
-    value: Any
-    confidence: float | None
-    judgments: int
-    error: str | None = None
-    message: str | None = None
 
 
 def progress(connection: sa.Connection, job: str, now: float) -> dict[str, Any]:
@@ -39,14 +21,18 @@ def progress(connection: sa.Connection, job: str, now: float) -> dict[str, Any]:
     Raises:
         UnknownJob: the aggregator has not heard of it.
     """
-    row = _job(connection, job)
-    spec = JobSpec.model_validate_json(row.spec) if row.spec else None
+    return _progress(_job(connection, job), now)
+
+
+def _progress(row: sa.Row[Any], now: float) -> dict[str, Any]:
+    job = row.job
+    name = json.loads(row.spec)["name"] if row.spec else job
     settled = row.answered + row.failed
     open_tasks = row.tasks - settled - row.cancelled
-    seconds = max((row.ended or now) - (row.opened or now), 1e-9)
-    rate = settled / seconds
+    seconds = max((row.ended or now) - (row.opened or now), 0.0)
+    rate = settled / seconds if seconds else 0.0
     said: dict[str, Any] = {
-        "job": job, "name": spec.name if spec else job, "state": row.state, "sealed": row.sealed_tasks is not None,
+        "job": job, "name": name, "state": row.state, "sealed": row.sealed_tasks is not None,
         "tasks": row.tasks, "answered": row.answered, "failed": row.failed, "cancelled": row.cancelled,
         "open": open_tasks, "judgments": row.judgments, "rate": round(rate, 2),
         "eta_seconds": _eta(row, open_tasks, rate), "opened": row.opened, "ended": row.ended,
@@ -68,68 +54,8 @@ def _eta(row: sa.Row[Any], open_tasks: int, rate: float) -> float | None:
 
 def listing(connection: sa.Connection, now: float, limit: int = 200) -> list[dict[str, Any]]:
     """The progress of every job, the newest first."""
-    names = connection.scalars(sa.select(_jobs.c.job).order_by(_jobs.c.opened.desc()).limit(limit)).all()
-    return [progress(connection, name, now) for name in names]
-
-
-def answers(
-    store: Store, job: str, *, after: int = -1, settled_only: bool = False, page: int = PAGE
-) -> Iterator[Answer]:
-    """The answers behind position ``after`` in source order; of a task without one, why.
-
-    With ``settled_only`` it ends at the first suite that is still open; otherwise open tasks are passed over while the
-    job is open, and are told as cancelled or overdue when it has ended.
-
-    Raises:
-        UnknownJob: the aggregator has not heard of it.
-    """
-    state = store.read(lambda c: _job(c, job).state)
-    unsettled = {"open": None, "cancelled": ("cancelled", "the job was cancelled")}.get(
-        state, ("deadline", "the job ended before it was judged")
-    )
-    columns = (_suites.c.first, _suites.c.count, _suites.c.about, _suites.c.answers)
-    while True:
-        query = (
-            sa.select(*columns)
-            .where(_suites.c.job == job, _suites.c.first + _suites.c.count > after + 1)
-            .order_by(_suites.c.suite)
-            .limit(page)
-        )
-        rows = store.read(lambda c, q=query: c.execute(q).all())  # type: ignore[misc]  # mypy infers no lambda defaults
-        for first, count, about, packed in rows:
-            if packed is None and (settled_only or unsettled is None):
-                if settled_only:
-                    return
-                continue
-            for answer in _rows(first, count, About.unpack(about), packed, unsettled):
-                if answer.position > after:
-                    yield answer
-        if len(rows) < page:
-            return
-        after = max(after, rows[-1].first + rows[-1].count - 1)
-
-
-def _rows(
-    first: int, count: int, about: About, packed: bytes | None, unsettled: tuple[str, str] | None
-) -> Iterator[Answer]:
-    ids = about.ids
-    if packed is None:
-        code, message = unsettled or ("open", "")
-        for index in range(count):
-            yield Answer(first + index, _id(ids, first, index), None, None, 0, code, message)
-        return
-    decision = unpack_answers(packed)
-    for index, (value, confidence, n) in enumerate(
-        zip(decision.values, decision.confidences, decision.counts, strict=True)
-    ):
-        failure = decision.errors.get(index)
-        code, message = (failure.code, failure.message) if failure else (None, None)  # type: ignore[assignment]  # both or none
-        yield Answer(first + index, _id(ids, first, index), value, confidence, n, code, message)
-
-
-def _id(ids: Any, first: int, index: int) -> str:
-    own = None if ids is None else ids[index]
-    return str(first + index) if own is None else str(own)
+    newest = sa.select(_jobs).order_by(sa.func.coalesce(_jobs.c.opened, 0).desc(), _jobs.c.job).limit(limit)
+    return [_progress(row, now) for row in connection.execute(newest)]
 
 
 def provenance(connection: sa.Connection, job: str, position: int) -> list[dict[str, Any]]:
@@ -142,6 +68,7 @@ def provenance(connection: sa.Connection, job: str, position: int) -> list[dict[
     suite = connection.scalar(
         sa.select(_suites.c.suite)
         .where(_suites.c.job == job, _suites.c.first <= position, _suites.c.first + _suites.c.count > position)
+        .order_by(_suites.c.first.desc())
         .limit(1)
     )
     if suite is None:
@@ -167,6 +94,10 @@ def provenance(connection: sa.Connection, job: str, position: int) -> list[dict[
                 }
             )
     return said
+
+
+#: Suites looked at in one go.
+PAGE = 500
 
 
 def audit(store: Store, job: str) -> dict[str, Any]:

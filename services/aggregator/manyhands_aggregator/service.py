@@ -9,12 +9,13 @@ from typing import Any
 from manyhands import logs, metrics
 from manyhands.broker import Broker, Consumer, Publisher
 from manyhands.clock import Clock, SystemClock
-from manyhands.errors import BrokerError, BrokerUnavailable, StoreUnavailable
+from manyhands.errors import BrokerError, BrokerUnavailable, ManyhandsError, StoreUnavailable
 from manyhands.runner import Runner
 from manyhands.topology import topology
-from manyhands_aggregator import deadfiles, quality, reading
+from manyhands_aggregator import answers, deadfiles, quality, reading
+from manyhands_aggregator.answers import Block
+from manyhands_aggregator.counting import Result
 from manyhands_aggregator.intake import Intake
-from manyhands_aggregator.reading import Answer
 from manyhands_aggregator.settings import AggregatorSettings
 from manyhands_aggregator.upkeep import Upkeep, publish_all
 from manyhands_service.store import Store
@@ -23,6 +24,12 @@ _log = logs.get(__name__)
 
 #: Seconds between rounds of upkeep.
 ROUND = 0.5
+#: Seconds that a thread may take to see that it is to stop.
+STOPPING = 2.0
+#: Requests that may wait for answers at once: each has a thread, and health must still be told.
+WAITERS = 16
+#: Dead letters that are replayed in one go.
+LETTERS = 50
 #: Batches that are prefetched from each queue, so that the next is there when one is committed.
 PREFETCHED = 2
 
@@ -37,6 +44,9 @@ class Aggregator:
         self.store = Store(settings.store.get_secret_value(), "aggregator", "manyhands_aggregator")
         self._stop = threading.Event()
         self._settled = threading.Condition()
+        self._news = threading.Event()
+        self._waiters = threading.BoundedSemaphore(WAITERS)
+        self._broken: str | None = None
         self._publisher: Publisher | None = None
         self._consumer: Consumer | None = None
         self._runner: Runner | None = None
@@ -53,46 +63,65 @@ class Aggregator:
         thread.start()
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except ManyhandsError as error:  # queues declared otherwise, say: nothing that waiting mends
+            self._broken = str(error)
+            _log.error("cannot go on", error=self._broken)
+
+    def _serve(self) -> None:
         if not self.store.open(self._stop):
             return
-        names = self._names
+        names, settings = self._names, self._settings
         queues = [names.judgments_queue(p) for p in range(names.partitions)]
         queues += [names.events_queue("aggregator"), *names.dead_queues]
-        if self._settings.declare:
-            wait_declared(self._broker, self._settings, self._stop)
-        self._publisher = self._broker.publisher()
-        self._consumer = self._broker.consumer(queues, prefetch=self._settings.batch * PREFETCHED)
-        intake = Intake(self.store, names, self._clock, on_commit=self._committed)
-        self._runner = Runner(self._consumer, self._publisher, intake, batch=self._settings.batch)
+        if settings.declare:
+            wait_declared(self._broker, settings, self._stop)
         if self._stop.is_set():
             return
-        self._spawn("upkeep", self._upkeep)
+        self._publisher = self._broker.publisher()
+        self._consumer = self._broker.consumer(queues, prefetch=settings.batch * PREFETCHED)
+        intake = Intake(self.store, names, self._clock, limit=settings.body_limit, on_commit=self._committed)
+        self._runner = Runner(self._consumer, self._publisher, intake, batch=settings.batch)
+        if self._stop.is_set():
+            return
+        upkeep = Upkeep(self.store, intake, self._publisher, names, self._clock, settings.hold)
+        self._spawn("upkeep", lambda: self._upkeep(upkeep))
         self._runner.run()
 
-    def _upkeep(self) -> None:
-        assert self._publisher is not None  # noqa: S101  for the type checker: made before this thread
-        upkeep = Upkeep(self.store, self._publisher, self._names, self._clock, self._settings.hold)
-        while not self._stop.wait(ROUND):
+    def _upkeep(self, upkeep: Upkeep) -> None:
+        due = 0.0
+        while not self._stop.is_set():
+            self._news.wait(ROUND)  # news of suites may be what held judgments wait for
+            self._news.clear()
             try:
-                upkeep.round()
+                if self._clock.monotonic() < due:
+                    upkeep.sweep()
+                else:
+                    upkeep.round()
+                    due = self._clock.monotonic() + ROUND
             except (StoreUnavailable, BrokerError) as error:
                 _log.warning("upkeep waits", error=str(error))
+                self._stop.wait(ROUND)
 
-    def _committed(self) -> None:
+    def _committed(self, result: Result) -> None:
+        if result.opened:
+            self._news.set()
         with self._settled:
             self._settled.notify_all()
 
     def stop(self, grace: float) -> None:
         """Take no more, finish what is in hand within ``grace`` seconds, give the rest back, close."""
         self._stop.set()
-        self._committed()
+        self._committed(Result(opened=True))
         if self._runner is not None:
             self._runner.stop()
+        ends = self._clock.monotonic() + grace
         for thread in self._threads:
-            thread.join(grace + 5)
+            thread.join(max(0.0, ends - self._clock.monotonic()) + STOPPING)
         self._threads.clear()
         if self._runner is not None:
-            self._runner.drain(grace)
+            self._runner.drain(max(0.0, ends - self._clock.monotonic()))
             self._runner = None
         for end in (self._consumer, self._publisher):
             if end is not None:
@@ -101,6 +130,8 @@ class Aggregator:
         self.store.close()
 
     def _broker_missing(self) -> str | None:
+        if self._broken is not None:
+            return self._broken
         if self._consumer is None or self._publisher is None:
             return "not connected yet"
         metrics.CONSUMERS.set(self._consumer.registered)
@@ -130,24 +161,32 @@ class Aggregator:
         """How good each judge was: agreement with the answers, accuracy where the truth is known."""
         return quality.judges(self.store, job)
 
-    def answers(self, job: str, *, after: int = -1) -> Iterator[Answer]:
-        """The answers behind a position, in source order."""
-        return reading.answers(self.store, job, after=after)
+    def answers(self, job: str) -> Iterator[Block]:
+        """The answers in source order.
 
-    def page(self, job: str, *, after: int, limit: int, wait: float) -> list[Answer]:
-        """A page of the settled answers behind a position; waits up to ``wait`` seconds for the first."""
-        ends = self._clock.monotonic() + wait
-        while True:
-            found: list[Answer] = []
-            for answer in reading.answers(self.store, job, after=after, settled_only=True, page=max(1, limit // 50)):
-                found.append(answer)
-                if len(found) >= limit:
-                    break
-            left = ends - self._clock.monotonic()
-            if found or left <= 0 or self._stop.is_set():
-                return found
-            with self._settled:
-                self._settled.wait(min(left, 0.25))  # another replica may settle it: look again now and then
+        Raises:
+            UnknownJob: the aggregator has not heard of it.
+        """
+        return answers.blocks(self.store, job)
+
+    def page(self, job: str, *, after: int, limit: int, wait: float) -> Block:
+        """A page of the settled answers behind a position; waits up to ``wait`` seconds for the first.
+
+        Raises:
+            UnknownJob: the aggregator has not heard of it.
+        """
+        found = answers.page(self.store, job, after=after, limit=limit)
+        if found.positions or not wait or not self._waiters.acquire(blocking=False):
+            return found
+        try:
+            ends = self._clock.monotonic() + wait
+            while not found.positions and (left := ends - self._clock.monotonic()) > 0 and not self._stop.is_set():
+                with self._settled:
+                    self._settled.wait(min(left, 0.1))  # another replica may settle it: look again now and then
+                found = answers.page(self.store, job, after=after, limit=limit)
+            return found
+        finally:
+            self._waiters.release()
 
     def provenance(self, job: str, position: int) -> list[dict[str, Any]]:
         """Every judgment of one task."""
@@ -175,9 +214,27 @@ class Aggregator:
         """
         if self._publisher is None:
             raise BrokerUnavailable("try again when the aggregator is ready")
-        messages = self.store.read(lambda c: [deadfiles.outgoing(c, self._names, letter) for letter in letters])
-        publish_all(self._publisher, messages)
-        return self.drop(letters)
+        for some in (letters[i : i + LETTERS] for i in range(0, len(letters), LETTERS)):
+            found = self.store.read(lambda c, s=some: {x: deadfiles.outgoing(c, self._names, x) for x in s})  # type: ignore[misc]  # mypy infers no lambda defaults
+            publish_all(self._publisher, [message for message, _ in found.values()])
+            sent = {letter: times for letter, (_, times) in found.items()}
+            self.store.write(lambda c, s=sent: deadfiles.drop_replayed(c, s))  # type: ignore[misc]
+            _log.info("dead letters replayed", letters=some)
+        return len(letters)
+
+    def replay_all(self, *, job: str | None, code: str | None) -> int:
+        """Send out again all letters there are now, or those of a job or a code; says how many.
+
+        Raises:
+            BrokerUnavailable: some are still on file.
+        """
+        before, after, count = self._clock.now(), "", 0
+        while some := self.store.read(
+            lambda c, a=after: deadfiles.ids(c, job=job, code=code, before=before, after=a, limit=LETTERS)  # type: ignore[misc]
+        ):
+            count += self.replay(some)
+            after = some[-1]
+        return count
 
     def drop(self, letters: list[str]) -> int:
         """Take dead letters from the file for good; says how many there were."""

@@ -1,4 +1,8 @@
-"""The aggregator's tables. The suite is the unit of storage: a task costs no row of its own."""
+"""The aggregator's tables. The suite is the unit of storage: a task costs no row of its own.
+
+Transactions lock rows in one order, so that replicas never wait for each other in a circle: dead letters, suites (by
+job and number), what is held, jobs; each in the order of its key.
+"""
 
 from __future__ import annotations
 
@@ -10,30 +14,39 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 metadata = sa.MetaData()
 
-#: A job. ``spec`` is null while only later news of it has come; ``sealed_*`` are null until it is sealed. The counters
-#: are sums over its suites, kept beside them so that progress costs one row. ``announced``:
-#: the producer knows of its end.
+
+def _total(name: str, kind: type[sa.Integer] = sa.BigInteger) -> sa.Column[int]:
+    return sa.Column(name, kind, nullable=False, server_default="0")
+
+
+#: A job. ``spec`` is null while only later news of it has come; ``sealed_tasks`` is null until it is sealed;
+#: ``overdue_at`` is its deadline. The counters are sums over its suites, kept beside them so that progress costs one
+#: row; once the job has ended by its deadline, ``failed`` counts the suites without answers too. ``announced``: its end
+#: needs no telling by the clock.
 jobs = sa.Table(
     "aggregator_jobs",
     metadata,
     sa.Column("job", sa.Text, primary_key=True),
     sa.Column("spec", sa.Text),
     sa.Column("opened", sa.Float),
+    sa.Column("overdue_at", sa.Float),
     sa.Column("ended", sa.Float),
     sa.Column("state", sa.Text, nullable=False, server_default="open"),
     sa.Column("reason", sa.Text),
     sa.Column("announced", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("sealed_tasks", sa.BigInteger),
-    sa.Column("tasks", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("answered", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("failed", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("cancelled", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("judgments", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("gold", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("gold_right", sa.BigInteger, nullable=False, server_default="0"),
+    _total("tasks"),
+    _total("answered"),
+    _total("failed"),
+    _total("cancelled"),
+    _total("judgments"),
+    _total("gold"),
+    _total("gold_right"),
+    sa.Index("aggregator_jobs_announced", "announced"),  # what upkeep looks for is rarely there
 )
 
-#: A suite as the producer announced it (``about``: ids, truths, refused) and, once settled, its answers.
+#: A suite as the producer announced it and, once settled, its answers. ``sent`` counts its tasks that were not refused;
+#: ``ids``, ``truths`` and ``refused`` are columns of their own because judgments need the last two only.
 suites = sa.Table(
     "aggregator_suites",
     metadata,
@@ -41,13 +54,16 @@ suites = sa.Table(
     sa.Column("suite", sa.BigInteger, primary_key=True),
     sa.Column("first", sa.BigInteger, nullable=False),
     sa.Column("count", sa.Integer, nullable=False),
-    sa.Column("about", sa.LargeBinary),
+    sa.Column("sent", sa.Integer, nullable=False),
+    sa.Column("ids", sa.LargeBinary),
+    sa.Column("truths", sa.LargeBinary),
+    sa.Column("refused", sa.LargeBinary),
     sa.Column("answers", sa.LargeBinary),
-    sa.Column("answered", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("failed", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("gold", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("gold_right", sa.Integer, nullable=False, server_default="0"),
-    sqlite_with_rowid=False,
+    _total("answered", sa.Integer),
+    _total("failed", sa.Integer),
+    _total("gold", sa.Integer),
+    _total("gold_right", sa.Integer),
+    sa.Index("aggregator_suites_first", "job", "first"),  # where a page of answers begins
 )
 
 #: What was kept of one message: a part of what a judge's slot said of a suite, in its wire form.
@@ -65,29 +81,34 @@ judgments = sa.Table(
     sa.Column("encoding", sa.Text),
 )
 
-#: Judgments that came before the news of their job or suite; they wait here a while.
+#: Judgments that came before the news of their job or suite wait here a while; ``id`` is a digest of the message.
 early = sa.Table(
     "aggregator_early",
     metadata,
-    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
-    sa.Column("first_seen", sa.Float, nullable=False),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("job", sa.Text, nullable=False),
+    sa.Column("suite", sa.BigInteger, nullable=False),
+    sa.Column("first_seen", sa.Float, nullable=False, index=True),
+    sa.Column("queue", sa.Text, nullable=False),
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("type", sa.Text, nullable=False),
     sa.Column("encoding", sa.Text),
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
 
-#: Dead letters, filed: ``id`` is a digest of the letter, so that one that comes twice is filed once.
+#: Dead letters, filed: ``id`` is a digest of what was set aside and why, ``times`` how often it came, so that one that
+#: comes again while it is being replayed is not dropped with it.
 dead = sa.Table(
     "aggregator_dead",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("times", sa.Integer, nullable=False, server_default="1"),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("job", sa.Text, index=True),
     sa.Column("code", sa.Text, nullable=False),
     sa.Column("error", sa.Text, nullable=False),
-    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("at", sa.Float, nullable=False, index=True),
     sa.Column("tasks", sa.Integer, nullable=False),
     sa.Column("cause", sa.Text, nullable=False),
     sa.Column("type", sa.Text),
@@ -96,8 +117,12 @@ dead = sa.Table(
 )
 
 
+def insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """An insert that can say what to do ``on_conflict``."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
 def insert_new(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows; those whose key is there already are left as they are."""
     if rows:
-        insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-        connection.execute(insert(table).on_conflict_do_nothing(), list(rows))
+        connection.execute(insert(connection, table).on_conflict_do_nothing(), list(rows))

@@ -13,24 +13,24 @@ from manyhands.clock import Clock
 from manyhands.codec import encode
 from manyhands.deadletters import Cause, raw_letter
 from manyhands.errors import BrokerError, BrokerUnavailable
-from manyhands.messages import Failure
+from manyhands.runner import Outcome
 from manyhands.spec import JobSpec
 from manyhands.topology import Names
-from manyhands_aggregator import jobs, judging, tables
-from manyhands_aggregator.intake import FIRST_SEEN, STRANGER
+from manyhands_aggregator import early, jobs, judging, tables
+from manyhands_aggregator.intake import STRANGER, Intake
 from manyhands_aggregator.judging import Judged
 from manyhands_aggregator.plan import Plan
-from manyhands_service.store import Store
+from manyhands_service.store import Conflict, Store
 
 _log = logs.get(__name__)
-_early, _jobs, _suites = tables.early, tables.jobs, tables.suites
+_jobs = tables.jobs
 
-#: Held judgments looked at in one go.
-SWEEP = 200
+#: Held judgments, or suites of a job that ends, looked at in one go.
+SOME = 100
+#: Seconds between two looks at all jobs.
+MEASURE_SECONDS = 10.0
 #: Seconds that a publish may take before the next round tries again.
 CONFIRM_SECONDS = 30.0
-
-OVERDUE = Failure(code="deadline", message="the job's deadline passed before anybody judged it")
 
 
 def publish_all(publisher: Publisher, messages: Sequence[Outgoing], timeout: float = CONFIRM_SECONDS) -> None:
@@ -39,8 +39,6 @@ def publish_all(publisher: Publisher, messages: Sequence[Outgoing], timeout: flo
     Raises:
         BrokerError: one was not, or not in ``timeout`` seconds; any of them may have arrived.
     """
-    if not messages:
-        return
     done = threading.Semaphore(0)
     errors: list[BrokerError] = []
 
@@ -61,8 +59,12 @@ def publish_all(publisher: Publisher, messages: Sequence[Outgoing], timeout: flo
 class Upkeep:
     """Rounds of upkeep; each is safe to repeat and to run in several replicas at once."""
 
-    def __init__(self, store: Store, publisher: Publisher, names: Names, clock: Clock, hold: float) -> None:
-        self._store, self._publisher, self._names, self._clock, self._hold = store, publisher, names, clock, hold
+    def __init__(
+        self, store: Store, intake: Intake, publisher: Publisher, names: Names, clock: Clock, hold: float
+    ) -> None:
+        self._store, self._intake, self._publisher = store, intake, publisher
+        self._names, self._clock, self._hold = names, clock, hold
+        self._measured = -MEASURE_SECONDS
 
     def round(self) -> None:
         """One round.
@@ -73,77 +75,71 @@ class Upkeep:
         self.sweep()
         self.end_overdue()
         self.announce()
-        self.measure()
+        if self._clock.monotonic() - self._measured >= MEASURE_SECONDS:
+            self.measure()
+            self._measured = self._clock.monotonic()
 
     def sweep(self) -> None:
-        """Send held judgments round again, for their suite may be known by now; set aside those held too long."""
-        rows = self._store.read(lambda c: c.execute(sa.select(_early).order_by(_early.c.id).limit(SWEEP)).all())
-        if not rows:
-            return
-        now = self._clock.now()
-        publish_all(self._publisher, [self._onward(row, now) for row in rows])
-        gone = [row.id for row in rows]
-        self._store.write(lambda c: c.execute(sa.delete(_early).where(_early.c.id.in_(gone))))
+        """Take in held judgments whose suite is known by now; set aside those held too long.
 
-    def _onward(self, row: sa.Row[tuple[object, ...]], now: float) -> Outgoing:
-        waited = now - row.first_seen
-        if waited < self._hold:
-            return Outgoing(
-                exchange=self._names.exchange("judgments"), key=row.key, body=row.body, type=row.type,
-                content_encoding=row.encoding, headers={FIRST_SEEN: repr(row.first_seen)},
-            )  # fmt: skip
-        said = f"nothing was heard of its job or suite in {waited:.0f} seconds"
+        They stay held until what they lead to is confirmed, as a delivery stays unsettled.
+        """
+        while held := self._store.read(lambda c: early.known(c, SOME)):
+            outcomes: list[Outcome] = []
+            self._intake.handle(list(held.values()), outcomes.append)
+            self._release(held, [message for outcome in outcomes for message in outcome.publish])
+        now = self._clock.now()
+        while held := self._store.read(lambda c: early.older(c, now - self._hold, SOME)):
+            self._release(held, [self._letter(delivery, now) for delivery in held.values()])
+
+    def _release(self, held: dict[str, Delivery], messages: Sequence[Outgoing]) -> None:
+        publish_all(self._publisher, messages)
+        self._store.write(lambda c: early.release(c, list(held)))
+
+    def _letter(self, held: Delivery, now: float) -> Outgoing:
+        said = f"nothing was heard of its job or suite in {self._hold:g} seconds"
         _log.warning("set aside", kind="judgments", code=STRANGER, error=said)
-        held = Delivery(queue="", key=row.key, body=row.body, type=row.type, content_encoding=row.encoding)
         return raw_letter(self._names, "judgments", held, Cause(code=STRANGER, error=said, at=now))
 
     def end_overdue(self) -> None:
         """End the jobs whose deadline has passed: partial, with the answers there are."""
         now = self._clock.now()
-        open_jobs = self._store.read(
-            lambda c: c.execute(
-                sa.select(_jobs.c.job, _jobs.c.spec, _jobs.c.opened).where(
-                    _jobs.c.state == "open", _jobs.c.spec.is_not(None)
-                )
-            ).all()
-        )
-        for job, packed, opened in open_jobs:
-            spec = JobSpec.model_validate_json(packed)
-            if spec.deadline is not None and now >= opened + spec.deadline:
-                self._end(job, Plan.of(spec), now)
+        query = sa.select(_jobs.c.job, _jobs.c.spec).where(_jobs.c.state == "open", _jobs.c.overdue_at <= now)
+        for job, spec in self._store.read(lambda c: c.execute(query).all()):
+            plan = Plan.of(JobSpec.model_validate_json(spec))
+            after: int | None = -1
+            while after is not None:
+                after = self._store.write(lambda c, j=job, p=plan, a=after: self._end_some(c, j, p, a, now))  # type: ignore[misc]  # mypy infers no lambda defaults
 
-    def _end(self, job: str, plan: Plan, now: float) -> None:
-        def work(connection: sa.Connection) -> None:
-            judged = connection.scalars(
-                sa.select(_suites.c.suite)
-                .distinct()
-                .join(
-                    tables.judgments,
-                    (tables.judgments.c.job == _suites.c.job) & (tables.judgments.c.suite == _suites.c.suite),
-                )
-                .where(_suites.c.job == job, _suites.c.answers.is_(None))
-            ).all()  # no more than the job's window of suites
-            states = judging.load(connection, job, judged)
-            judging.settle(connection, job, plan, states.values(), Judged(), otherwise=OVERDUE)
-            connection.execute(
-                sa.update(_jobs)
-                .where(_jobs.c.job == job, _jobs.c.state == "open")
-                .values(state="partial", ended=now, reason="deadline", failed=_jobs.c.tasks - _jobs.c.answered)
-            )
-
-        self._store.write(work)
-        metrics.JOBS_ENDED.labels("partial").inc()
-        _log.warning("job ended by its deadline", job=job)
+    def _end_some(self, connection: sa.Connection, job: str, plan: Plan, after: int, now: float) -> int | None:
+        """Settle some of the suites that were judged in part; the last one, or None when the job has ended."""
+        if jobs.states(connection, [job])[job] != "open":
+            return None
+        numbers = judging.overdue(connection, job, after, SOME)
+        judged = Judged()
+        states = judging.load(connection, job, numbers)
+        judging.settle(connection, job, plan, states.values(), judged, over=False, overdue=True)
+        account = jobs.lock(connection, [job])[job]
+        if account.over:
+            raise Conflict  # another replica was faster: what was settled here counts otherwise now
+        account.add(0, judged.change)
+        if not numbers:
+            account.end_overdue(now)
+        jobs.save(connection, [account])
+        return numbers[-1] if numbers else None
 
     def announce(self) -> None:
-        """Tell the producer of ended jobs until a confirm says it was told."""
-        rows = self._store.read(jobs.unannounced)
-        if not rows:
+        """Tell the producer of jobs that ended by the clock until a confirm says it was told."""
+        accounts = self._store.read(jobs.unannounced)
+        if not accounts:
             return
         exchange, key = self._names.to_roles("job.completed")
-        encoded = [encode(jobs.completed(row)) for row in rows]
+        encoded = [encode(account.completed()) for account in accounts]
         publish_all(self._publisher, [Outgoing(exchange=exchange, key=key, body=e.body, type=e.type) for e in encoded])
-        self._store.write(lambda c: jobs.announced(c, [row.job for row in rows]))
+        self._store.write(lambda c: jobs.announced(c, [account.job for account in accounts]))
+        for account in accounts:
+            metrics.JOBS_ENDED.labels(account.state).inc()
+            _log.info("job ended", job=account.job, state=account.state, reason=account.reason)
 
     def measure(self) -> None:
         """Bring the gauges up to date: open jobs, and the tasks that are in no account."""
@@ -151,12 +147,8 @@ class Upkeep:
         def work(connection: sa.Connection) -> tuple[int, int]:
             open_jobs = connection.scalar(sa.select(sa.func.count()).where(_jobs.c.state == "open")) or 0
             settled = _jobs.c.answered + _jobs.c.failed + _jobs.c.cancelled
-            off = connection.scalar(
-                sa.select(sa.func.coalesce(sa.func.sum(sa.func.abs(_jobs.c.tasks - settled)), 0)).where(
-                    _jobs.c.state != "open"
-                )
-            )
-            return open_jobs, int(off or 0)
+            off = sa.func.coalesce(sa.func.sum(sa.func.abs(_jobs.c.tasks - settled)), 0)
+            return open_jobs, int(connection.scalar(sa.select(off).where(_jobs.c.state != "open")) or 0)
 
         open_jobs, off = self._store.read(work)
         metrics.JOBS_OPEN.labels("aggregator").set(open_jobs)

@@ -51,6 +51,10 @@ class Live:
         return self.state in ("cancelled", "ended")
 
 
+#: States only move on.
+_ORDER: dict[State, int] = {"open": 0, "sealed": 1, "ended": 2, "cancelled": 2}
+
+
 class Board:
     """The live jobs, a lock, and a bell that wakes whoever waits for something to change."""
 
@@ -126,10 +130,13 @@ class Board:
             live = self._jobs.get(row.job)
             if live is None:
                 return
+            before = (live.suites, live.state)
             live.suites, live.tasks = max(live.suites, row.suites), max(live.tasks, row.tasks)
-            live.state, live.reason = row.state, row.reason
-            live.closed = row.closed
-            self.ring()
+            if _ORDER[row.state] > _ORDER[live.state]:  # a row may have been read before the last change
+                live.state, live.reason = row.state, row.reason
+                live.closed = live.closed and row.closed
+            if (live.suites, live.state) != before:
+                self.ring()
 
     def settled(self, job: str, suites: Iterable[int]) -> None:
         """Suites that were in the spool are settled and gone."""

@@ -75,13 +75,19 @@ def _quick(rows: Rows, start: int, end: int, limits: Limits) -> tuple[bytes, byt
         opened = b""
         if rows.ids is not None or rows.truths is not None:
             ids = None if rows.ids is None else rows.ids[start:end]
-            truths = None if rows.truths is None else rows.truths[start:end]
-            opened = pack([ids, truths, None])
+            truths = _truths(rows, start, end)
+            opened = pack([ids, truths, None]) if ids or truths else b""
     except (ValueError, TypeError):
         return None
     if len(body) > limits.close or len(opened) > limits.close:
         return None
     return squeeze(opened), squeeze(body), len(body) + len(opened)
+
+
+def _truths(rows: Rows, start: int, end: int) -> list[Any] | None:
+    """The truths of a run of rows, or None where none is known."""
+    truths = None if rows.truths is None else rows.truths[start:end]
+    return None if truths is None or truths.count(None) == len(truths) else truths
 
 
 def _slow(rows: Rows, start: int, end: int, suite: int, first: int, limits: Limits) -> Iterator[Cut]:
@@ -154,7 +160,7 @@ class _Part:
             ids = [
                 own if own is not None else str(self._first + start + i) for i, own in enumerate(rows.ids[start:end])
             ]
-        truths = None if rows.truths is None else rows.truths[start:end]
+        truths = _truths(rows, start, end)
         opened = pack([ids, truths, refused or None]) if ids or truths or refused else b""
         body = msgpack.Packer().pack_array_header(len(self._bodies)) + b"".join(self._bodies)
         return Cut(

@@ -59,7 +59,7 @@ class Pump:
             try:
                 worked = self.round()
                 failures = 0
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  the thread outlives whatever it meets
                 failures += 1
                 delay = backoff.reconnect_delay(failures, random.random)
                 if isinstance(error, StoreUnavailable):

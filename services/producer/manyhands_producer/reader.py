@@ -130,8 +130,7 @@ class Reader:
         except StoreUnavailable:
             _close(reading)
             raise
-        except Exception as error:
-            # whatever this is, it is of this job: the others go on
+        except Exception as error:  # noqa: BLE001  whatever this is, it is of this job: the others go on
             _log.exception("reading failed", job=live.job)
             self._cancel(live, f"{type(error).__name__}: {error}")
 

@@ -145,6 +145,8 @@ class Requests:
         except Repeated as repeated:
             raise _twice(repeated) from repeated
         self.board.added(live, cuts, "open")
+        if self.board.get(live.job) is not live:
+            self._put(self.store.job(live.job))
         count(cuts, rows)
         return at + len(tasks)
 
@@ -216,6 +218,7 @@ class Requests:
         """A job of the store goes on the board, if this process is the one that works on it."""
         if self._leading.is_set() and self.board.get(row.job) is None:
             self.board.put(self._live(row))
+            self.board.moved(self.store.job(row.job))  # what was committed before it was on the board
 
     def _live(self, row: sa.Row[Any]) -> Live:
         """A job as the store knows it.

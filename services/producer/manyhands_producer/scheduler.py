@@ -12,11 +12,12 @@ def turns(ready: Mapping[str, int], last: str | None, most: int) -> list[str]:
     ``ready`` says how many suites each job may publish now, in the order of its turn; no job gets more, and there are
     at most ``most`` turns. While two jobs both have suites left, neither is ever more than one turn ahead.
     """
-    left = {job: count for job, count in ready.items() if count > 0}
-    circle = deque(left)
-    if last in left:
+    left = dict(ready)
+    circle = deque(ready)
+    if last in ready:
         while circle[-1] != last:
             circle.rotate(-1)
+    circle = deque(job for job in circle if left[job] > 0)
     order: list[str] = []
     while circle and len(order) < most:
         if len(circle) == 1:  # nobody to take turns with

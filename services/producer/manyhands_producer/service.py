@@ -65,6 +65,7 @@ class Producer(Requests):
         self._opened.set()
         leadership = Leadership(self.store.engine)
         while leadership.acquire(self._stop):
+            self.board.clear()
             try:
                 if self._refresh():
                     self._lead(leadership)
@@ -84,8 +85,7 @@ class Producer(Requests):
                 if not leadership.held():
                     _log.warning("standing by", reason="the connection that holds the lead is lost")
                     return
-                if self.store.shared:
-                    self._refresh()
+                self._refresh()
         finally:
             reader.stop()
             work, self._work = self._work, None
@@ -103,6 +103,8 @@ class Producer(Requests):
                 for row in rows:
                     self._put(row)
                     self.board.moved(row)
+                for job in {live.job for live in self.board.jobs()} - {row.job for row in rows}:
+                    self._drop(job)
             except StoreUnavailable as error:
                 attempt += 1
                 _log.warning("waiting for the store", error=str(error))
@@ -110,6 +112,12 @@ class Producer(Requests):
             else:
                 return True
         return False
+
+    def _drop(self, job: str) -> None:
+        """A job that is not among the live ones leaves the board, unless it came while they were read."""
+        live, row = self.board.get(job), self.store.job(job)
+        if live is not None and row.closed and row.state in ("ended", "cancelled"):
+            self.board.remove(live)
 
     def _declare(self) -> bool:
         """Declare the topology; waits while the broker is away. False when told to stop."""

@@ -73,6 +73,7 @@ def plain(value: object) -> Any:
 
     Raises:
         TypeError: it is of no type that could travel.
+        ValueError: it is a whole number that is too large.
     """
     match value:
         case datetime.datetime() | datetime.date() | datetime.time():
@@ -81,6 +82,8 @@ def plain(value: object) -> Any:
             return value.total_seconds()
         case decimal.Decimal():
             return str(value)
+        case int():
+            raise ValueError("a whole number has more than 64 bits")
     raise TypeError(f"a value of the type {type(value).__name__} cannot travel")
 
 
@@ -91,11 +94,9 @@ def pack(value: Any) -> bytes:
         ValueError: it nests too deep, has a number of more than 64 bits, or text that is not Unicode.
         TypeError: it is of no type that could travel.
     """
-    try:
-        packed: bytes = msgpack.packb(value, default=plain)
-    except OverflowError as error:
-        raise ValueError("a whole number has more than 64 bits") from error
-    return packed
+    # packed as deep inside of lists as it will be in a message, or what is cut here could not be packed there
+    packed: bytes = msgpack.packb([[[[value]]]], default=plain)
+    return packed[4:]
 
 
 def squeeze(packed: bytes) -> bytes:

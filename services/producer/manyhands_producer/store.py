@@ -72,11 +72,6 @@ class ProducerStore:
         """The store's engine."""
         return self._store.engine
 
-    @property
-    def shared(self) -> bool:
-        """Whether other processes may work with the same tables."""
-        return self._store.engine.dialect.name != "sqlite"
-
     def open(self, stop: threading.Event) -> bool:
         """Migrate; waits while the store is away. False when told to stop before it came."""
         return self._store.open(stop)

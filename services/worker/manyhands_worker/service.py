@@ -17,7 +17,8 @@ from manyhands.ops import Checks
 from manyhands.runner import Finish, Runner
 from manyhands.topology import topology
 from manyhands_worker.frames import Setup
-from manyhands_worker.pool import Limits, Pool
+from manyhands_worker.lane import Limits
+from manyhands_worker.pool import Pool
 from manyhands_worker.prefetch import prefetch, worthwhile
 from manyhands_worker.report import Station
 from manyhands_worker.settings import WorkerSettings

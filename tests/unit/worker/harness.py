@@ -12,7 +12,8 @@ from manyhands.messages import Judgments, Message, Suite
 from manyhands.runner import Outcome
 from manyhands.topology import Names
 from manyhands_worker.frames import Setup
-from manyhands_worker.pool import Limits, Pool
+from manyhands_worker.lane import Limits
+from manyhands_worker.pool import Pool
 from manyhands_worker.report import Station
 
 HANDLERS = Path(__file__).parents[2] / "handlers"

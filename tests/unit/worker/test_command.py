@@ -11,6 +11,7 @@ import pytest
 from manyhands import Judgment
 from manyhands_worker.command import Command, CommandFailed
 from manyhands_worker.judging import NoJudgment
+from tests.services import wait_until
 from tests.unit.worker.harness import PATIENCE, dead, judge, judgments, pool, suite, values
 
 #: Answers each line by what it contains; dies, hangs and babbles on demand.
@@ -123,6 +124,9 @@ def test_in_a_child(tmp_path: Path) -> None:
 
 def assert_gone(pid: int) -> None:
     """The process has ended, or is being ended."""
-    from tests.unit.worker.test_pool import wait_until
 
-    wait_until(lambda: not Path(f"/proc/{pid}").exists() or ") Z " in Path(f"/proc/{pid}/stat").read_text())
+    def gone() -> bool:
+        stat = Path(f"/proc/{pid}/stat")
+        return not stat.exists() or ") Z " in stat.read_text()
+
+    wait_until(gone, PATIENCE, f"the end of {pid}")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,8 @@ import pytest
 from manyhands.broker import Delivery, Verdict
 from manyhands.errors import HandlerError
 from manyhands.messages import Event, Suite
-from manyhands_worker.pool import Limits
+from manyhands_worker.lane import Limits
+from tests.services import wait_until
 from tests.unit.worker.harness import (
     PATIENCE,
     PLAIN,
@@ -252,7 +252,7 @@ def test_closing_hands_back_what_has_not_begun(tmp_path: Path) -> None:
     begun, results = tmp_path / "begun", Results()
     with pool(TROUBLE) as made:
         made.handle([delivery(suite("file", [str(begun)]))], results.finish)
-        wait_until(begun.exists)
+        wait_until(begun.exists, PATIENCE, "the suite begun")
         made.handle([delivery(suite("one", ["a"], suite=2))], results.finish)
         made.close()
         (waiting,) = results.wait(1)
@@ -302,11 +302,3 @@ def test_messages_can_be_read_again() -> None:
         (second,) = judge(made, again)
     assert isinstance(read(second[0]), Suite)
     assert retried(second)[0][1].attempt == 3
-
-
-def wait_until(true: object) -> None:
-    """Wait for a condition of another process."""
-    deadline = time.monotonic() + PATIENCE
-    while not true():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

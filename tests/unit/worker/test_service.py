@@ -21,8 +21,8 @@ from manyhands.topology import Topology, topology
 from manyhands_worker.service import Worker
 from manyhands_worker.settings import WorkerSettings
 from manyhands_worker.sources import Sources
+from tests.services import wait_until
 from tests.unit.worker.harness import NAMES, PATIENCE, PLAIN, TROUBLE, suite
-from tests.unit.worker.test_pool import wait_until
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def test_serves_all_its_judges(tmp_path: Path) -> None:
     config.write_text(f"commands:\n  one: {{command: [sh, -c, '{shell}']}}\n")
     with embedded() as broker, worker(broker, PLAIN, config=config, children=2) as made:
         assert made.judges == ("echo", "one", "sure", "upper")
-        wait_until(lambda: not any(check() for check in made.checks.values()))
+        wait_until(lambda: not any(check() for check in made.checks.values()), PATIENCE, "ready")
         send(broker, *[suite("echo", [n], suite=n) for n in range(200)], suite("one", ["a"]), suite("sure", ["a"]))
         said = receive(aggregator(broker), 202)
         assert sorted(j.values[0] for j in said if j.judge == "echo") == list(range(200))
@@ -128,7 +128,7 @@ def test_stopping_finishes_what_is_in_hand(tmp_path: Path) -> None:
     with embedded() as broker:
         with worker(broker, TROUBLE, judges=["file", "one"], prefetch=10) as made:
             send(broker, suite("file", [str(begun)]), *[suite("one", ["a"], suite=n) for n in range(2, 6)])
-            wait_until(begun.exists)
+            wait_until(begun.exists, PATIENCE, "the suite begun")
             made.stop(1)
             assert not made.children
         assert broker.depth(NAMES.tasks_queue("file")) == (1, 0)
@@ -152,9 +152,9 @@ def test_waits_for_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(broker, "declare", declared)
         with worker(broker, PLAIN) as made:
             assert asked.wait(PATIENCE)
-            wait_until(lambda: "nobody listens" in (made.checks["broker"]() or ""))
+            wait_until(lambda: "nobody listens" in (made.checks["broker"]() or ""), PATIENCE, "told")
             there.set()
-            wait_until(lambda: made.checks["broker"]() is None)
+            wait_until(lambda: made.checks["broker"]() is None, PATIENCE, "ready")
             send(broker, suite("echo", ["a"]))
             assert receive(aggregator(broker), 1)[0].values == ["a"]
 
@@ -167,4 +167,4 @@ def test_the_prefetch_follows_the_cost(monkeypatch: pytest.MonkeyPatch) -> None:
         receive(aggregator(broker), 50)
         send(broker, suite("echo", [0]))
         held = metrics.PREFETCH.labels("echo")
-        wait_until(lambda: held._value.get() > 10)
+        wait_until(lambda: held._value.get() > 10, PATIENCE, "a larger prefetch")

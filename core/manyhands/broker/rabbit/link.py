@@ -19,6 +19,8 @@ _log = logs.get(__name__)
 
 #: Seconds of life after which a connection or channel counts as good, so that the next back-off starts anew.
 GOOD = 10.0
+#: Longest wait in seconds before the next attempt to connect: the work of everybody stands still meanwhile.
+RECONNECT_CAP = 5.0
 #: Seconds that an orderly end may take: a broker under a memory alarm does not read, and would never answer.
 CLOSE_TIMEOUT = 5.0
 
@@ -99,7 +101,7 @@ class Link:
             if self._closing.is_set():
                 break
             attempt += 1
-            delay = backoff.reconnect_delay(attempt, random.random)
+            delay = backoff.reconnect_delay(attempt, random.random, cap=RECONNECT_CAP)
             _log.warning("connecting again", role=self._settings.role, error=failure.detail, again_in=round(delay, 2))
             self._closing.wait(delay)
         self._lost(BrokerUnavailable(f"the {self._settings.role} is closed"))

@@ -12,6 +12,8 @@ from manyhands_producer.sources.files import filesystem, is_local, name_of, open
 
 #: Rows of the first batch, which tells how large rows are, and bytes and rows of those that follow.
 PROBE, BATCH_BYTES, BATCH_ROWS = 64, 2 << 20, 8192
+#: The first and the last bytes of a Parquet file.
+MAGIC = b"PAR1"
 
 
 class ParquetFile:
@@ -41,14 +43,13 @@ class ParquetFile:
         self.close()
         system, inner = filesystem(self._path)
         try:
-            if is_local(system):
-                with open_file(self._path, unpack=False):  # says better than Arrow what is wrong with a path
-                    return arro3.io.read_parquet(inner, batch_size=batch)
             self._file = open_file(self._path, unpack=False)
-            return arro3.io.read_parquet(self._file, batch_size=batch)
+            _look_at(self._file)
+            return arro3.io.read_parquet(inner if is_local(system) else self._file, batch_size=batch)
         except SourceError:
             raise
-        except Exception as error:  # Arrow's errors have no common class
+        except BaseException as error:
+            _our_fault(error)
             raise SourceError(f"{self._name} is no Parquet file: {said(error)}") from error
 
     def _next(self) -> Any:
@@ -56,7 +57,8 @@ class ParquetFile:
             return self._batches.read_next_batch()
         except StopIteration:
             return None
-        except Exception as error:  # Arrow's errors have no common class
+        except BaseException as error:
+            _our_fault(error)
             raise SourceError(f"{self._name} cannot be read on: {said(error)}") from error
 
     def _skip(self, rows: int) -> None:
@@ -124,3 +126,18 @@ class ParquetFile:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _look_at(file: IO[bytes]) -> None:
+    """A file that is plainly something else is told before Arrow sees it, which panics over some."""
+    head = file.read(len(MAGIC))
+    file.seek(-min(len(MAGIC), file.seek(0, 2)), 2)
+    if head != MAGIC or file.read() != MAGIC:
+        raise ValueError("it does not begin and end with PAR1")
+    file.seek(0)
+
+
+def _our_fault(error: BaseException) -> None:
+    """Let pass what is not Arrow's; its errors have no common class, and its panics are no ``Exception``."""
+    if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        raise error

@@ -7,27 +7,28 @@ revision = "0001"
 down_revision = None
 
 
+def _total(name: str, kind: type[sa.Integer]) -> sa.Column[int]:
+    return sa.Column(name, kind, nullable=False, server_default="0")
+
+
 def upgrade() -> None:
     """Create the tables."""
-    big_id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-
-    def total(name: str, kind: type[sa.Integer]) -> sa.Column[int]:
-        return sa.Column(name, kind, nullable=False, server_default="0")
-
     op.create_table(
         "aggregator_jobs",
         sa.Column("job", sa.Text, primary_key=True),
         sa.Column("spec", sa.Text),
         sa.Column("opened", sa.Float),
+        sa.Column("overdue_at", sa.Float),
         sa.Column("ended", sa.Float),
         sa.Column("state", sa.Text, nullable=False, server_default="open"),
         sa.Column("reason", sa.Text),
         sa.Column("announced", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("sealed_tasks", sa.BigInteger),
         *(
-            total(name, sa.BigInteger)
+            _total(name, sa.BigInteger)
             for name in ("tasks", "answered", "failed", "cancelled", "judgments", "gold", "gold_right")
         ),
+        sa.Index("aggregator_jobs_announced", "announced"),
     )
     op.create_table(
         "aggregator_suites",
@@ -35,10 +36,13 @@ def upgrade() -> None:
         sa.Column("suite", sa.BigInteger, primary_key=True),
         sa.Column("first", sa.BigInteger, nullable=False),
         sa.Column("count", sa.Integer, nullable=False),
-        sa.Column("about", sa.LargeBinary),
+        sa.Column("sent", sa.Integer, nullable=False),
+        sa.Column("ids", sa.LargeBinary),
+        sa.Column("truths", sa.LargeBinary),
+        sa.Column("refused", sa.LargeBinary),
         sa.Column("answers", sa.LargeBinary),
-        *(total(name, sa.Integer) for name in ("answered", "failed", "gold", "gold_right")),
-        sqlite_with_rowid=False,
+        *(_total(name, sa.Integer) for name in ("answered", "failed", "gold", "gold_right")),
+        sa.Index("aggregator_suites_first", "job", "first"),
     )
     op.create_table(
         "aggregator_judgments",
@@ -54,8 +58,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "aggregator_early",
-        sa.Column("id", big_id, primary_key=True, autoincrement=True),
-        sa.Column("first_seen", sa.Float, nullable=False),
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("job", sa.Text, nullable=False),
+        sa.Column("suite", sa.BigInteger, nullable=False),
+        sa.Column("first_seen", sa.Float, nullable=False, index=True),
+        sa.Column("queue", sa.Text, nullable=False),
         sa.Column("key", sa.Text, nullable=False),
         sa.Column("type", sa.Text, nullable=False),
         sa.Column("encoding", sa.Text),
@@ -64,12 +71,13 @@ def upgrade() -> None:
     op.create_table(
         "aggregator_dead",
         sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("times", sa.Integer, nullable=False, server_default="1"),
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("key", sa.Text, nullable=False),
         sa.Column("job", sa.Text, index=True),
         sa.Column("code", sa.Text, nullable=False),
         sa.Column("error", sa.Text, nullable=False),
-        sa.Column("at", sa.Float, nullable=False),
+        sa.Column("at", sa.Float, nullable=False, index=True),
         sa.Column("tasks", sa.Integer, nullable=False),
         sa.Column("cause", sa.Text, nullable=False),
         sa.Column("type", sa.Text),

@@ -1,0 +1,142 @@
+"""The answers in source order, streamed out of the store in blocks of columns; never held whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+import sqlalchemy as sa
+
+from manyhands.errors import UnknownJob
+from manyhands.messages import Failure
+from manyhands_aggregator import tables
+from manyhands_aggregator.suite import OVERDUE, unpack_answers
+from manyhands_service.store import Store
+
+_jobs, _suites = tables.jobs, tables.suites
+
+#: Tasks that a block holds at least, but for the last one.
+ROWS = 5000
+#: Suites read in one go, at most; the fewer the larger they are.
+PAGE = 500
+
+CANCELLED = Failure(code="cancelled", message="the job was cancelled")
+
+
+@dataclass(slots=True)
+class Block:
+    """Answers as columns of one length. ``errors`` maps an index of the block to why there is no value."""
+
+    positions: list[int] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)
+    confidences: list[float | None] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    errors: dict[int, Failure] = field(default_factory=dict)
+
+    def extend(self, row: sa.Row[Any], otherwise: Failure) -> None:
+        """Add a suite; one without answers has failed of ``otherwise``."""
+        first, count, ids, answers = row.first, row.tasks, row.ids, row.answers
+        positions, start = range(first, first + count), len(self.positions)
+        self.positions += positions
+        own: list[str | None] = [None] * count if ids is None else msgpack.unpackb(ids)
+        self.ids += [str(p) if i is None else i for p, i in zip(positions, own, strict=True)]
+        if answers is None:
+            self.values += [None] * count
+            self.confidences += [None] * count
+            self.counts += [0] * count
+            self.errors |= dict.fromkeys(range(start, start + count), otherwise)
+            return
+        decision = unpack_answers(answers)
+        self.values += decision.values
+        self.confidences += decision.confidences
+        self.counts += decision.counts
+        self.errors |= {start + index: failure for index, failure in decision.errors.items()}
+
+    def between(self, start: int, end: int) -> Block:
+        """The rows ``start`` up to ``end``."""
+        return Block(
+            self.positions[start:end],
+            self.ids[start:end],
+            self.values[start:end],
+            self.confidences[start:end],
+            self.counts[start:end],
+            {index - start: failure for index, failure in self.errors.items() if start <= index < end},
+        )
+
+
+def blocks(store: Store, job: str) -> Iterator[Block]:
+    """All the answers. Open tasks are passed over while the job is open; when it has ended they have failed.
+
+    Raises:
+        UnknownJob: the aggregator has not heard of it.
+    """
+    state = _state(store, job)
+    otherwise = CANCELLED if state == "cancelled" else OVERDUE
+    block = Block()
+    for rows in _pages(store, job, -1, PAGE):
+        for row in rows:
+            if row.answers is not None or state != "open":
+                block.extend(row, otherwise)
+                if len(block.positions) >= ROWS:
+                    yield block
+                    block = Block()
+    if block.positions:
+        yield block
+
+
+def page(store: Store, job: str, *, after: int, limit: int) -> Block:
+    """Up to ``limit`` settled answers behind position ``after``, without a gap: up to the first that is open.
+
+    Raises:
+        UnknownJob: the aggregator has not heard of it.
+    """
+    state = _state(store, job)
+    otherwise = CANCELLED if state == "cancelled" else OVERDUE
+    block = Block()
+    begin = store.read(
+        lambda c: c.scalar(
+            sa.select(sa.func.max(_suites.c.first)).where(_suites.c.job == job, _suites.c.first <= after + 1)
+        )
+    )
+    expected = begin
+    for rows in _pages(store, job, -1 if begin is None else begin - 1, min(PAGE, limit)):
+        for row in rows:
+            if row.first != expected or (row.answers is None and state == "open"):
+                return _behind(block, after, limit)
+            block.extend(row, otherwise)
+            expected = row.first + row.tasks
+        if block.positions and block.positions[-1] >= after + limit:
+            break
+    return _behind(block, after, limit)
+
+
+def _behind(block: Block, after: int, limit: int) -> Block:
+    start = max(0, after + 1 - block.positions[0]) if block.positions else 0
+    return block.between(start, start + limit)
+
+
+def _pages(store: Store, job: str, after: int, most: int) -> Iterator[Sequence[sa.Row[Any]]]:
+    """Suites that begin behind position ``after``, in pages of about ``ROWS`` tasks."""
+    # as ``tasks``, because a row is a tuple and has a method ``count``
+    columns = (_suites.c.first, _suites.c.count.label("tasks"), _suites.c.ids, _suites.c.answers)
+    suites = 1  # the first page tells how large they are
+    while True:
+        query = sa.select(*columns).where(_suites.c.job == job, _suites.c.first > after).order_by(_suites.c.first)
+        page = query.limit(suites)
+        rows = store.read(lambda c, q=page: c.execute(q).all())  # type: ignore[misc]  # mypy infers no lambda defaults
+        if rows:
+            yield rows
+        if len(rows) < suites:
+            return
+        after = rows[-1].first
+        suites = min(most, max(1, ROWS // rows[-1].tasks))
+
+
+def _state(store: Store, job: str) -> str:
+    state = store.read(lambda c: c.scalar(sa.select(_jobs.c.state).where(_jobs.c.job == job)))
+    if state is None:
+        raise UnknownJob(f"{job!r}; `manyhands status` lists the jobs")
+    return str(state)

@@ -1,0 +1,58 @@
+"""What a batch led to once it was committed, and its place in metrics and log: counted once, whatever was tried."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from manyhands import logs, metrics
+from manyhands.broker import Outgoing
+from manyhands.messages import Event
+from manyhands_aggregator.judging import Judged
+
+_log = logs.get(__name__)
+
+
+@dataclass(slots=True)
+class Result:
+    """What transactions lead to: messages ``out``, and what is counted.
+
+    ``opened`` says that there is news for which judgments may have been held; ``filed`` counts dead letters by kind and
+    code, ``late`` the judgments that came after a job was cancelled; ``ended`` are jobs that have ended just now.
+    """
+
+    out: list[Outgoing] = field(default_factory=list)
+    judged: list[Judged] = field(default_factory=list)
+    ended: list[Event] = field(default_factory=list)
+    filed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    late: int = 0
+    opened: bool = False
+
+    def __iadd__(self, other: Result) -> Result:
+        self.out += other.out
+        self.judged += other.judged
+        self.ended += other.ended
+        self.filed += other.filed
+        self.late += other.late
+        self.opened |= other.opened
+        return self
+
+
+def count(result: Result, messages: int) -> None:
+    """Count a committed batch of so many messages."""
+    metrics.BATCH_MESSAGES.observe(messages)
+    for judged in result.judged:
+        metrics.JUDGMENTS.labels("kept").inc(judged.kept)
+        metrics.JUDGMENTS.labels("duplicate").inc(judged.repeats)
+        # a replay that mends failed tasks makes answers of failures; counters only go up
+        metrics.TASKS_SETTLED.labels("answered").inc(max(0, judged.change.answered))
+        metrics.TASKS_SETTLED.labels("failed").inc(max(0, judged.change.failed))
+        metrics.TIES.inc(judged.ties)
+        for event in judged.escalated:
+            metrics.ESCALATED.labels(event.data["reason"]).inc(len(event.data["positions"]))
+    metrics.JUDGMENTS.labels("late").inc(result.late)
+    for (kind, code), letters in result.filed.items():
+        metrics.DEAD_LETTERS.labels(kind, code).inc(letters)
+    for event in result.ended:
+        metrics.JOBS_ENDED.labels(event.data["state"]).inc()
+        _log.info("job ended", job=event.job, **event.data)

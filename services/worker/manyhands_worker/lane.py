@@ -1,0 +1,259 @@
+"""One child and the thread that talks to it: takes suites, has them judged, says what each caused."""
+
+from __future__ import annotations
+
+import math
+import queue
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from manyhands import backoff, logs, metrics
+from manyhands.broker.protocol import Delivery, Verdict
+from manyhands.clock import Clock
+from manyhands.errors import HandlerError
+from manyhands.runner import Finish, Outcome
+from manyhands_worker import frames
+from manyhands_worker.frames import Judged, Offers, Setup, Unit
+from manyhands_worker.isolate import Death
+from manyhands_worker.prefetch import smoothed
+from manyhands_worker.process import Child, ChildDied
+from manyhands_worker.report import Station, raw_letter
+from manyhands_worker.suspects import Concluded, conclude
+from manyhands_worker.tally import Tally
+
+_log = logs.get(__name__)
+
+#: Suites given to a child in one go: as many as take about this many seconds, for a round trip costs the more the less
+#: they do; and never more of them, or more bytes, than this.
+TOGETHER_SECONDS = 0.004
+TOGETHER_MOST = 64
+TOGETHER_BYTES = 1 << 20
+#: The end of a child that had nothing to do.
+IDLE = Death(how="the child ended while it had nothing to do", label="idle")
+
+
+class Stopped(Exception):  # it is a state, not an error
+    """The pool takes no more; what is in hand goes back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """When children are ended: ``hard`` seconds for a suite; replaced after so many suites or MiB (0: never)."""
+
+    hard: float = 600.0
+    suites: int = 0
+    mib: int = 0
+
+
+@dataclass(slots=True)
+class Task:
+    """A delivery in hand, and who is told what it caused."""
+
+    delivery: Delivery
+    finish: Finish
+
+
+@dataclass(slots=True, kw_only=True)
+class Shared:
+    """What the lanes of a pool share."""
+
+    setup: Setup
+    limits: Limits
+    station: Station
+    clock: Clock
+    lanes: int
+    tasks: queue.SimpleQueue[Task | None] = field(default_factory=queue.SimpleQueue)
+    tally: Tally = field(default_factory=Tally)
+    offers: Offers = field(default_factory=dict)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    cost: float | None = None
+
+    def take(self) -> list[Task]:
+        """Wait for the next suites that one child judges together; none at the end."""
+        first = self.tasks.get()
+        if first is None:
+            return []
+        taken, size = [first], len(first.delivery.body)
+        fair = math.ceil((self.tasks.qsize() + 1) / self.lanes)  # the other children have nothing to do otherwise
+        most = min(fair, TOGETHER_MOST, int(TOGETHER_SECONDS / self.cost) if self.cost else 1)
+        while len(taken) < most and size < TOGETHER_BYTES:
+            try:
+                task = self.tasks.get_nowait()
+            except queue.Empty:
+                break
+            if task is None:
+                self.tasks.put(None)
+                break
+            taken.append(task)
+            size += len(task.delivery.body)
+        return taken
+
+
+class Lane:
+    """One child, and the thread that talks to it."""
+
+    def __init__(self, shared: Shared, number: int) -> None:
+        self._shared = shared
+        self.thread = threading.Thread(target=self._run, name=f"child {number}", daemon=True)
+        self.child: Child | None = None
+        self.trouble: str | None = None
+
+    def first(self) -> Offers:
+        """Start the child once; what it offers."""
+        return self._start()
+
+    def _start(self) -> Offers:
+        try:
+            child = self.child = Child(self._shared.setup, self._shared.limits.hard)
+        except OSError as error:
+            raise HandlerError(f"no child can be started: {error}") from error
+        try:
+            offers = child.wait_ready()
+        except HandlerError:
+            self.child = None
+            raise
+        metrics.CHILDREN.inc()
+        return offers
+
+    def _run(self) -> None:
+        tasks: list[Task] = []
+        while True:
+            try:
+                self._ready()  # before there is work: whoever waits for an answer need not wait for a child as well
+                tasks = self._shared.take()
+                if not tasks:
+                    break
+                begun = time.monotonic()
+                self._judge(tasks)
+                self._shared.cost = smoothed(self._shared.cost, (time.monotonic() - begun) / len(tasks))
+                self._recycle()
+            except Stopped:
+                break
+            except Exception:  # noqa: BLE001  a thread less would be a child less, for good
+                _log.exception("handing back")
+                self._hand_back(tasks)
+                if self.child is not None:
+                    self._lose()
+                self._shared.stopping.wait(1)
+        if self.child is not None:
+            self._lose()
+
+    def _ready(self) -> Child:
+        failures = 0
+        while self.child is None:
+            if self._shared.stopping.is_set():
+                raise Stopped
+            try:
+                self._start()
+            except HandlerError as error:
+                failures += 1
+                delay = backoff.reconnect_delay(failures, random.random)
+                self.trouble = str(error)
+                _log.error("child not started", error=str(error), again_in=round(delay, 2))
+                self._shared.stopping.wait(delay)
+        self.trouble = None
+        return self.child
+
+    def _lose(self, death: Death | None = None, judge: str = "none") -> None:
+        """Part with the child: it has died, or it is to end now."""
+        child, self.child = self.child, None
+        metrics.CHILDREN.dec()
+        if death is not None:
+            metrics.CHILD_DEATHS.labels(judge, death.label).inc()
+        elif child is not None:
+            child.stop()
+
+    def _judge(self, tasks: Sequence[Task]) -> None:
+        """Have suites judged; each ends in an outcome, or the pool stops and they go back."""
+        waiting = deque(tasks)
+        alone = False
+        try:
+            while waiting:
+                asked = [waiting[0]] if alone else waiting
+                try:
+                    for reply in self._ready().ask([frames.unit(task.delivery) for task in asked]):
+                        self._conclude(waiting.popleft(), reply)
+                except BrokenPipeError:
+                    _log.warning("a child ended while it had nothing to do")
+                    self._lose(IDLE)
+                except ChildDied as died:
+                    self._bereaved(died.death, waiting[0])
+                    if alone or len(waiting) == 1:
+                        self._suspect(waiting[0], died.death)
+                        waiting.popleft()
+                    # replies come a few at a time, so it need not have been the first of them: one by one tells
+                    alone = True
+        except Stopped:
+            self._hand_back(waiting)
+            raise
+
+    def _bereaved(self, death: Death, task: Task) -> None:
+        """The child has died over a task; when the pool stops, that was the pool's doing."""
+        self._lose(death, self._judge_of(task.delivery))
+        if self._shared.stopping.is_set():
+            raise Stopped
+        _log.warning("a child ended", how=death.how, queue=task.delivery.queue)
+
+    def _conclude(self, task: Task, reply: list[Any]) -> None:
+        delivery = task.delivery
+        if reply[0] == frames.JUDGED:
+            said = Judged(*reply[1:])
+            publish = [frames.outgoing(row) for row in said.outgoing]
+            self._shared.tally.judged(said)
+        else:
+            publish = [raw_letter(delivery, reply[1], self._shared.station, self._shared.clock.now())]
+            _log.warning("undecodable", error=reply[1], queue=delivery.queue)
+        task.finish(Outcome(deliveries=[delivery], publish=publish))
+
+    def _suspect(self, task: Task, death: Death) -> None:
+        shared = self._shared
+
+        def ask(unit: Unit) -> list[Any] | Death:
+            while True:
+                try:
+                    (reply,) = self._ready().ask([unit])
+                except BrokenPipeError:
+                    self._lose(IDLE)
+                except ChildDied as died:
+                    self._bereaved(died.death, task)
+                    return died.death
+                else:
+                    return reply
+
+        try:
+            known = conclude(task.delivery, death, ask, shared.station, shared.offers, shared.clock, random.random)
+        except Stopped:
+            raise
+        except Exception as error:  # noqa: BLE001
+            # handed back it would only come again; a letter can be looked at
+            _log.exception("a suspect could not be examined")
+            said = f"{death.how}; {type(error).__name__}: {error}"
+            letter = raw_letter(task.delivery, said, shared.station, shared.clock.now(), "child-died")
+            known = Concluded(outgoing=[letter])
+        shared.tally.tasks(known.judge, known.judged, known.failed)
+        task.finish(Outcome(deliveries=[task.delivery], publish=known.outgoing))
+
+    def _judge_of(self, delivery: Delivery) -> str:
+        """The judge of a queue, for a label: one of those that are served."""
+        return next(
+            (j for j in self._shared.offers if self._shared.station.names.tasks_queue(j) == delivery.queue), "none"
+        )
+
+    @staticmethod
+    def _hand_back(tasks: Iterable[Task]) -> None:
+        for task in tasks:
+            task.finish(Outcome(deliveries=[task.delivery], verdict=Verdict.HAND_BACK))
+
+    def _recycle(self) -> None:
+        child, limits = self.child, self._shared.limits
+        if child is None:
+            return
+        if (limits.suites and child.judged >= limits.suites) or (limits.mib and child.rss_mib() > limits.mib):
+            _log.info("child replaced", pid=child.pid, suites=child.judged)
+            metrics.CHILD_RECYCLED.inc()
+            self._lose()

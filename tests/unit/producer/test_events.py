@@ -1,0 +1,160 @@
+"""What the aggregator says to the producer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manyhands.broker import Delivery
+from manyhands.codec import decode, encode
+from manyhands.messages import Event, Judgments, Suite
+from manyhands.runner import Outcome
+from tests.unit.producer.support import Bench, job_spec
+
+
+def delivery(name: str, job: str, **data: Any) -> Delivery:
+    """An event as it is delivered."""
+    encoded = encode(Event(name=name, job=job, data=data))
+    return Delivery(queue="events.producer", key=name, body=encoded.body, type=encoded.type)
+
+
+def take(bench: Bench, *deliveries: Delivery) -> Outcome:
+    """What the handler says of some deliveries; it must finish all of them."""
+    outcomes: list[Outcome] = []
+    bench.events.handle(list(deliveries), outcomes.append)
+    assert [d for o in outcomes for d in o.deliveries] == list(deliveries)
+    (outcome,) = outcomes
+    return outcome
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """A producer with nothing to do yet."""
+    return Bench(tmp_path)
+
+
+def submit(bench: Bench, **more: Any) -> str:
+    """A job of three suites, the task at position 1 refused, published."""
+    spec = job_spec(**({"in_flight": 2} | more))
+    tasks = [{"payload": "x" * (1 << 20) if i == 1 else i} for i in range(6)]
+    job = bench.requests.submit(spec, tasks=tasks, seal=True)
+    bench.publish()
+    return job
+
+
+def test_settled_suites_leave_the_spool_once(bench: Bench) -> None:
+    """News that suites are settled frees the window; coming twice, early or for strangers it changes nothing."""
+    job = submit(bench)
+    event = delivery("suites.settled", job, suites=[0])
+    assert not take(bench, event, event, delivery("suites.settled", "nobody", suites=[1])).publish
+    take(bench, event)
+    assert bench.live(job).unsettled == {1}
+    audit = bench.requests.audit(job)
+    assert (audit["settled"], audit["spooled"]) == (1, 2)
+    bench.publish()
+    assert [s.suite for s in bench.suites(job)] == [0, 1, 2]
+
+
+def test_suites_settled_while_they_are_loaded_take_no_room(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A suite that is settled between its reading from the spool and its publishing does not leak from the window."""
+    job = submit(bench)
+    real = bench.store.waiting
+
+    def slow(*args: Any, **more: Any) -> Any:
+        found = real(*args, **more)
+        take(bench, delivery("suites.settled", job, suites=[2]))
+        return found
+
+    monkeypatch.setattr(bench.store, "waiting", slow)
+    take(bench, delivery("suites.settled", job, suites=[0, 1]))
+    bench.publish()
+    assert bench.live(job).unsettled == set()
+    assert [s.suite for s in bench.suites(job)] == [0, 1]
+
+
+def test_an_escalated_suite_goes_to_that_slot_again(bench: Bench) -> None:
+    """The positions that are asked for go to the judge's slot with the next attempt; refused ones are left out."""
+    job = submit(bench)
+    data = {"suite": 0, "stage": 0, "judge": "j", "slot": 0, "positions": [0, 1, 77], "attempt": 2, "reason": "invalid"}
+    outcome = take(bench, delivery("suite.escalated", job, **data), delivery("suite.escalated", job, **data))
+    for message in outcome.publish:
+        suite = decode(message.body, message.type, message.content_encoding)
+        assert isinstance(suite, Suite)
+        assert (suite.suite, suite.attempt, list(suite.positions), list(suite.payloads)) == (0, 2, [0], [0])
+        assert message.key == "j"
+    assert len(outcome.publish) == 2
+
+
+def test_escalations_of_what_is_gone_are_passed_over(bench: Bench) -> None:
+    """A settled suite, a refused task, a judge that is not the job's, an ended job: nobody is asked again."""
+    job = submit(bench)
+    data: dict[str, Any] = {"suite": 0, "stage": 0, "judge": "j", "slot": 0, "positions": [0], "attempt": 2}
+    take(bench, delivery("suites.settled", job, suites=[2]))
+    for changed in ({"suite": 2, "positions": [4]}, {"positions": [1]}, {"judge": "stranger"}, {"suite": 99}):
+        assert list(take(bench, delivery("suite.escalated", job, **(data | changed))).publish) == []
+    assert list(take(bench, delivery("suite.escalated", "nobody", **data)).publish) == []
+    take(bench, delivery("job.completed", job, state="partial"))
+    assert list(take(bench, delivery("suite.escalated", job, **data)).publish) == []
+
+
+def test_a_completed_job_is_purged(bench: Bench) -> None:
+    """When the aggregator has ended a job its spool goes and its state is ended; a repeat changes nothing."""
+    job = submit(bench, in_flight=10)
+    event = delivery("job.completed", job, state="complete", tasks=6, answered=5, failed=1, cancelled=0)
+    for _ in range(2):
+        take(bench, delivery("suites.settled", job, suites=[0, 1]), event)
+        assert bench.board.get(job) is None
+    audit = bench.requests.audit(job)
+    assert (audit["state"], audit["spooled"], audit["settled"]) == ("ended", 0, 3)
+
+
+def test_a_job_that_ends_early_still_announces_its_tasks(bench: Bench) -> None:
+    """A job ended by its deadline tells of the tasks that were not published, so that each is accounted for."""
+    job = submit(bench)
+    take(bench, delivery("job.completed", job, state="partial", tasks=4, answered=0, failed=4, cancelled=0))
+    bench.publish()
+    assert [s.suite for s in bench.suites(job)] == [0, 1]
+    assert [n for e in bench.told("suites.opened", job) for n in e["suites"]] == [0, 1, 2]
+    assert bench.told("job.sealed", job) == [{"tasks": 6, "suites": 3}]
+    assert bench.board.get(job) is None
+    assert bench.requests.audit(job)["spooled"] == 0
+
+
+def test_a_cancelled_job_stays_cancelled(bench: Bench) -> None:
+    """The end of a cancelled job is no other state."""
+    job = submit(bench)
+    bench.requests.cancel(job)
+    bench.publish()
+    take(bench, delivery("job.completed", job, state="cancelled"))
+    assert bench.requests.status(job)["state"] == "cancelled"
+
+
+def strange() -> list[Delivery]:
+    """Deliveries that are no events for the producer."""
+    judgments = encode(Judgments(job="j", suite=0, stage=0, judge="j", slot=0, worker="w", positions=[0], values=[1]))
+    base = delivery("suites.settled", "j", suites=[0])
+    return [
+        Delivery(queue="q", key="k", body=b"\xc1", type="event.v1"),
+        Delivery(queue="q", key="k", body=base.body, type="event.v9"),
+        Delivery(queue="q", key="k", body=judgments.body, type=judgments.type),
+        delivery("job.exploded", "j"),
+        delivery("suites.settled", "j", suites="all"),
+        delivery("suites.settled", "j", suites=[-1]),
+        delivery("suite.escalated", "j", suite=0),
+        delivery("suite.escalated", "j", suite=0, stage=0, judge=5, slot=0, positions=[0], attempt=2),
+        delivery("suite.escalated", "j", suite=True, stage=0, judge="j", slot=0, positions=[0], attempt=2),
+    ]
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_strange_events_are_set_aside(bench: Bench, number: int) -> None:
+    """What is no event for the producer is set aside with its bytes and the reason, and acked; others are handled."""
+    job = submit(bench)
+    bad = strange()[number]
+    outcome = take(bench, bad, delivery("suites.settled", job, suites=[0]))
+    (letter,) = outcome.publish
+    assert (letter.exchange, letter.body) == ("mh.dead", bad.body)
+    assert letter.headers["mh-code"] == "undecodable"
+    assert bench.live(job).unsettled == {1}
