@@ -90,7 +90,7 @@ def pilot(spec: JobSpec, job_file: Path, handlers: str | None, sample: Sequence[
                 seconds_per_task=seconds / max(len(sample), 1),
                 tasks=len(sample),
                 failed=sum(isinstance(one, BaseException) for one in said),
-            )  # fmt: skip
+            )
         )
         close = getattr(judge, "close", None)
         if close is not None:
@@ -101,8 +101,8 @@ def pilot(spec: JobSpec, job_file: Path, handlers: str | None, sample: Sequence[
 def foretell(spec: JobSpec, counted: Counted, pilots: Sequence[Pilot], children: int) -> dict[str, Any]:
     """Tasks, suites, messages, judgments, seconds and cost of a job; pure.
 
-    The time is the makespan bound over ``children`` equal processes: the models are loaded once a child, and the work is
-    shared evenly. What the pipeline itself adds (some microseconds a task) is not in it.
+    The time is the makespan bound over ``children`` equal processes: models are loaded once a child, the work is shared
+    evenly. What the pipeline itself adds (some microseconds a task) is not in it.
     """
     judged = counted.tasks - counted.refused
     by_judge = {p.judge: p for p in pilots}
@@ -122,10 +122,14 @@ def foretell(spec: JobSpec, counted: Counted, pilots: Sequence[Pilot], children:
         "cost": round(judged * sum(j.price * j.judgments for j in spec.judges), 6),
         "judges": [
             {
-                "judge": j.judge, "judgments": judged * j.judgments, "load_seconds": round(by_judge[j.judge].load_seconds, 3),
-                "seconds_per_task": round(by_judge[j.judge].seconds_per_task, 9), "price": j.price,
-                "pilot_tasks": by_judge[j.judge].tasks, "pilot_failed": by_judge[j.judge].failed,
+                "judge": j.judge,
+                "judgments": judged * j.judgments,
+                "load_seconds": round(by_judge[j.judge].load_seconds, 3),
+                "seconds_per_task": round(by_judge[j.judge].seconds_per_task, 9),
+                "price": j.price,
+                "pilot_tasks": by_judge[j.judge].tasks,
+                "pilot_failed": by_judge[j.judge].failed,
             }
             for j in spec.judges
         ],
-    }  # fmt: skip
+    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,66 +12,14 @@ from typing import Any
 
 from manyhands import settings as core_settings
 from manyhands.broker import Broker, connect
-from manyhands.errors import UnknownJob
 from manyhands.spec import JobSpec
 from manyhands.topology import Topology, topology
 from manyhands_aggregator.service import Aggregator
 from manyhands_aggregator.settings import AggregatorSettings
-from manyhands_cli.balance import UNHEARD, balance
 from manyhands_producer.service import Producer
 from manyhands_producer.settings import ProducerSettings
 from manyhands_worker.service import Worker
 from manyhands_worker.settings import WorkerSettings
-
-
-class Folder:
-    """The output folder of a run: its answers, and what is needed to go on after a break."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._note = path / "run.json"
-        try:
-            self._said: dict[str, Any] = json.loads(self._note.read_text())
-        except (OSError, ValueError):
-            self._said = {}
-
-    @property
-    def job(self) -> str | None:
-        """The id of the job that was run here last."""
-        return self._said.get("job")
-
-    @property
-    def store(self) -> str:
-        """The store it was run on."""
-        return self._said.get("store") or self.own_store
-
-    @property
-    def own_store(self) -> str:
-        """The store of a run that was told no other."""
-        return f"sqlite:///{self.path / 'manyhands.db'}"
-
-    def unfinished(self, spec: JobSpec, store: str) -> str | None:
-        """The id of a run of the same job on the same store that has not come to its end."""
-        same = self._said.get("digest") == spec.digest and self._said.get("store") == store
-        return self.job if same and not self._said.get("ended") else None
-
-    def begin(self, job: str, spec: JobSpec, store: str) -> None:
-        """Note a run that begins. The store of an ended run here is scratch and makes room."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        if store == self.own_store:
-            for file in self.path.glob("manyhands-*.db*"):
-                file.unlink()
-        self._write({"job": job, "digest": spec.digest, "store": store, "ended": False})
-
-    def end(self) -> None:
-        """Note that the run came to its end."""
-        self._write({**self._said, "ended": True})
-
-    def _write(self, said: dict[str, Any]) -> None:
-        self._said = said
-        partial = self._note.with_suffix(".partial")
-        partial.write_text(json.dumps(said))
-        partial.replace(self._note)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,25 +89,3 @@ class Installation:
         if remove and self.broker.durable:
             self.broker.delete(self._topology)
         self.broker.close()
-
-
-def audit_stores(job: str, store: str) -> dict[str, Any]:
-    """The account of a job, read from the stores of producer and aggregator themselves.
-
-    Raises:
-        UnknownJob: neither knows it.
-    """
-    broker = connect("memory://")
-    producer = Producer(core_settings.load(ProducerSettings, store=store, broker="memory://"), broker)
-    aggregator = Aggregator(core_settings.load(AggregatorSettings, store=store, broker="memory://"), broker)
-    try:
-        published = producer.audit(job)
-        try:
-            said = aggregator.audit(job)
-        except UnknownJob:
-            said = {"job": job, **UNHEARD}
-        return balance(published, said)
-    finally:
-        for service in (producer, aggregator):
-            service.stop(0)
-        broker.close()

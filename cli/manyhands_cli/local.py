@@ -55,7 +55,8 @@ def run(
     Writes answers.csv (id, answer, confidence, judgments; source order) and summary.json to the output folder, and
     failed.csv where tasks failed. Stopped half-way, the same command goes on where it stopped.
     """
-    from manyhands_cli.installation import Folder, Installation, Wanted
+    from manyhands_cli.folder import Folder
+    from manyhands_cli.installation import Installation, Wanted
     from manyhands_producer.sources import check_source
 
     logs.configure("run", level="warning", format="text")

@@ -17,7 +17,7 @@ from manyhands_cli import show
 from manyhands_cli.balance import UNHEARD, balance
 from manyhands_cli.client import Client
 from manyhands_cli.exits import Exit
-from manyhands_cli.installation import Folder
+from manyhands_cli.folder import Folder
 from manyhands_cli.options import (
     AGGREGATOR,
     PRODUCER,
@@ -215,7 +215,7 @@ def _from_stores(job: str, store: str | None) -> dict[str, Any] | None:
         job, store = folder.job, store or folder.store
     if store is None:
         return None
-    from manyhands_cli.installation import audit_stores
+    from manyhands_cli.accounts import audit_stores
 
     return audit_stores(job, store)
 

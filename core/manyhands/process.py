@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from manyhands import logs
+from manyhands import backoff, logs
 from manyhands.broker import Broker
+from manyhands.errors import BrokerError
 from manyhands.settings import Settings
+from manyhands.topology import Topology
 
 _log = logs.get(__name__)
 
@@ -23,6 +26,22 @@ class Service(Protocol):
 
     def stop(self, grace: float) -> None:
         """Take no more, finish or hand back what is in hand within ``grace`` seconds, close."""
+
+
+def declared(broker: Broker, wanted: Topology, stop: threading.Event) -> bool:
+    """Declare the topology; waits with back-off while the broker is away or refuses. False when told to stop."""
+    attempt = 0
+    while not stop.is_set():
+        try:
+            broker.declare(wanted)
+        except BrokerError as error:
+            attempt += 1
+            delay = backoff.reconnect_delay(attempt, random.random)
+            _log.warning("waiting for the broker", error=str(error), again_in=round(delay, 2))
+            stop.wait(delay)
+        else:
+            return True
+    return False
 
 
 def live(name: str, settings: Settings, broker: Broker, service: Service, close: Callable[[], None]) -> int:

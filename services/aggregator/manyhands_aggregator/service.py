@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from manyhands import logs, metrics
+from manyhands import logs
 from manyhands.broker import Broker, Consumer, Publisher
 from manyhands.clock import Clock, SystemClock
 from manyhands.errors import BrokerError, BrokerUnavailable, ManyhandsError, StoreUnavailable
+from manyhands.process import declared
 from manyhands.runner import Runner
 from manyhands.topology import topology
 from manyhands_aggregator import answers, deadfiles, quality, reading
@@ -75,9 +76,7 @@ class Aggregator:
         names, settings = self._names, self._settings
         queues = [names.judgments_queue(p) for p in range(names.partitions)]
         queues += [names.events_queue("aggregator"), *names.dead_queues]
-        if settings.declare:
-            wait_declared(self._broker, settings, self._stop)
-        if self._stop.is_set():
+        if settings.declare and not declared(self._broker, topology(names), self._stop):
             return
         self._publisher = self._broker.publisher()
         self._consumer = self._broker.consumer(queues, prefetch=settings.batch * PREFETCHED)
@@ -134,7 +133,6 @@ class Aggregator:
             return self._broken
         if self._consumer is None or self._publisher is None:
             return "not connected yet"
-        metrics.CONSUMERS.set(self._consumer.registered)
         if not self._consumer.ready:
             return "not registered on every queue"
         return None if self._publisher.ready else "cannot publish"
@@ -242,11 +240,3 @@ class Aggregator:
         _log.info("dead letters taken from the file", letters=letters)
         return dropped
 
-
-def wait_declared(broker: Broker, settings: AggregatorSettings, stop: threading.Event) -> None:
-    """Declare the topology; adapters declare it again on every new connection, so being away now is no matter."""
-    try:
-        broker.declare(topology(settings.names))
-    except BrokerUnavailable as error:
-        _log.warning("waiting for the broker", error=str(error))
-        stop.wait(ROUND)

@@ -209,10 +209,7 @@ class Requests:
             UnknownJob: there is no such job.
         """
         self._need_store()
-        row = self.store.job(job)
-        spooled, _, _ = self.store.sizes(row.number)
-        keys = ("tasks", "refused", "suites", "published", "settled")
-        return {"job": job, "state": row.state, **{key: getattr(row, key) for key in keys}, "spooled": spooled}
+        return account(self.store, job)
 
     def _put(self, row: sa.Row[Any]) -> None:
         """A job of the store goes on the board, if this process is the one that works on it."""
@@ -235,6 +232,18 @@ class Requests:
             announced=row.announced and kept, closed=row.closed and kept, published=following, next=following,
             waiting=waiting, largest=largest, unsettled=self.store.unsettled(row.number, following),
         )  # fmt: skip
+
+
+def account(store: ProducerStore, job: str) -> dict[str, Any]:
+    """What a store says of a job, counted.
+
+    Raises:
+        UnknownJob: there is no such job.
+    """
+    row = store.job(job)
+    spooled, _, _ = store.sizes(row.number)
+    keys = ("tasks", "refused", "suites", "published", "settled")
+    return {"job": job, "state": row.state, **{key: getattr(row, key) for key in keys}, "spooled": spooled}
 
 
 def _twice(repeated: Repeated) -> JobRefused:

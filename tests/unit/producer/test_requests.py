@@ -64,7 +64,7 @@ def test_ids_that_come_twice_are_refused(bench: Bench) -> None:
     job = bench.requests.submit(job_spec(), tasks=[{"payload": 1, "id": "a"}, {"payload": 2}])
     other = bench.requests.submit(job_spec(), tasks=[{"payload": 1, "id": "a"}])
     for again in ([{"payload": 3, "id": "b"}, {"payload": 4, "id": "a"}], [{"payload": 3, "id": "c"}] * 2):
-        with pytest.raises(JobRefused, match="ids come twice: '[ac]'; none of these"):
+        with pytest.raises(JobRefused, match=r"ids come twice: '[ac]'; none of these"):
             bench.requests.push(job, again)
     assert bench.requests.push(job, [{"payload": 3, "id": "b"}, {"payload": 4, "id": "c"}]) == 4
     assert bench.requests.status(other)["tasks"] == 1

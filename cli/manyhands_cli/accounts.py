@@ -1,0 +1,41 @@
+"""The audit read from the stores themselves, where no service runs."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from manyhands.errors import StoreUnavailable, UnknownJob
+from manyhands.settings import store_url
+from manyhands_aggregator import reading
+from manyhands_cli.balance import UNHEARD, balance
+from manyhands_producer.requests import account
+from manyhands_producer.store import ProducerStore
+from manyhands_service.store import Store
+
+
+def audit_stores(job: str, url: str) -> dict[str, Any]:
+    """The account of a job, read from the stores of producer and aggregator.
+
+    Raises:
+        UnknownJob: the producer's store does not know it.
+        StoreUnavailable: there is no such store.
+    """
+    for service in ("producer", "aggregator"):
+        file = store_url(url, service).removeprefix("sqlite:///")
+        if url.startswith("sqlite") and not Path(file).exists():
+            raise StoreUnavailable(f"there is no file {file}")
+    producer, aggregator = ProducerStore(url), Store(url, "aggregator", "manyhands_aggregator")
+    try:
+        for store in (producer, aggregator):
+            store.open(threading.Event())
+        published = account(producer, job)
+        try:
+            said = reading.audit(aggregator, job)
+        except UnknownJob:
+            said = {"job": job, **UNHEARD}
+        return balance(published, said)
+    finally:
+        for store in (producer, aggregator):
+            store.close()

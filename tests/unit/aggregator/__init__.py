@@ -1,0 +1,1 @@
+"""The aggregator, on real stores and with deliveries by hand."""
