@@ -23,7 +23,7 @@ _log = logs.get(__name__)
 
 #: How long one wait for deliveries lasts; stopping takes no longer than this.
 POLL = 0.25
-#: Seconds before a delivery is handed back whose messages could not be published: it may come again at once.
+#: Seconds before messages are published again that were not confirmed.
 PAUSE = 0.5
 
 
@@ -46,9 +46,9 @@ class Handler(Protocol):
     def handle(self, deliveries: list[Delivery], finish: Finish) -> None:
         """Take the deliveries in hand; call ``finish`` once for each of them, now or later.
 
-        Everything is an outcome but two cases. A ``StoreUnavailable`` or ``HandBack`` that it raises has the deliveries
-        that it was given and has not finished handed back after a back-off. Anything else is a fault: it is given those
-        deliveries again one by one, so that only the one at fault fails, which counts towards its delivery limit.
+        Everything is an outcome but two cases. After a ``StoreUnavailable`` or ``HandBack`` it is given the deliveries
+        that it has not finished again, with back-off. Anything else is a fault: it is given them again one by one, so
+        that only the one at fault fails, which counts towards its delivery limit.
         """
 
 
@@ -74,62 +74,70 @@ class Runner:
         self._stop = threading.Event()
         self._lock = threading.Condition()
         self._in_hand: set[Delivery] = set()
-        self._unpublished: list[tuple[float, Sequence[Delivery]]] = []
+        self._unpublished: list[tuple[float, Outcome]] = []
 
     def run(self) -> None:
         """Consume until :meth:`stop`; returns when nothing more is taken. Deliveries may still be in hand."""
-        failures = 0
         while not self._stop.is_set():
             deliveries = self._consumer.receive(self._batch, POLL)
-            if not deliveries:
-                self._hand_back_late()
-                continue
-            with self._lock:
-                self._in_hand.update(deliveries)
-                metrics.IN_HAND.set(len(self._in_hand))
-            for kind, count in Counter(d.type for d in deliveries).items():
-                metrics.DELIVERED.labels(kind or "none").inc(count)
-            if self._handle(deliveries):
-                failures = 0
-            else:
-                failures += 1
-                self._stop.wait(backoff.reconnect_delay(failures, self._random))
-                self.finish(Outcome(deliveries=self._unfinished(deliveries), verdict=Verdict.HAND_BACK))
-            self._hand_back_late()
+            if deliveries:
+                with self._lock:
+                    self._in_hand.update(deliveries)
+                    metrics.IN_HAND.set(len(self._in_hand))
+                for kind, count in Counter(d.type for d in deliveries).items():
+                    metrics.DELIVERED.labels(kind or "none").inc(count)
+                self._handle(deliveries)
+            self._publish_again()
         self._consumer.stop()
 
-    def _handle(self, deliveries: list[Delivery]) -> bool:
-        """Give the handler its deliveries; False when they are to be handed back after a while."""
-        try:
-            self._handler.handle(deliveries, self.finish)
-        except BLAMELESS as error:
-            _log.warning("handing back", error=str(error))
-            return False
-        except Exception as error:  # noqa: BLE001  the loop outlives whatever a handler meets
-            left = self._unfinished(deliveries)
-            if len(deliveries) > 1:
-                handled = [self._handle([delivery]) for delivery in left]
-                return all(handled)
-            _log.exception("a delivery failed", error=str(error), type=deliveries[0].type, key=deliveries[0].key)
-            self.finish(Outcome(deliveries=left, verdict=Verdict.FAILED))
-        return True
+    def _handle(self, deliveries: list[Delivery]) -> None:
+        """Give the handler its deliveries, until it takes them or the runner is stopped."""
+        failures = 0
+        while deliveries:
+            try:
+                self._handler.handle(deliveries, self.finish)
+            except BLAMELESS as error:
+                # they are kept meanwhile: before RabbitMQ 4.3 handing back counts towards the delivery limit
+                failures += 1
+                delay = backoff.reconnect_delay(failures, self._random)
+                _log.warning("waiting", error=str(error), deliveries=len(deliveries), again_in=round(delay, 2))
+                stopped = self._stop.wait(delay)
+                deliveries = self._unfinished(deliveries)
+                if stopped:
+                    self._settle(deliveries, Verdict.HAND_BACK)
+                    return
+            except Exception as error:  # noqa: BLE001  the loop outlives whatever a handler meets
+                self._find_fault(self._unfinished(deliveries), error)
+                return
+            else:
+                return
+
+    def _find_fault(self, deliveries: list[Delivery], error: Exception) -> None:
+        """Give the handler the deliveries one by one, so that only the one at fault fails."""
+        if len(deliveries) > 1:
+            for delivery in deliveries:
+                self._handle([delivery])
+            return
+        for delivery in deliveries:
+            _log.error("a delivery failed", type=delivery.type, key=delivery.key, exc_info=error)
+        self._settle(deliveries, Verdict.FAILED)
 
     def _unfinished(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         with self._lock:
             return [d for d in deliveries if d in self._in_hand]
 
-    def _hand_back_late(self) -> None:
-        """Hand back what could not be published, now that a moment has passed."""
+    def _publish_again(self) -> None:
+        """Publish again what was not confirmed, once a moment has passed."""
         with self._lock:
             now = self._clock.monotonic()
-            due = [deliveries for since, deliveries in self._unpublished if now - since >= PAUSE]
-            self._unpublished = [(since, d) for since, d in self._unpublished if now - since < PAUSE]
-        for deliveries in due:
-            self._settle(deliveries, Verdict.HAND_BACK)
+            due = [outcome for since, outcome in self._unpublished if now - since >= PAUSE]
+            self._unpublished = [(since, o) for since, o in self._unpublished if now - since < PAUSE]
+        for outcome in due:
+            self.finish(outcome)
 
-    def _publish_failed(self, deliveries: Sequence[Delivery]) -> None:
+    def _publish_failed(self, outcome: Outcome) -> None:
         with self._lock:
-            self._unpublished.append((self._clock.monotonic(), deliveries))
+            self._unpublished.append((self._clock.monotonic(), outcome))
 
     def stop(self) -> None:
         """Take no more deliveries; safe to call from a signal handler."""
@@ -142,7 +150,7 @@ class Runner:
         """
 
         def finished() -> bool:
-            return len(self._in_hand) <= sum(len(deliveries) for _, deliveries in self._unpublished)
+            return len(self._in_hand) <= sum(len(outcome.deliveries) for _, outcome in self._unpublished)
 
         with self._lock:
             done = self._lock.wait_for(finished, timeout) and not self._in_hand
@@ -154,8 +162,8 @@ class Runner:
     def finish(self, outcome: Outcome) -> None:
         """Publish what an outcome carries; settle its deliveries when all of it is confirmed.
 
-        May block while the publisher's window is full. What cannot be published leads to its deliveries being handed
-        back after a pause: they come again and lead to the same messages.
+        May block while the publisher's window is full. What is not confirmed is published again after a pause, all of
+        it: who receives it twice knows it by its key.
         """
         if not outcome.publish:
             self._settle(outcome.deliveries, outcome.verdict)
@@ -187,7 +195,7 @@ class _Pending:
         outcome: Outcome,
         count: int,
         settle: Callable[[Sequence[Delivery], Verdict], None],
-        failed: Callable[[Sequence[Delivery]], None],
+        failed: Callable[[Outcome], None],
     ) -> None:
         self._outcome, self._left, self._settle, self._failed = outcome, count, settle, failed
         self._error: BrokerError | None = None
@@ -203,5 +211,5 @@ class _Pending:
         if self._error is None:
             self._settle(self._outcome.deliveries, self._outcome.verdict)
         else:
-            _log.warning("publish failed, handing back", error=str(self._error))
-            self._failed(self._outcome.deliveries)
+            _log.warning("not confirmed, will be published again", error=str(self._error))
+            self._failed(self._outcome)

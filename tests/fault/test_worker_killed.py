@@ -133,7 +133,7 @@ def test_started_before_its_broker(tmp_path: Path) -> None:
     """It waits and says so, is alive and not ready, and SIGTERM ends it in order."""
     log = tmp_path / "log"
     with serving("amqp://guest:secret@127.0.0.1:1/", "", "one", log) as worker:
-        address = said(log, "listening")["address"]
+        address = said(log, "started")["address"]
         assert said(log, "waiting for the broker")["level"] == "warning"
         assert urllib.request.urlopen(f"http://{address}/healthz").status == 200
         with pytest.raises(urllib.error.HTTPError) as refused:

@@ -97,8 +97,8 @@ def test_acks_only_after_the_last_confirm() -> None:
     assert runner.drain(0)
 
 
-def test_a_failed_publish_hands_back() -> None:
-    """One message that is not confirmed has the delivery handed back, once all of them are settled."""
+def test_a_failed_publish_keeps_the_delivery() -> None:
+    """One message that is not confirmed keeps the delivery in hand; a drain that ends before hands it back."""
     consumer, publisher = FakeConsumer(deliveries(1)), Held()
     runner, _ = ran(
         consumer, publisher, lambda d, finish: finish(Outcome(deliveries=d, publish=[message(b"a"), message(b"b")]))
@@ -106,13 +106,13 @@ def test_a_failed_publish_hands_back() -> None:
     publisher.open[0](Refused("full"))
     assert consumer.settled == []
     publisher.open[1](None)
-    assert consumer.settled == []  # after a pause only, lest it comes again at once
-    runner.drain(0)
+    assert consumer.settled == []
+    assert not runner.drain(0)
     assert verdicts(consumer) == [(b"0", Verdict.HAND_BACK)]
 
 
-def test_a_failed_publish_hands_back_after_a_pause() -> None:
-    """The runner itself hands it back when the pause is over."""
+def test_a_failed_publish_is_tried_again_after_a_pause() -> None:
+    """What was not confirmed is published again, and the delivery is acked when it then is."""
     consumer, clock = FakeConsumer(deliveries(2)), FakeClock()
     publisher = FakePublisher([BrokerUnavailable(), None])
 
@@ -122,7 +122,8 @@ def test_a_failed_publish_hands_back_after_a_pause() -> None:
         finish(Outcome(deliveries=given, publish=[message(given[0].body)]))
 
     ran(consumer, publisher, handle, clock=clock)
-    assert verdicts(consumer) == [(b"1", Verdict.ACK), (b"0", Verdict.HAND_BACK)]
+    assert verdicts(consumer) == [(b"1", Verdict.ACK), (b"0", Verdict.ACK)]
+    assert [m.body for m in publisher.published] == [b"1", b"0"]
 
 
 def test_a_failed_publish_hands_back_alone() -> None:
@@ -134,25 +135,28 @@ def test_a_failed_publish_hands_back_alone() -> None:
     assert verdicts(consumer) == [(b"0", Verdict.ACK), (b"2", Verdict.ACK), (b"1", Verdict.HAND_BACK)]
 
 
-def test_a_handler_that_raises_hands_back() -> None:
-    """What a handler raises has its deliveries handed back; the runner goes on with the next."""
-    consumer = FakeConsumer(deliveries(2))
+def test_a_store_that_is_away_is_waited_for() -> None:
+    """While the store is away the deliveries are kept and tried again; then the runner goes on with the next."""
+    consumer, tries = FakeConsumer(deliveries(2)), []
 
     def handle(given: list[Delivery], finish: Finish) -> None:
-        if given[0].body == b"0":
+        tries.append(given[0].body)
+        if len(tries) < 3:
             raise StoreUnavailable("away")
         finish(Outcome(deliveries=given))
 
     ran(consumer, FakePublisher(), handle)
-    assert sorted(verdicts(consumer)) == sorted([(b"0", Verdict.HAND_BACK), (b"1", Verdict.ACK)], key=lambda v: v[0])
+    assert tries == [b"0", b"0", b"0", b"1"]
+    assert verdicts(consumer) == [(b"0", Verdict.ACK), (b"1", Verdict.ACK)]
 
 
-def test_a_handler_that_raises_in_the_middle() -> None:
-    """What was finished before a handler raised stays as it was settled; only the rest is handed back."""
+def test_a_store_away_in_the_middle() -> None:
+    """What was finished before stays as it was settled; when the runner is stopped meanwhile, the rest is handed back."""
     consumer = FakeConsumer(deliveries(3))
 
     def handle(given: list[Delivery], finish: Finish) -> None:
-        finish(Outcome(deliveries=given[:1]))
+        if len(given) == 3:
+            finish(Outcome(deliveries=given[:1]))
         raise StoreUnavailable("away")
 
     ran(consumer, FakePublisher(), handle, batch=3)

@@ -1,4 +1,4 @@
-"""What the aggregator's tests are made of: messages of a small job, deliveries, and an aggregator without any thread."""
+"""What the aggregator's tests are made of: messages of a small job, deliveries, an aggregator without any thread."""
 
 from __future__ import annotations
 
