@@ -41,7 +41,7 @@ FOLDER = ROOT / "out" / "bench"
 
 
 def main() -> int:
-    """Measure what was asked for; 1 when a case failed or an aim was missed."""
+    """Measure what was asked for; 1 when a case could not be measured. A missed aim is a result."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # ends what was started, as Ctrl-C does
     options = _options()
     sizes = QUICK if options.quick else FULL
@@ -94,7 +94,7 @@ def main() -> int:
     if whole and not failed:
         report.put_into(PAGE, report.table(results))
     print(f"\n{report.table(results)}\nwritten to {target.relative_to(ROOT)}")
-    return 1 if failed or not all(aim["met"] for aim in results["aims"]) else 0
+    return 1 if failed else 0
 
 
 def _options() -> argparse.Namespace:

@@ -7,39 +7,41 @@ from typing import Any
 
 import httpx
 
-from manyhands.errors import ManyhandsError, UnknownJob
+from manyhands_cli.errors import NotThere, RequestRefused, ServiceAway
 
-
-class ServiceAway(ManyhandsError):
-    """The service cannot be reached."""
-
-
-class RequestRefused(ManyhandsError):
-    """The service refused the request."""
+#: Seconds to connect; and to wait for an answer, which may take as long as the longest `wait` of the API.
+CONNECT, ANSWER = 5.0, 70.0
 
 
 class Client:
-    """One service's API; errors are the contract's, with the sentence that the service said."""
+    """One service's API; errors are sentences, the service's own where it said one."""
 
-    def __init__(self, service: str, url: str, token: str | None) -> None:
+    def __init__(self, service: str, url: str, token: str | None, *, patience: float = ANSWER) -> None:
         self._service, self._url = service, url
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=70)
+        timeout = httpx.Timeout(patience, connect=min(patience, CONNECT))
+        try:
+            self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise ServiceAway(self._away(error)) from error
 
     def call(self, method: str, path: str, **options: Any) -> Any:
         """A request, and its JSON.
 
         Raises:
-            ServiceAway: nobody listens at its URL, or it is not ready.
-            UnknownJob: it does not know the job.
+            ServiceAway: nobody listens at its URL, somebody else does, or it is not ready.
+            NotThere: it does not know the job or the dead letter.
             RequestRefused: anything else it said no to.
         """
         try:
             answer = self._http.request(method, path, **options)
-        except httpx.TransportError as error:
+        except (httpx.TransportError, httpx.InvalidURL) as error:
             raise ServiceAway(self._away(error)) from error
         self._raise(answer)
-        return answer.json()
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise ServiceAway(self._away("what answers there is no Manyhands")) from error
 
     def stream(self, path: str) -> Iterator[bytes]:
         """A file, block by block; raises as :meth:`call`."""
@@ -49,23 +51,28 @@ class Client:
                     answer.read()
                 self._raise(answer)
                 yield from answer.iter_bytes()
-        except httpx.TransportError as error:
+        except (httpx.TransportError, httpx.InvalidURL) as error:
             raise ServiceAway(self._away(error)) from error
 
-    def _away(self, error: Exception) -> str:
+    def _away(self, error: Exception | str) -> str:
         name = self._service
-        return f"no {name} at {self._url} ({error}); start `manyhands {name}` or set MANYHANDS_{name.upper()}_URL"
+        return (
+            f"no {name} at {self._url} ({error}); start `manyhands {name}`, "
+            f"or say where it is with --{name} or MANYHANDS_{name.upper()}_URL"
+        )
 
     def _raise(self, answer: httpx.Response) -> None:
         if not answer.is_error:
             return
         try:
-            body = answer.json()
-            said = body.get("error") or body.get("detail") or answer.text
-        except ValueError:
-            said = answer.text or f"status {answer.status_code}"
+            said = str(answer.json()["error"])
+        except (ValueError, KeyError, TypeError):
+            # our services say every error as {"error": ...}
+            raise ServiceAway(self._away(f"what answers there says {answer.status_code}")) from None
         if answer.status_code == 404:
-            raise UnknownJob(str(said).removeprefix("There is no such job: "))
+            raise NotThere(said)
         if answer.status_code == 503:
-            raise ServiceAway(str(said))
+            raise ServiceAway(f"{self._service}: {said}")
+        if answer.status_code == 401:
+            raise RequestRefused("give the installation's token with --token or MANYHANDS_API_TOKEN")
         raise RequestRefused(f"{self._service}: {said}")

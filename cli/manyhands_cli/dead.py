@@ -7,16 +7,25 @@ from typing import Annotated, Any
 import typer
 
 from manyhands_cli import show
-from manyhands_cli.options import AGGREGATOR, AggregatorUrl, AsJson, Token, aggregator_client
+from manyhands_cli.options import AGGREGATOR, AggregatorUrl, AsJson, Token, aggregator_client, complete_job
 
-app = typer.Typer(no_args_is_help=True, help="Dead letters: tasks and messages set aside with their cause.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Dead letters: tasks and messages set aside with their cause.\n\n"
+    "Find the cause with list and show, mend it, then replay; or drop what is of no use.",
+)
 
 Letter = Annotated[str, typer.Argument(metavar="LETTER", help="The letter's id, from `dead list`.", show_default=False)]
 Letters = Annotated[
-    list[str] | None, typer.Argument(metavar="[LETTER]...", help="Ids from `dead list`.", show_default=False)
+    list[str] | None, typer.Argument(metavar="LETTER", help="Ids from `dead list`.", show_default=False)
 ]
-OfJob = Annotated[str | None, typer.Option("--job", help="Only those of this job.", show_default=False)]
-OfCode = Annotated[str | None, typer.Option("--code", help="Only those with this cause.", show_default=False)]
+OfJob = Annotated[
+    str | None,
+    typer.Option("--job", help="Only those of this job.", show_default=False, autocompletion=complete_job),
+]
+OfCode = Annotated[
+    str | None, typer.Option("--code", help="Only those of this cause, such as timeout.", show_default=False)
+]
 
 
 def _choice(job: str | None, code: str | None) -> dict[str, Any]:
@@ -32,22 +41,30 @@ def list_(
     url: AggregatorUrl = AGGREGATOR,
     token: Token = None,
 ) -> None:
-    """Count dead letters by cause, and list the newest."""
+    """Count dead letters by cause, and list the newest.
+
+    Example: manyhands dead list --job digits-1f00ba11
+    """
     said = aggregator_client(url, token).call("GET", "/api/dead", params={**_choice(job, code), "limit": limit})
     if json_:
         show.as_json(said)
     elif not said["letters"]:
-        show.OUT.print("no dead letters")
+        show.line("no dead letters")
     else:
         show.table(said["groups"], ("kind", "code", "letters", "tasks"))
-        show.OUT.print()
-        show.table(said["letters"], ("id", "kind", "code", "job", "tasks", "error"))
+        show.line("")
+        show.table(said["letters"], ("id", "at", "kind", "code", "job", "tasks", "error"))
 
 
 @app.command("show")
-def show_(letter: Letter, url: AggregatorUrl = AGGREGATOR, token: Token = None) -> None:
-    """Print one dead letter whole as JSON: cause, traceback, handler version, history, tasks."""
-    show.as_json(aggregator_client(url, token).call("GET", f"/api/dead/{letter}"))
+def show_(letter: Letter, json_: AsJson = False, url: AggregatorUrl = AGGREGATOR, token: Token = None) -> None:
+    """Print one dead letter whole: cause, traceback, handler version, history, tasks.
+
+    It is JSON, indented for people unless --json is given.
+
+    Example: manyhands dead show 5f1d2c3b4a596877
+    """
+    show.as_json(aggregator_client(url, token).call("GET", f"/api/dead/{letter}"), indent=None if json_ else 2)
 
 
 @app.command()
@@ -56,27 +73,47 @@ def replay(
     job: OfJob = None,
     code: OfCode = None,
     everything: Annotated[bool, typer.Option("--all", help="All there are.")] = False,
+    json_: AsJson = False,
     url: AggregatorUrl = AGGREGATOR,
     token: Token = None,
 ) -> None:
-    """Send dead letters out again: some, those of a job or cause, or all. Their answers still count, once."""
+    """Send dead letters out again: some, those of a job or cause, or all.
+
+    Their tasks are judged anew and still count, once: a job that ended partial becomes complete.
+
+    Example: manyhands dead replay --job digits-1f00ba11 --code timeout
+    """
+    if letters and (job or code or everything):
+        raise typer.BadParameter("name letters, or give --job, --code or --all; not both")
+    if not (letters or job or code or everything):
+        raise typer.BadParameter("name letters, or give --job, --code or --all")
     client = aggregator_client(url, token)
     if letters:
         count = sum(client.call("POST", f"/api/dead/{letter}/replay")["letters"] for letter in letters)
-    elif job or code or everything:
-        count = client.call("POST", "/api/dead/replay", params=_choice(job, code))["letters"]
     else:
-        raise typer.BadParameter("name letters, or give --job, --code or --all")
-    show.OUT.print(f"{count} replayed")
+        count = client.call("POST", "/api/dead/replay", params=_choice(job, code))["letters"]
+    _counted(count, "replayed", json_)
 
 
 @app.command()
 def drop(
-    letters: Annotated[list[str], typer.Argument(metavar="LETTER...", help="Ids from `dead list`.")],
+    letters: Annotated[
+        list[str], typer.Argument(metavar="LETTER", help="Ids from `dead list`.", show_default=False)
+    ],
+    json_: AsJson = False,
     url: AggregatorUrl = AGGREGATOR,
     token: Token = None,
 ) -> None:
-    """Take dead letters from the file for good. Their tasks stay failed."""
+    """Take dead letters from the file for good. Their tasks stay failed.
+
+    Example: manyhands dead drop 5f1d2c3b4a596877
+    """
     client = aggregator_client(url, token)
-    count = sum(client.call("DELETE", f"/api/dead/{letter}")["letters"] for letter in letters)
-    show.OUT.print(f"{count} dropped")
+    _counted(sum(client.call("DELETE", f"/api/dead/{letter}")["letters"] for letter in letters), "dropped", json_)
+
+
+def _counted(count: int, done: str, json_: bool) -> None:
+    if json_:
+        show.as_json({"letters": count})
+    else:
+        show.line(f"{count:,} {done}")

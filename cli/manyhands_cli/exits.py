@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 from manyhands import errors
-from manyhands_cli.client import ServiceAway
+from manyhands_cli.errors import NotThere, ServiceAway
 
 
 class Exit(enum.IntEnum):
@@ -24,17 +24,18 @@ class Exit(enum.IntEnum):
 #: What each exit code means, for the documentation.
 MEANING = {
     Exit.OK: "Done.",
-    Exit.SHORT: "The job ended partial or cancelled, or the audit does not balance.",
+    Exit.SHORT: "The job ended partial or cancelled, the audit does not balance, or the check found something.",
     Exit.USAGE: "The command line is not right.",
-    Exit.INPUT: "The job file, the source, the handlers or the settings are not right.",
+    Exit.INPUT: "The job file, the source, the handlers or the settings are not right, or a service said no.",
     Exit.AWAY: "A service, the broker or the store cannot be reached.",
     Exit.UNKNOWN: "There is no such job or dead letter.",
     Exit.SYSTEM: "The machine refused: no space, no permission.",
-    Exit.INTERRUPTED: "Ctrl-C; the same command goes on where it stopped.",
+    Exit.INTERRUPTED: "Ctrl-C or SIGTERM; the same `run` goes on where it stopped.",
 }
 
 _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (errors.UnknownJob, Exit.UNKNOWN),
+    (NotThere, Exit.UNKNOWN),
     (errors.BrokerError, Exit.AWAY),
     (errors.StoreUnavailable, Exit.AWAY),
     (ServiceAway, Exit.AWAY),
@@ -42,10 +43,20 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (OSError, Exit.SYSTEM),
 )
 
+#: What SQLite and PostgreSQL say where only the machine's owner can help.
+_MACHINE = ("full", "disk i/o", "no space", "read-only", "readonly", "permission")
+
 
 def code_of(error: Exception) -> Exit | None:
     """The exit code of an error that is said in one sentence; None for a bug, which deserves its traceback."""
+    if isinstance(error, errors.StoreUnavailable) and refused_by_machine(str(error)):
+        return Exit.SYSTEM
     return next((code for kind, code in _CODES if isinstance(error, kind)), None)
+
+
+def refused_by_machine(said: str) -> bool:
+    """Whether what a store says is that the disk is full or may not be written, which no waiting mends."""
+    return any(word in said.lower() for word in _MACHINE)
 
 
 def sentence(error: Exception) -> str:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from manyhands import logs
+from manyhands.errors import SettingsError
 from manyhands.spec import JobSpec
+from manyhands_cli.errors import FolderTaken
+
+try:
+    import fcntl
+except ImportError:  # there is none on Windows, where two runs in one folder are not kept apart
+    fcntl = None  # type: ignore[assignment]
 
 
 class Folder:
@@ -14,7 +23,8 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._note = path / "run.json"
+        self._note, self._lock = path / "run.json", path / "run.lock"
+        self._held: IO[Any] | None = None
         try:
             self._said: dict[str, Any] = json.loads(self._note.read_text())
         except (OSError, ValueError):
@@ -27,26 +37,54 @@ class Folder:
 
     @property
     def store(self) -> str:
-        """The store it was run on."""
-        return self._said.get("store") or self.own_store
+        """The store it was run on.
+
+        Raises:
+            SettingsError: its URL had a password, which is not kept.
+        """
+        said: str = self._said.get("store") or self.own_store
+        if said != self.own_store and ":***@" in said:
+            raise SettingsError(f"the store's password is not kept in {self._note}; give --store {said}")
+        return said
 
     @property
     def own_store(self) -> str:
         """The store of a run that was told no other."""
         return f"sqlite:///{self.path / 'manyhands.db'}"
 
-    def unfinished(self, spec: JobSpec, store: str) -> str | None:
-        """The id of a run of the same job on the same store that has not come to its end."""
-        same = self._said.get("digest") == spec.digest and self._said.get("store") == store
-        return self.job if same and not self._said.get("ended") else None
+    def claim(self) -> None:
+        """Make the folder, for this run alone; the claim ends with the process.
 
-    def begin(self, job: str, spec: JobSpec, store: str) -> None:
-        """Note a run that begins. The store of an ended run here is scratch and makes room."""
+        Raises:
+            FolderTaken: another run is at work in it.
+            OSError: it cannot be made.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
+        self._held = self._lock.open("w")
+        if fcntl is not None:
+            try:
+                fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FolderTaken(str(self.path)) from None
+
+    def unfinished(self) -> str | None:
+        """The id of the job that was run here last, if it has not come to its end."""
+        return self.job if not self._said.get("ended") else None
+
+    def resumable(self, spec: JobSpec, broker: str, store: str) -> str | None:
+        """The id of an unfinished run of the same job on the same broker and store.
+
+        On another broker it cannot go on: what was published waits in the queues of the first.
+        """
+        return self.unfinished() if self._said.get("key") == _key(spec, broker, store) else None
+
+    def begin(self, job: str, spec: JobSpec, broker: str, store: str) -> None:
+        """Note a run that begins. The own store of an earlier run here is scratch and makes room."""
         if store == self.own_store:
             for file in self.path.glob("manyhands-*.db*"):
                 file.unlink()
-        self._write({"job": job, "digest": spec.digest, "store": store, "ended": False})
+        said = {"job": job, "digest": spec.digest, "store": logs.mask(store), "key": _key(spec, broker, store)}
+        self._write({**said, "ended": False})
 
     def end(self) -> None:
         """Note that the run came to its end."""
@@ -57,3 +95,8 @@ class Folder:
         partial = self._note.with_suffix(".partial")
         partial.write_text(json.dumps(said))
         partial.replace(self._note)
+
+
+def _key(spec: JobSpec, broker: str, store: str) -> str:
+    """What must be the same for a run to go on; a digest, since the URLs have passwords in them."""
+    return hashlib.sha256(f"{spec.digest}\0{broker}\0{store}".encode()).hexdigest()[:16]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from manyhands import settings as core_settings
 from manyhands.broker import Broker, connect
+from manyhands.errors import SettingsError
 from manyhands.spec import JobSpec
 from manyhands.topology import Topology, topology
 from manyhands_aggregator.service import Aggregator
@@ -63,24 +62,40 @@ class Installation:
         for service in (self.aggregator, self.worker, self.producer):
             service.start()
 
-    def waiting(self) -> Mapping[str, str]:
+    def waiting(self) -> dict[str, str]:
         """What the services still wait for."""
-        return {
+        found = {
             f"{name} {what}": said
             for name, service in (("producer", self.producer), ("worker", self.worker), ("aggregator", self.aggregator))
             for what, check in service.checks.items()
             if (said := check()) is not None
         }
+        if not found and not self.producer.leads:
+            found["producer lead"] = "another producer works on this store"
+        return found
 
-    def until_ready(self, say: Callable[[str], None], stop: threading.Event) -> None:
-        """Wait until every service can work, saying now and then what is missing."""
-        said_at = time.monotonic()
-        while waiting := self.waiting():
-            if time.monotonic() - said_at > 2:
-                said_at = time.monotonic()
-                say("waiting for the " + "; the ".join(f"{what}: {why}" for what, why in waiting.items()))
-            if stop.wait(0.02):
-                return
+    def take_over(self, job: str, left: str | None, stop: threading.Event) -> None:
+        """Make sure that no other job is at work on a store that is not of this run alone; ``left`` is cancelled.
+
+        This run's producer would publish their tasks too, to queues where nobody takes them.
+
+        Raises:
+            SettingsError: the store has jobs of others that are open.
+        """
+        store = self.producer.store
+        if not store.open(stop):
+            return
+        others = []
+        for row in store.live():
+            if row.job == left and left != job:
+                store.end(row.job, "cancelled", "another run took its place")
+            elif row.job != job and row.state in ("open", "sealed"):
+                others.append(row.job)
+        if others:
+            raise SettingsError(
+                f"the store has an unfinished job {others[0]}; give this run a store of its own with --store, "
+                "or finish or cancel that job first"
+            )
 
     def stop(self, *, remove: bool) -> None:
         """Stop everything; with ``remove`` the run's own queues go too."""

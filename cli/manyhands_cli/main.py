@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from manyhands import __version__, logs
-from manyhands_cli import dead, local, processes, remote, topology
+from manyhands import __version__
+from manyhands_cli import dead, plan, processes, remote, run, topology
 from manyhands_cli.exits import Exit, code_of, sentence
+
+
+class Commands(TyperGroup):
+    """Runs a command; every error that is to be expected is one sentence and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the context names."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # whoever read the output has seen enough; what is still buffered has nowhere to go
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(Exit.OK) from None
+        except Exception as error:
+            code = code_of(error)
+            if code is None:
+                raise
+            from manyhands.logs import mask
+
+            sys.stderr.write(f"manyhands: {mask(sentence(error))}\n")
+            raise typer.Exit(code) from error
+
 
 app = typer.Typer(
     name="manyhands",
+    cls=Commands,
     help="One big job into many small tasks, judged by code, models and people; one answer for every task.\n\n"
-    "Start with: manyhands run examples/digits/job.yaml",
+    "On one machine: manyhands run examples/digits/job.yaml\n\n"
+    "With services running: manyhands submit JOB.yaml, then watch, results, audit.",
+    epilog="Exit codes and every option: docs/cli.md. Tab completion: manyhands --install-completion",
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -33,36 +62,26 @@ def _root(
     pass
 
 
-app.command()(local.run)
-app.command()(local.plan)
-app.command()(remote.submit)
-app.command()(remote.status)
-app.command()(remote.watch)
-app.command()(remote.results)
-app.command()(remote.cancel)
-app.command()(remote.audit)
-app.add_typer(dead.app, name="dead")
-app.add_typer(topology.app, name="topology")
-app.command()(processes.producer)
-app.command()(processes.worker)
-app.command()(processes.aggregator)
+HERE, RUNNING, PROCESSES = "On this machine", "With services running", "Services and what they stand on"
+
+app.command(rich_help_panel=HERE)(run.run)
+app.command(rich_help_panel=HERE)(plan.plan)
+app.command(rich_help_panel=RUNNING)(remote.submit)
+app.command(rich_help_panel=RUNNING)(remote.status)
+app.command(rich_help_panel=RUNNING)(remote.watch)
+app.command(rich_help_panel=RUNNING)(remote.results)
+app.command(rich_help_panel=RUNNING)(remote.cancel)
+app.command(rich_help_panel=RUNNING)(remote.audit)
+app.add_typer(dead.app, name="dead", rich_help_panel=RUNNING)
+app.command(rich_help_panel=PROCESSES)(processes.producer)
+app.command(rich_help_panel=PROCESSES)(processes.worker)
+app.command(rich_help_panel=PROCESSES)(processes.aggregator)
+app.add_typer(topology.app, name="topology", rich_help_panel=PROCESSES)
 
 
 def main() -> None:
-    """Run the command; every expected error is one sentence and an exit code."""
-    logs.configure("cli", level="warning", format="text")
-    try:
-        app(standalone_mode=True)
-    except KeyboardInterrupt:
-        sys.exit(Exit.INTERRUPTED)
-    except BrokenPipeError:
-        sys.exit(Exit.OK)  # whoever read the output has seen enough
-    except Exception as error:
-        code = code_of(error)
-        if code is None:
-            raise
-        sys.stderr.write(f"manyhands: {logs.mask(sentence(error))}\n")
-        sys.exit(code)
+    """The console script."""
+    app(prog_name="manyhands")
 
 
 if __name__ == "__main__":

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from manyhands.settings import load
 from manyhands_cli.options import BrokerUrl, StoreUrl, Token
 
-Host = Annotated[str | None, typer.Option(help="Address to serve health, metrics and API on.", show_default=False)]
-Port = Annotated[int | None, typer.Option(help="Its port; 0 takes a free one.", show_default=False)]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Serve health, metrics and API there. Default: 127.0.0.1.", show_default=False
+    ),
+]
+Children = Annotated[
+    int | None,
+    typer.Option(min=1, help="Child processes that run handlers. Default: one a core.", show_default=False),
+]
+
+
+def _port(default: str) -> Any:
+    """The port option of one kind of process."""
+    said = f"Its port; 0 takes a free one. Default: {default}."
+    return typer.Option(min=0, max=65535, help=said, show_default=False)
 
 
 def producer(
-    broker: BrokerUrl = None, store: StoreUrl = None, host: Host = None, port: Port = None, token: Token = None
+    broker: BrokerUrl = None,
+    store: StoreUrl = None,
+    host: Host = None,
+    port: Annotated[int | None, _port("8101")] = None,
+    token: Token = None,
 ) -> None:
     """Run a producer: takes jobs over its API, reads their sources, publishes suites.
 
-    Every setting is also an environment variable MANYHANDS_*; docs/settings.md lists them.
+    Runs until SIGTERM or Ctrl-C. Every setting is also an environment variable; docs/settings.md lists them.
+
+    Example: manyhands producer --broker amqp://guest:guest@localhost/
     """
+    from manyhands.settings import load
     from manyhands_producer.main import serve
     from manyhands_producer.settings import ProducerSettings
 
@@ -28,12 +48,19 @@ def producer(
 
 
 def aggregator(
-    broker: BrokerUrl = None, store: StoreUrl = None, host: Host = None, port: Port = None, token: Token = None
+    broker: BrokerUrl = None,
+    store: StoreUrl = None,
+    host: Host = None,
+    port: Annotated[int | None, _port("8103")] = None,
+    token: Token = None,
 ) -> None:
     """Run an aggregator: takes judgments in, decides answers, ends jobs, exports.
 
-    Every setting is also an environment variable MANYHANDS_*; docs/settings.md lists them.
+    Runs until SIGTERM or Ctrl-C. Every setting is also an environment variable; docs/settings.md lists them.
+
+    Example: manyhands aggregator --broker amqp://guest:guest@localhost/
     """
+    from manyhands.settings import load
     from manyhands_aggregator.main import serve
     from manyhands_aggregator.settings import AggregatorSettings
 
@@ -43,7 +70,12 @@ def aggregator(
 
 def worker(
     handlers: Annotated[
-        str | None, typer.Option(help="Module or .py file with the handlers; several with commas.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="MODULE",
+            help="Module or .py file with the handlers; several with commas between.",
+            show_default=False,
+        ),
     ] = None,
     config: Annotated[
         str | None,
@@ -54,19 +86,24 @@ def worker(
         ),
     ] = None,
     judges: Annotated[
-        str | None, typer.Option(help="Serve only these judges; several with commas.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="Serve only these judges, with commas between. Default: all.", show_default=False
+        ),
     ] = None,
-    children: Annotated[
-        int | None, typer.Option(help="Child processes that run handlers; default: one a core.", show_default=False)
-    ] = None,
+    children: Children = None,
     broker: BrokerUrl = None,
     host: Host = None,
-    port: Port = None,
+    port: Annotated[int | None, _port("a free one")] = None,
 ) -> None:
     """Run a worker: judges suites in child processes. Start as many as you like, anywhere.
 
-    Every setting is also an environment variable MANYHANDS_*; docs/settings.md lists them.
+    Runs until SIGTERM or Ctrl-C, and then finishes what it has in hand. Every setting is also an environment variable;
+    docs/settings.md lists them.
+
+    Example: manyhands worker --config examples/digits/job.yaml
     """
+    from manyhands.settings import load
     from manyhands_worker.main import serve
     from manyhands_worker.settings import WorkerSettings
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from manyhands import spec as specs
-from manyhands.errors import UnknownJob
 from manyhands_cli import show
 from manyhands_cli.balance import UNHEARD, balance
-from manyhands_cli.client import Client
+from manyhands_cli.errors import NotThere, ServiceAway
 from manyhands_cli.exits import Exit
-from manyhands_cli.folder import Folder
 from manyhands_cli.options import (
     AGGREGATOR,
     PRODUCER,
@@ -27,14 +23,20 @@ from manyhands_cli.options import (
     JobId,
     JobIdOrFolder,
     ProducerUrl,
-    StoreUrl,
     Token,
     aggregator_client,
+    complete_job,
     producer_client,
 )
 
+if TYPE_CHECKING:
+    from manyhands.spec import JobSpec
+    from manyhands_cli.client import Client
+
 #: Seconds between looks at a job that is watched.
 LOOK = 0.3
+#: Seconds for which a service that has answered before may be away while a job is watched.
+AWAY = 60.0
 #: Tasks pushed in one request by `submit --upload`.
 PUSH = 1000
 
@@ -56,7 +58,15 @@ def submit(
     aggregator: AggregatorUrl = AGGREGATOR,
     token: Token = None,
 ) -> None:
-    """Submit a job to a running producer and print its id."""
+    """Submit a job to a running producer and print its id.
+
+    The producer reads the source itself, where it runs: source paths must lie in its MANYHANDS_SOURCE_ROOTS. With
+    --upload the source is read here instead. With --wait the exit code is 0 only if every task was answered.
+
+    Example: manyhands submit examples/digits/job.yaml --wait
+    """
+    from manyhands import spec as specs
+
     spec = specs.load(job)
     client = producer_client(producer, token)
     name = job_id or f"{spec.name}-{secrets.token_hex(4)}"
@@ -64,21 +74,27 @@ def submit(
         _upload(client, spec, name)
     else:
         client.call("POST", "/api/jobs", json={"job": name, "spec": spec.plain()})
-    if json_:
+    if not json_:
+        show.line(name)
+    elif not wait:
         show.as_json({"job": name})
-    else:
-        typer.echo(name)
     if wait:
-        _watch(name, client, aggregator_client(aggregator, token))
+        said = _follow(name, client, aggregator_client(aggregator, token))
+        if json_:
+            show.as_json(said)
+        raise typer.Exit(_code(said))
 
 
-def _upload(client: Client, spec: specs.JobSpec, name: str) -> None:
+def _upload(client: Client, spec: JobSpec, name: str) -> None:
     """Push the tasks of a source read here; ``first`` makes each push harmless to repeat."""
+    from manyhands_cli.progress import JobProgress
+    from manyhands_producer.sources import check_source
     from manyhands_producer.upload import tasks_of
 
+    check_source(spec)
     pushed = spec.model_copy(update={"source": None, "gold": None})
     client.call("POST", "/api/jobs", json={"job": name, "spec": pushed.plain()})
-    with show.JobProgress(f"uploading {spec.name}") as progress:
+    with JobProgress(f"uploading {spec.name}") as progress:
         first = 0
         for tasks in tasks_of(spec, PUSH):
             client.call("POST", f"/api/jobs/{name}/tasks", json={"tasks": tasks, "first": first})
@@ -89,13 +105,19 @@ def _upload(client: Client, spec: specs.JobSpec, name: str) -> None:
 
 def status(
     job: Annotated[
-        str | None, typer.Argument(metavar="[JOB]", help="A job's id; all jobs without.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="JOB", help="A job's id; all jobs without.", show_default=False, autocompletion=complete_job
+        ),
     ] = None,
     json_: AsJson = False,
     aggregator: AggregatorUrl = AGGREGATOR,
     token: Token = None,
 ) -> None:
-    """Show how far a job is, or all jobs."""
+    """Show how far a job is, or list all jobs, the newest first.
+
+    Example: manyhands status digits-1f00ba11 --json
+    """
     client = aggregator_client(aggregator, token)
     said = client.call("GET", f"/api/jobs/{job}" if job else "/api/jobs")
     if json_:
@@ -103,7 +125,7 @@ def status(
     elif job:
         show.pairs(said)
     elif not said:
-        show.OUT.print("no jobs yet; `manyhands submit JOB.yaml` starts one")
+        show.line("no jobs yet; `manyhands submit JOB.yaml` starts one")
     else:
         show.table(said, ("job", "state", "tasks", "answered", "failed", "cancelled", "open", "rate", "accuracy"))
 
@@ -111,30 +133,52 @@ def status(
 def watch(
     job: JobId, producer: ProducerUrl = PRODUCER, aggregator: AggregatorUrl = AGGREGATOR, token: Token = None
 ) -> None:
-    """Follow a job until it ends: published, judged, answered, failed, rate and time left."""
-    _watch(job, producer_client(producer, token), aggregator_client(aggregator, token))
+    """Follow a job until it ends: published, judged, answered, failed, rate and time left.
+
+    A bar on a terminal, a line every ten seconds elsewhere. Ctrl-C ends the watching, not the job. The exit code is 0
+    if every task was answered, 1 if the job ended partial or cancelled.
+
+    Example: manyhands watch digits-1f00ba11
+    """
+    raise typer.Exit(_code(_follow(job, producer_client(producer, token), aggregator_client(aggregator, token))))
 
 
-def _watch(job: str, producer: Client, aggregator: Client) -> None:
+def _code(said: Mapping[str, Any]) -> Exit:
+    return Exit.OK if said["state"] == "complete" else Exit.SHORT
+
+
+def _follow(job: str, producer: Client, aggregator: Client) -> dict[str, Any]:
+    """Show progress until the job ends; what the aggregator says of it then."""
+    from manyhands_cli.progress import JobProgress
+
     started = time.monotonic()
-    with show.JobProgress(job) as progress:
+    heard: float | None = None  # when both answered last
+    with JobProgress(job) as progress:
         while True:
-            published = producer.call("GET", f"/api/jobs/{job}")
-            said = _or_unheard(aggregator, f"/api/jobs/{job}")
+            try:
+                published = producer.call("GET", f"/api/jobs/{job}")
+                said = _or_unheard(aggregator, f"/api/jobs/{job}")
+            except ServiceAway as away:
+                # a service that is started anew goes on where it was; one that was never there is a mistake
+                if heard is None or time.monotonic() - heard > AWAY:
+                    raise
+                progress.note(f"waiting: {away}")
+                time.sleep(LOOK)
+                continue
+            heard = time.monotonic()
             if said is None:
                 progress.note("waiting for the aggregator to hear of it")
             else:
-                progress.update(said, published, time.monotonic() - started)
+                progress.update(said, published, heard - started)
                 if said["state"] != "open":
-                    break
+                    return said
             time.sleep(LOOK)
-    raise typer.Exit(Exit.OK if said["state"] == "complete" else Exit.SHORT)
 
 
 def _or_unheard(client: Client, path: str) -> dict[str, Any] | None:
     try:
         said: dict[str, Any] = client.call("GET", path)
-    except UnknownJob:
+    except NotThere:
         return None
     return said
 
@@ -142,64 +186,88 @@ def _or_unheard(client: Client, path: str) -> dict[str, Any] | None:
 def results(
     job: JobId,
     format_: Annotated[
-        Format | None, typer.Option("--format", "-f", help="By the file's ending, else csv.", show_default=False)
+        Format | None,
+        typer.Option("--format", "-f", help="Default: by the ending of --out, else csv.", show_default=False),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A file; standard output without.", show_default=False)
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Write there. Default: standard output.", show_default=False),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="The tasks without an answer, and why (CSV).")] = False,
     aggregator: AggregatorUrl = AGGREGATOR,
     token: Token = None,
 ) -> None:
-    """Fetch a job's answers in source order: id, answer, confidence, judgments."""
+    """Fetch a job's answers in source order: id, answer, confidence, judgments.
+
+    Of a job that is still open come the answers there are; the other rows are empty.
+
+    Example: manyhands results digits-1f00ba11 --out answers.parquet
+    """
     ending = out.suffix.removeprefix(".") if out else ""
     kind = format_ or (ending if ending in ("csv", "jsonl", "parquet") else "csv")
-    path = f"/api/jobs/{job}/failed.csv" if failed else f"/api/jobs/{job}/answers.{kind}"
-    blocks = aggregator_client(aggregator, token).stream(path)
-    if out is None:
-        stream = typer.get_binary_stream("stdout")
-        for block in blocks:
-            stream.write(block)
-        stream.flush()
-    else:
+    if failed and kind != "csv":
+        raise typer.BadParameter("--failed is CSV; choose no other format")
+    stream = typer.get_binary_stream("stdout")
+    if kind == "parquet" and out is None and stream.isatty():
+        raise typer.BadParameter("Parquet is no text; give --out FILE")
+    client = aggregator_client(aggregator, token)
+    said = client.call("GET", f"/api/jobs/{job}")
+    if said["state"] == "open":
+        show.notes().print(
+            f"{job} is still open: {said['answered']:,} of {said['tasks']:,} tasks have an answer so far"
+        )
+    blocks = client.stream(f"/api/jobs/{job}/failed.csv" if failed else f"/api/jobs/{job}/answers.{kind}")
+    if out is not None:
+        from manyhands_cli.files import write_whole
+
         write_whole(out, blocks)
+        return
+    for block in blocks:
+        stream.write(block)
+    stream.flush()
 
 
-def write_whole(path: Path, blocks: Iterable[bytes]) -> None:
-    """Write a file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            for block in blocks:
-                file.write(block)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def cancel(
+    job: JobId,
+    reason: Annotated[str, typer.Option(help="Why; it is shown with the job.")] = "cancelled by request",
+    json_: AsJson = False,
+    producer: ProducerUrl = PRODUCER,
+    token: Token = None,
+) -> None:
+    """Cancel a job. Answers there are stay; tasks without one count as cancelled.
 
+    A job that has ended stays as it is.
 
-def cancel(job: JobId, json_: AsJson = False, producer: ProducerUrl = PRODUCER, token: Token = None) -> None:
-    """Cancel a job. Answers there are stay; tasks without one count as cancelled."""
-    said = producer_client(producer, token).call("DELETE", f"/api/jobs/{job}")
+    Example: manyhands cancel digits-1f00ba11 --reason "wrong file"
+    """
+    said = producer_client(producer, token).call("DELETE", f"/api/jobs/{job}", params={"reason": reason})
     if json_:
         show.as_json(said)
     else:
-        typer.echo(f"{job} is cancelled")
+        show.line(f"{job} is cancelled" if said["state"] == "cancelled" else f"{job} had ended before")
 
 
 def audit(
     job: JobIdOrFolder,
     json_: AsJson = False,
-    store: StoreUrl = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Read this store instead of asking the services; see `run --store`.", show_default=False
+        ),
+    ] = None,
     producer: ProducerUrl = PRODUCER,
     aggregator: AggregatorUrl = AGGREGATOR,
     token: Token = None,
 ) -> None:
-    """Prove that no task is lost: count them from the rows of both stores; exit code 1 where they do not balance.
+    """Prove that no task is lost: count them from the rows of both stores.
 
-    Asks the running services; with --store, or given the output folder of a `run`, it reads the stores themselves.
+    The exit code is 1 where they do not balance: tasks = answered + failed + cancelled + open. Asks the running
+    services; with --store, or given the output folder of a `run`, it reads the stores themselves.
+
+    Example: manyhands audit digits-1f00ba11 --json
+
+    Example: manyhands audit out/digits
     """
     account = _from_stores(job, store) or _from_services(job, producer, aggregator, token)
     if json_:
@@ -210,6 +278,8 @@ def audit(
 
 
 def _from_stores(job: str, store: str | None) -> dict[str, Any] | None:
+    from manyhands_cli.folder import Folder
+
     folder = Folder(Path(job))
     if folder.job is not None:
         job, store = folder.job, store or folder.store

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from manyhands import topology as core
-from manyhands.broker import connect
-from manyhands.errors import BrokerError, TopologyConflict
-from manyhands.settings import Settings, load
+from manyhands.errors import TopologyConflict
 from manyhands_cli import show
 from manyhands_cli.exits import Exit
 from manyhands_cli.options import AsJson, BrokerUrl
 
-app = typer.Typer(no_args_is_help=True, help="Exchanges and queues: declare them, check them, export them.")
+if TYPE_CHECKING:
+    from manyhands.broker import Broker
+    from manyhands.settings import Settings
 
-Judges = Annotated[str, typer.Option(help="The judges whose queues belong to it; several with commas.")]
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Exchanges and queues: declare them, check them, export them.\n\n"
+    "MANYHANDS_NAMESPACE and MANYHANDS_PARTITIONS say which; docs/topology.md shows them.",
+)
+
+Judges = Annotated[
+    str,
+    typer.Option(
+        metavar="NAMES", help="The judges whose queues belong to it, with commas between.", show_default=False
+    ),
+]
 
 
 def _wanted(broker: str | None, judges: str) -> tuple[Settings, core.Topology]:
+    from manyhands.settings import Settings, load
+
     settings = load(Settings, broker=broker)
     names = [name.strip() for name in judges.split(",") if name.strip()]
     bad = [name for name in names if not core.JUDGE_NAME.fullmatch(name)]
@@ -29,59 +42,83 @@ def _wanted(broker: str | None, judges: str) -> tuple[Settings, core.Topology]:
     return settings, core.topology(settings.names, names)
 
 
+def _connect(settings: Settings) -> Broker:
+    from manyhands import logs
+    from manyhands.broker import connect
+
+    logs.configure("topology", level="error", format="text")
+    return connect(settings.broker.get_secret_value(), name="manyhands-topology")
+
+
 @app.command()
-def declare(judges: Judges = "", broker: BrokerUrl = None) -> None:
-    """Create what is missing. Needs a user who may configure; the services then run with MANYHANDS_DECLARE=false."""
+def declare(judges: Judges = "", broker: BrokerUrl = None, json_: AsJson = False) -> None:
+    """Create what is missing; what is there stays as it is.
+
+    Needs a user who may configure; the services then run as one who may not, with MANYHANDS_DECLARE=false.
+
+    Example: manyhands topology declare --judges svm,forest,neighbours
+    """
     settings, wanted = _wanted(broker, judges)
-    connection = connect(settings.broker.get_secret_value(), name="manyhands-topology")
+    connection = _connect(settings)
     try:
         connection.declare(wanted)
     finally:
         connection.close()
-    show.OUT.print(f"{len(wanted.exchanges)} exchanges, {len(wanted.queues)} queues, {len(wanted.bindings)} bindings")
+    counted = {"exchanges": len(wanted.exchanges), "queues": len(wanted.queues), "bindings": len(wanted.bindings)}
+    if json_:
+        show.as_json(counted)
+    else:
+        show.line(", ".join(f"{count} {what}" for what, count in counted.items()) + " are there")
 
 
 @app.command()
 def check(judges: Judges = "", broker: BrokerUrl = None, json_: AsJson = False) -> None:
-    """Say what is missing, has other arguments, or has nobody who takes from it; exit code 1 if anything."""
+    """Say what is missing, has other arguments, or has messages and nobody who takes them.
+
+    The exit code is 1 if there is anything to say.
+
+    Example: manyhands topology check --judges svm,forest,neighbours
+    """
     settings, wanted = _wanted(broker, judges)
-    connection = connect(settings.broker.get_secret_value(), name="manyhands-topology")
-    found: list[dict[str, str]] = []
+    connection = _connect(settings)
     try:
-        for queue in wanted.queues:
-            depth = connection.depth(queue.name)
-            if depth is None:
-                found.append({"queue": queue.name, "problem": "missing; `manyhands topology declare` creates it"})
-                continue
-            try:
-                connection.declare(core.Topology(queues=(queue,)))
-            except TopologyConflict as error:
-                found.append({"queue": queue.name, "problem": f"other arguments: {error.detail}"})
-            if depth[0] and not depth[1]:
-                found.append({"queue": queue.name, "problem": f"{depth[0]} messages and nobody takes them"})
+        found = [{"queue": q.name, "problem": said} for q in wanted.queues if (said := _problem(connection, q))]
         extra = settings.names.judgments_queue(settings.partitions)
         if connection.depth(extra) is not None:
             said = f"exists, but MANYHANDS_PARTITIONS is {settings.partitions}: judgments in it are never taken"
             found.append({"queue": extra, "problem": said})
         version = connection.version
-    except BrokerError:
-        raise
     finally:
         connection.close()
     if json_:
-        show.as_json({"broker": version, "problems": found})
+        show.as_json({"broker": version, "queues": len(wanted.queues), "problems": found})
     elif found:
         show.table(found, ("queue", "problem"))
     else:
-        show.OUT.print(f"{len(wanted.queues)} queues are as they should be on {version}")
+        show.line(f"{len(wanted.queues)} queues are as they should be on {version}")
     raise typer.Exit(Exit.SHORT if found else Exit.OK)
+
+
+def _problem(connection: Broker, queue: core.Queue) -> str | None:
+    depth = connection.depth(queue.name)
+    if depth is None:
+        return "missing; `manyhands topology declare` creates it"
+    try:
+        connection.declare(core.Topology(queues=(queue,)))  # which changes nothing, for it is there
+    except TopologyConflict as error:
+        return f"other arguments: {error.detail}"
+    waiting, consumers = depth
+    return f"{waiting} messages and nobody takes them" if waiting and not consumers else None
 
 
 @app.command()
 def export(judges: Judges = "") -> None:
-    """Print the topology as RabbitMQ definitions (JSON), to import or to read."""
+    """Print the topology as RabbitMQ definitions (JSON), to import or to read.
+
+    Example: manyhands topology export --judges svm > definitions.json
+    """
     _, wanted = _wanted(None, judges)
-    typer.echo(json.dumps(definitions(wanted), indent=2))
+    show.line(json.dumps(definitions(wanted), indent=2))
 
 
 def definitions(wanted: core.Topology, vhost: str = "/") -> dict[str, object]:

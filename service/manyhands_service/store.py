@@ -163,7 +163,9 @@ class Store:
         if self._away is not None and self._opened:
             version = sa.table(f"{self._service}_version", sa.column("version_num"))
             with contextlib.suppress(StoreUnavailable):
-                self.write(lambda c: c.execute(sa.update(version).values(version_num=version.c.version_num)), attempts=1)
+                self.write(
+                    lambda c: c.execute(sa.update(version).values(version_num=version.c.version_num)), attempts=1
+                )
         return self._away
 
     def write(self, work: Callable[[sa.Connection], T], *, attempts: int = 5) -> T:

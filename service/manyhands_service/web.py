@@ -6,7 +6,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
@@ -16,23 +16,36 @@ from pydantic import SecretStr
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from manyhands import __version__
-from manyhands.errors import ManyhandsError, SettingsError, SourceError, SpecError, StoreUnavailable, UnknownJob
+from manyhands.errors import (
+    BrokerUnavailable,
+    ManyhandsError,
+    SettingsError,
+    SourceError,
+    SpecError,
+    StoreUnavailable,
+    UnknownJob,
+)
 from manyhands.ops import Ops
 
 #: What an error of the contract is in HTTP; anything else of ours is the caller's mistake.
-STATUS: dict[type[ManyhandsError], int] = {UnknownJob: 404, SpecError: 422, SourceError: 422, StoreUnavailable: 503}
+STATUS: Mapping[type[ManyhandsError], int] = {
+    UnknownJob: 404, SpecError: 422, SourceError: 422, StoreUnavailable: 503, BrokerUnavailable: 503,
+}  # fmt: skip
 
 
-def application(title: str, ops: Ops, token: SecretStr | None) -> FastAPI:
+def application(
+    title: str, ops: Ops, token: SecretStr | None, *, status: Mapping[type[ManyhandsError], int] | None = None
+) -> FastAPI:
     """A FastAPI application with health, readiness and metrics; ``/api`` asks for the bearer token if one is set.
 
-    Errors are JSON: ``{"error": "one sentence"}``.
+    Errors are JSON: ``{"error": "one sentence"}``; ``status`` says what the service's own errors are in HTTP.
     """
+    codes = {**STATUS, **(status or {})}
     app = FastAPI(title=title, version=__version__, dependencies=[Depends(_bearer(token))])
 
     @app.exception_handler(ManyhandsError)
     def _said(_request: Request, error: ManyhandsError) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, status_code=STATUS.get(type(error), 400))
+        return JSONResponse({"error": str(error)}, status_code=codes.get(type(error), 400))
 
     @app.exception_handler(AnyHTTPException)
     def _http(_request: Request, error: AnyHTTPException) -> JSONResponse:
@@ -81,6 +94,8 @@ class WebServer:
             raise SettingsError(
                 f"cannot listen on {host}:{port}: {error.strerror}; choose another MANYHANDS_PORT"
             ) from error
+        # asyncio sets this only where the protocol is named; without it the end of a reply waits 40 ms for an ACK
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="web", daemon=True)

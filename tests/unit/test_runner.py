@@ -151,7 +151,7 @@ def test_a_store_that_is_away_is_waited_for() -> None:
 
 
 def test_a_store_away_in_the_middle() -> None:
-    """What was finished before stays as it was settled; when the runner is stopped meanwhile, the rest is handed back."""
+    """What was finished before stays settled; when the runner is stopped meanwhile, the rest is handed back."""
     consumer = FakeConsumer(deliveries(3))
 
     def handle(given: list[Delivery], finish: Finish) -> None:

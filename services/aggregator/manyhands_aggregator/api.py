@@ -12,6 +12,7 @@ from pydantic import BaseModel, SecretStr
 
 from manyhands.ops import Ops
 from manyhands_aggregator import export
+from manyhands_aggregator.deadfiles import NoSuchLetter
 from manyhands_aggregator.service import Aggregator
 from manyhands_service.web import application
 
@@ -58,7 +59,7 @@ class Count(BaseModel):
 
 def build(aggregator: Aggregator, token: SecretStr | None) -> FastAPI:
     """The application over an aggregator."""
-    app = application("Manyhands aggregator", Ops(aggregator.checks), token)
+    app = application("Manyhands aggregator", Ops(aggregator.checks), token, status={NoSuchLetter: 404})
 
     @app.get("/api/jobs")
     def jobs() -> list[Progress]:

@@ -10,6 +10,7 @@ from typing import Any
 import msgpack
 import sqlalchemy as sa
 
+from manyhands.errors import UnknownJob
 from manyhands.messages import Judgments
 from manyhands.spec import JobSpec
 from manyhands_aggregator import judging, tables, values
@@ -49,10 +50,14 @@ class Tally:
 
 
 def judges(store: Store, job: str) -> list[dict[str, Any]]:
-    """The tally of every judge of a job, in the order of its plan."""
+    """The tally of every judge of a job, in the order of its plan.
+
+    Raises:
+        UnknownJob: the aggregator has not heard of it, or not of its plan.
+    """
     spec = store.read(lambda c: c.scalar(sa.select(tables.jobs.c.spec).where(tables.jobs.c.job == job)))
     if spec is None:
-        return []
+        raise UnknownJob(f"{job!r}; `manyhands status` lists the jobs")
     plan = Plan.of(JobSpec.model_validate_json(spec))
     tallies: dict[str, Tally] = defaultdict(Tally)
     last = -1

@@ -9,7 +9,7 @@ from typing import Any
 from manyhands import logs
 from manyhands.broker import Broker, Consumer, Publisher
 from manyhands.clock import Clock, SystemClock
-from manyhands.errors import BrokerError, BrokerUnavailable, ManyhandsError, StoreUnavailable
+from manyhands.errors import BrokerError, BrokerUnavailable, StoreUnavailable
 from manyhands.process import declared
 from manyhands.runner import Runner
 from manyhands.topology import topology
@@ -47,7 +47,6 @@ class Aggregator:
         self._settled = threading.Condition()
         self._news = threading.Event()
         self._waiters = threading.BoundedSemaphore(WAITERS)
-        self._broken: str | None = None
         self._publisher: Publisher | None = None
         self._consumer: Consumer | None = None
         self._runner: Runner | None = None
@@ -64,13 +63,6 @@ class Aggregator:
         thread.start()
 
     def _run(self) -> None:
-        try:
-            self._serve()
-        except ManyhandsError as error:  # queues declared otherwise, say: nothing that waiting mends
-            self._broken = str(error)
-            _log.error("cannot go on", error=self._broken)
-
-    def _serve(self) -> None:
         if not self.store.open(self._stop):
             return
         names, settings = self._names, self._settings
@@ -129,8 +121,6 @@ class Aggregator:
         self.store.close()
 
     def _broker_missing(self) -> str | None:
-        if self._broken is not None:
-            return self._broken
         if self._consumer is None or self._publisher is None:
             return "not connected yet"
         if not self._consumer.ready:
@@ -239,4 +229,3 @@ class Aggregator:
         dropped = self.store.write(lambda c: deadfiles.drop(c, letters))
         _log.info("dead letters taken from the file", letters=letters)
         return dropped
-

@@ -48,6 +48,11 @@ class Requests:
         self._leading = threading.Event()
         self._pushing = threading.Lock()
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that works on the store's jobs; others stand by."""
+        return self._leading.is_set()
+
     def _need_store(self) -> None:
         if not self._opened.wait(OPENING):
             raise StoreUnavailable(self.store.missing() or "it is still being opened")

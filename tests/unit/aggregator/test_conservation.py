@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from manyhands.messages import Failure, Judgments, Message
+from manyhands.messages import Event, Failure, Judgments, Message
 from manyhands_aggregator import jobs
 from manyhands_service.store import Store
 from tests.unit.aggregator.kit import OPTIONS, Bench, Job, delivery
@@ -101,7 +101,7 @@ def test_an_end_at_any_moment_conserves(
     job.more = {**job.more, "deadline": 10} if how == "deadline" else job.more
     bench = Bench(store)
     chance = random.Random(seed)
-    order = [job.opened() if m.__class__ is type(job.opened()) and m.name == "job.opened" else m for m in messages]  # type: ignore[union-attr]
+    order = [job.opened() if isinstance(m, Event) and m.name == "job.opened" else m for m in messages]
     chance.shuffle(order)
     _run(bench, order[:cut], seed)
     if how == "cancel":

@@ -12,9 +12,11 @@ from prometheus_client import REGISTRY
 from manyhands.broker import Delivery
 from manyhands.codec import decode, encode
 from manyhands.deadletters import Cause, raw_letter, suite_letter
-from manyhands.errors import StoreUnavailable
-from manyhands.messages import Event, Failure, Judgments, Suite
-from manyhands_aggregator import deadfiles, judging
+from manyhands.errors import BrokerUnavailable, StoreUnavailable
+from manyhands.messages import Event, Failure, Judgments, Message, Suite
+from manyhands.testing import FakePublisher
+from manyhands_aggregator import deadfiles, jobs, judging
+from manyhands_aggregator.upkeep import Upkeep
 from manyhands_service.store import Conflict
 from tests.unit.aggregator.kit import NAMES, Bench, Job, delivery, from_letter, letters, said
 
@@ -79,7 +81,12 @@ def test_the_seal_may_come_last(bench: Bench) -> None:
 def test_the_same_again_says_the_same_again(bench: Bench) -> None:
     """Whatever comes twice changes nothing and leads to the same messages, for the first may have been lost."""
     job = Job(refused={0: LARGE, 1: LARGE})
-    messages = [*job.news(), job.judged(1), job.judged(2, ["b", "nonsense"]), job.judged(2, ["b", "a"], attempt=2)]
+    messages: list[Message] = [
+        *job.news(),
+        job.judged(1),
+        job.judged(2, ["b", "nonsense"]),
+        job.judged(2, ["b", "a"], attempt=2),
+    ]
     first: list[Event] = []
     for message in messages:
         first = bench.events(message)
@@ -116,6 +123,18 @@ def test_an_invalid_value_is_asked_for_again_each_time_it_comes(bench: Bench) ->
     bench.take(job.judged(0, "b", positions=[1], attempt=2))
     assert letters(bench.take(wrong)) == []
     assert bench.answers(job).values == ["a", "b"]
+
+
+def test_only_what_is_still_open_is_asked_for_again(bench: Bench) -> None:
+    """A repeat of invalid answers asks for those alone that nobody has given since."""
+    job = Job(count=2)
+    bench.take(*job.news())
+    wrong = job.judged(0, "z")
+    assert bench.events(wrong)[0].data["positions"] == [0, 1]
+    bench.take(job.judged(0, "a", positions=[0], attempt=2))
+    (event,) = bench.events(wrong)
+    assert event.data["positions"] == [1]
+    assert bench.counts(job) == (2, 0, 0, 0, 2)
 
 
 def test_invalid_until_the_attempts_are_used_up(bench: Bench) -> None:
@@ -182,10 +201,6 @@ def test_held_judgments_stay_held_until_what_they_lead_to_is_confirmed(bench: Be
     job = Job(count=2)
     bench.take(job.judged(0))
     bench.take(*job.news())
-    from manyhands.errors import BrokerUnavailable
-    from manyhands.testing import FakePublisher
-    from manyhands_aggregator.upkeep import Upkeep
-
     away = FakePublisher([BrokerUnavailable("gone")])
     upkeep = Upkeep(bench.store, bench.intake, away, NAMES, bench.clock, 60)
     with pytest.raises(BrokerUnavailable):
@@ -455,8 +470,6 @@ def test_a_job_that_ends_while_judgments_are_taken_in_is_read_again(
     job = Job(count=2)
     bench.take(*job.news())
     other = Bench(bench.store, bench.clock)
-    from manyhands_aggregator import jobs
-
     real, calls = jobs.states, []
 
     def states(*args: Any) -> dict[str, str]:

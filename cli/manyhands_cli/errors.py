@@ -1,0 +1,26 @@
+"""Errors of talking to a running service."""
+
+from __future__ import annotations
+
+from manyhands.errors import ManyhandsError
+
+
+class ServiceAway(ManyhandsError):
+    """The service cannot be reached."""
+
+
+class RequestRefused(ManyhandsError):
+    """The service refused the request."""
+
+
+class NotThere(ManyhandsError):
+    """The service knows nothing of this name."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        if detail:
+            self.args = (detail,)  # the service's own sentence says which kind of thing is not there
+
+
+class FolderTaken(ManyhandsError):
+    """Another run is at work in this output folder; wait for it, or choose another with --out."""

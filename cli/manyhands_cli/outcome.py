@@ -1,0 +1,47 @@
+"""What a run leaves in its output folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from manyhands.spec import JobSpec
+from manyhands_aggregator import export
+from manyhands_cli.balance import balance
+from manyhands_cli.files import write_whole
+from manyhands_cli.installation import Installation
+
+#: What the summary takes from the aggregator's progress; the last three where there is such a thing.
+KEYS = ("job", "name", "state", "tasks", "answered", "failed", "cancelled", "judgments")
+SOMETIMES = ("accuracy", "gold", "reason")
+
+
+def write(installation: Installation, spec: JobSpec, job: str, folder: Path, started: float) -> dict[str, Any]:
+    """Write answers.csv, failed.csv where tasks failed, and summary.json; returns the summary.
+
+    ``started`` is when, on the clock ``time.perf_counter``, the job was submitted.
+    """
+    aggregator = installation.aggregator
+    write_whole(folder / "answers.csv", export.csv_blocks(aggregator.answers(job)))
+    seconds = time.perf_counter() - started
+    said = aggregator.progress(job)
+    failed = folder / "failed.csv"
+    if said["failed"] or said["cancelled"]:
+        write_whole(failed, export.failed_blocks(aggregator.answers(job)))
+    else:
+        failed.unlink(missing_ok=True)
+    account = balance(installation.producer.audit(job), aggregator.audit(job))
+    summary: dict[str, Any] = {key: said[key] for key in KEYS}
+    summary |= {
+        "seconds": round(seconds, 3),
+        "tasks_per_second": round(said["tasks"] / seconds, 1),
+        "conserved": account["conserved"],
+        "method": spec.decide_by,
+        "broker": installation.broker.version,
+    }
+    summary |= {key: said[key] for key in SOMETIMES if key in said}
+    summary["judges"] = aggregator.judges(job)
+    write_whole(folder / "summary.json", [json.dumps(summary, indent=2).encode() + b"\n"])
+    return summary

@@ -1,0 +1,189 @@
+"""``manyhands run``: a job from end to end, in this process."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from manyhands.errors import SettingsError, StoreUnavailable, UnknownJob
+from manyhands_cli import show
+from manyhands_cli.exits import Exit, refused_by_machine
+from manyhands_cli.options import AsJson, Handlers, JobFile
+
+if TYPE_CHECKING:
+    from manyhands_cli.installation import Installation
+    from manyhands_cli.progress import JobProgress
+
+#: Seconds between looks at the job, and between looks at what the services wait for.
+LOOK, CHECK = 0.1, 1.0
+#: Seconds for which the connection of a run that was killed may still hold the store.
+STAND_BY = 30.0
+
+
+def run(
+    job: JobFile,
+    handlers: Handlers = None,
+    broker: Annotated[
+        str,
+        typer.Option(metavar="URL", help="A broker, such as amqp://user:password@host/; memory:// is in this process."),
+    ] = "memory://",
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A store of this run's own, such as postgresql://user:password@host/database. "
+            "Default: SQLite files in the output folder.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Output folder. Default: out/ and the job's name.", show_default=False),
+    ] = None,
+    children: Annotated[
+        int | None,
+        typer.Option(min=1, help="Child processes that run handlers. Default: one a core.", show_default=False),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    json_: AsJson = False,
+) -> None:
+    """Run a job from end to end: producer, worker and aggregator in one go.
+
+    Writes answers.csv (id, answer, confidence, judgments; source order) and summary.json to the output folder, and
+    failed.csv where tasks failed. The exit code is 0 if every task was answered, 1 if not.
+
+    Stopped half-way (Ctrl-C; twice for at once) the same command goes on where it stopped; after its end, it begins
+    afresh.
+
+    Example: manyhands run examples/digits/job.yaml --out out/digits
+    """
+    from manyhands import logs
+    from manyhands_cli import jobfile
+    from manyhands_cli.folder import Folder
+    from manyhands_cli.installation import Installation, Wanted
+    from manyhands_cli.outcome import write
+    from manyhands_cli.progress import JobProgress
+    from manyhands_producer.sources import check_source
+
+    logs.configure("run", level="warning", format="text")
+    spec = jobfile.read(job, handlers)
+    check_source(spec)
+    folder = Folder(out or Path("out") / spec.name)
+    store = store or folder.own_store
+    folder.claim()
+    left = folder.unfinished() if store != folder.own_store else None
+    resumed = folder.resumable(spec, broker, store)
+    name = resumed or f"{spec.name}-{secrets.token_hex(4)}"
+    installation = Installation(
+        Wanted(broker=broker, store=store, job_file=job, handlers=handlers, children=children), spec
+    )
+    if resumed is None:
+        folder.begin(name, spec, broker, store)
+    stop = _on_signals()
+    ended = False
+    try:
+        with JobProgress(spec.name, quiet=quiet or json_) as progress:
+            if resumed:
+                progress.note(f"going on with {name}")
+            if store != folder.own_store:
+                installation.take_over(name, left, stop)
+            installation.start()
+            _until_ready(installation, progress, stop)
+            started = time.perf_counter()
+            if not stop.is_set():
+                installation.producer.submit(spec, job=name)
+            ended = _follow(installation, name, progress, stop)
+            if ended:
+                summary = write(installation, spec, name, folder.path, started)
+                folder.end()
+    finally:
+        installation.stop(remove=ended)
+    if not ended:
+        show.notes().print("stopped; the same command goes on where it stopped")
+        raise typer.Exit(Exit.INTERRUPTED)
+    _say(summary, folder.path, json_)
+    raise typer.Exit(Exit.OK if summary["state"] == "complete" else Exit.SHORT)
+
+
+def _on_signals() -> threading.Event:
+    """Set by the first SIGINT or SIGTERM; the second ends the process at once, which loses no more than a crash."""
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: object) -> None:
+        if stop.is_set():
+            os._exit(Exit.INTERRUPTED)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    return stop
+
+
+def _until_ready(installation: Installation, progress: JobProgress, stop: threading.Event) -> None:
+    """Wait until every service can work, saying what is missing.
+
+    Raises:
+        StoreUnavailable: it cannot be written, and waiting does not mend it.
+        SettingsError: another producer works on the store.
+    """
+    began = time.monotonic()
+    while waiting := installation.waiting():
+        waited = time.monotonic() - began
+        if waited > CHECK:  # that nothing is connected at first is no news
+            _say_waiting(waiting, progress)
+        if waited > STAND_BY and list(waiting) == ["producer lead"]:
+            raise SettingsError("another producer works on this store; give the run one of its own with --store")
+        if stop.wait(0.02):
+            return
+
+
+def _say_waiting(waiting: dict[str, str], progress: JobProgress) -> None:
+    for what, why in waiting.items():
+        if what.endswith("store") and refused_by_machine(why):
+            raise StoreUnavailable(f"{why}; make room or mend it, and the same command goes on where it stopped")
+    progress.note("waiting for the " + "; the ".join(f"{what}: {why}" for what, why in waiting.items()))
+
+
+def _follow(installation: Installation, job: str, progress: JobProgress, stop: threading.Event) -> bool:
+    """Show progress until the job has ended; False when stopped before.
+
+    Raises:
+        StoreUnavailable: it cannot be written, and waiting does not mend it.
+    """
+    started = checked = time.monotonic()
+    while not stop.is_set():
+        now = time.monotonic()
+        try:
+            said = installation.aggregator.progress(job)
+            progress.update(said, installation.producer.status(job), now - started)
+            if said["state"] != "open":
+                return True
+        except UnknownJob:
+            pass  # its first event is still on its way
+        except StoreUnavailable:
+            _say_waiting(installation.waiting(), progress)
+        if now - checked > CHECK:
+            checked = now
+            if waiting := installation.waiting():
+                _say_waiting(waiting, progress)
+        stop.wait(LOOK)
+    return False
+
+
+def _say(summary: dict[str, Any], folder: Path, json_: bool) -> None:
+    if json_:
+        show.as_json(summary)
+        return
+    show.pairs({key: value for key, value in summary.items() if key != "judges"})
+    show.line("")
+    show.table(summary["judges"], ("judge", "judgments", "errors", "agreement", "accuracy", "seconds_per_task"))
+    show.line(f"\nanswers are in {folder / 'answers.csv'}")
+    if (folder / "failed.csv").exists():
+        show.line(f"tasks without an answer, and why, are in {folder / 'failed.csv'}")

@@ -1,0 +1,200 @@
+"""A producer, an aggregator and a worker as processes, and a job that cannot end before the test lets it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from manyhands.broker import connect
+from manyhands.topology import Names, topology
+from tests.e2e.processes import Process, command
+from tests.services import wait_until
+
+#: Long enough for a loaded machine; nothing waits that long when all is well.
+PATIENCE = 60.0
+#: Tasks of the job, tasks of a suite, and how often each is judged.
+TASKS, SUITE, TIMES = 1000, 5, 2
+#: The tasks from this one on wait for the gate, so that whatever the test does happens in the middle of the job.
+HELD = 900
+#: Answers after which a fault comes: the job is in full flow then.
+FLOWING = 200
+JUDGE = "double"
+
+HANDLERS = f"""
+import pathlib
+import time
+
+from manyhands import judge
+
+GATE = pathlib.Path(__file__).with_name("gate")
+
+
+@judge("{JUDGE}")
+def double(number):
+    while number >= {HELD} and not GATE.exists():
+        time.sleep(0.01)
+    time.sleep(0.001)
+    return 2 * number
+"""
+
+SERVICES = ("producer", "aggregator", "worker")
+
+
+class Stage:
+    """The three processes in a namespace of their own, the job, and what the tests ask of them."""
+
+    def __init__(self, folder: Path, broker: str, store: str, namespace: str, settings: Mapping[str, str]) -> None:
+        self.folder, self.broker, self.store = folder, broker, store
+        self.names = Names(namespace=namespace)
+        self._env = {
+            "MANYHANDS_BROKER": broker, "MANYHANDS_STORE": store, "MANYHANDS_NAMESPACE": namespace,
+            "MANYHANDS_PORT": "0", "MANYHANDS_SOURCE_ROOTS": str(folder), "MANYHANDS_GRACE": "15", **settings,
+        }  # fmt: skip
+        self.job_file = write_job(folder)
+        self.processes: dict[str, Process] = {}
+        self._urls: dict[str, str] = {}
+
+    # -- processes -----------------------------------------------------------------------------------------------------
+
+    def start(self, *services: str) -> None:
+        """Start services, or start them again; returns when they are reachable, ready or not."""
+        for service in services or SERVICES:
+            options = ("--config", str(self.job_file), "--children", "2") if service == "worker" else ()
+            self.processes[service] = Process(service, *options, env=self._env)
+        for service in services or SERVICES:
+            self._urls[service] = url = self.processes[service].url
+            self._env[f"MANYHANDS_{service.upper()}_URL"] = url
+
+    def said(self, service: str, words: str) -> dict[str, Any]:
+        """Wait until a service logs a line with these words; the line."""
+
+        def look() -> str | None:
+            return next((line for line in list(self.processes[service].log) if words in line), None)
+
+        line = wait_until(look, PATIENCE, f"{service} to say {words!r}")
+        found: dict[str, Any] = json.loads(line or "{}")
+        return found
+
+    def missing(self, service: str) -> dict[str, str]:
+        """What a service is not ready for; empty when it is ready. It must be alive whatever it misses."""
+        assert httpx.get(f"{self._urls[service]}/healthz", timeout=30).status_code == 200
+        answer = httpx.get(f"{self._urls[service]}/readyz", timeout=30)
+        found: dict[str, str] = answer.json()["missing"]
+        assert answer.status_code == (503 if found else 200)
+        return found
+
+    def ready(self, *services: str) -> None:
+        """Wait until services can work."""
+        for service in services or SERVICES:
+            wait_until(lambda s=service: not self.missing(s), PATIENCE, f"{service} to be ready")  # type: ignore[misc]
+
+    def misses(self, what: str, *services: str) -> None:
+        """Wait until services say that they are not ready for want of the broker or the store."""
+        for service in services:
+            wait_until(lambda s=service: what in self.missing(s), PATIENCE, f"{service} to miss the {what}")  # type: ignore[misc]
+
+    def metric(self, service: str, name: str) -> float:
+        """The value of a metric without labels."""
+        lines = httpx.get(f"{self._urls[service]}/metrics", timeout=30).text.splitlines()
+        return next((float(line.split()[1]) for line in lines if line.startswith(f"{name} ")), 0.0)
+
+    # -- the job -------------------------------------------------------------------------------------------------------
+
+    def command(self, *arguments: str) -> Any:
+        """Run a command against these services; what it printed as JSON."""
+        done = command(*arguments, "--json", env=self._env, timeout=PATIENCE)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    def submit(self) -> str:
+        """Submit the job; its id."""
+        return str(self.command("submit", str(self.job_file))["job"])
+
+    def get(self, path: str, service: str = "aggregator") -> Any:
+        """What an API says, or None while it has no good answer."""
+        try:
+            answer = httpx.get(f"{self._urls[service]}{path}", timeout=30)
+        except httpx.TransportError:
+            return None
+        return answer.json() if answer.status_code == 200 else None
+
+    def reaches(self, job: str, answered: int) -> dict[str, Any]:
+        """Wait until so many tasks are answered and the job is still open; its progress."""
+
+        def look() -> dict[str, Any] | None:
+            said: dict[str, Any] | None = self.get(f"/api/jobs/{job}")
+            return said if said and said["answered"] >= answered else None
+
+        said = wait_until(look, PATIENCE, f"{answered} answers", every=0.02) or {}
+        assert said["state"] == "open"
+        return said
+
+    def open_gate(self) -> None:
+        """Let the job end."""
+        (self.folder / "gate").touch()
+
+    def completes(self, job: str) -> None:
+        """Wait for the end of the job: every task has its answer, from as many judgments as asked for, in order."""
+        self.open_gate()
+
+        def over() -> bool:
+            said = self.get(f"/api/jobs/{job}")
+            return bool(said) and said["state"] != "open"
+
+        wait_until(over, PATIENCE, f"{job} to end")
+        said = self.get(f"/api/jobs/{job}")
+        assert (said["state"], said["tasks"], said["answered"], said["failed"]) == ("complete", TASKS, TASKS, 0), said
+        assert said["judgments"] == TASKS * TIMES
+        rows = csv.DictReader(io.StringIO(httpx.get(f"{self._urls['aggregator']}/api/jobs/{job}/answers.csv").text))
+        assert [(row["id"], float(row["answer"]), row["judgments"]) for row in rows] == ANSWERS
+        wait_until(lambda: self.get(f"/api/jobs/{job}", "producer")["state"] == "ended", PATIENCE, "the producer's end")
+        account = self.command("audit", job)
+        assert account["conserved"] is True
+        assert account["difference"] == account["unannounced"] == account["open"] == 0
+        assert (account["tasks"], account["answered"]) == (TASKS, TASKS)
+
+
+ANSWERS = [(f"t{number}", 2.0 * number, str(TIMES)) for number in range(TASKS)]
+
+
+def write_job(folder: Path, **keys: Any) -> Path:
+    """A job file with its source and handlers beside it."""
+    (folder / "handlers.py").write_text(HANDLERS)
+    rows = "".join(f'{{"id": "t{number}", "n": {number}}}\n' for number in range(TASKS))
+    (folder / "rows.jsonl").write_text(rows)
+    said = {
+        "name": "fault", "source": {"path": "rows.jsonl", "id": "id", "input": "n"}, "answer": {"type": "number"},
+        "stages": [{"judges": [{JUDGE: TIMES}]}], "suite": SUITE, "in_flight": 16, "handlers": "handlers.py", **keys,
+    }  # fmt: skip
+    file = folder / "job.yaml"
+    file.write_text(json.dumps(said))  # JSON is YAML
+    return file
+
+
+@contextmanager
+def stage(folder: Path, broker: str, store: str, namespace: str, **settings: str) -> Iterator[Stage]:
+    """A stage whose processes, queues and exchanges end with the test; nothing is started yet."""
+    made = Stage(folder, broker, store, namespace, settings)
+    try:
+        yield made
+    except BaseException:
+        for service, process in made.processes.items():
+            sys.stderr.write(f"--- {service}\n{''.join(process.log[-40:])}")
+        raise
+    finally:
+        for process in made.processes.values():
+            process.kill()
+        owner = connect(broker)
+        owner.delete(topology(made.names, [JUDGE]))
+        owner.close()
+
+
+MakeStage = Callable[..., Any]

@@ -1,0 +1,53 @@
+"""Garbage in every queue while a job runs, put there by somebody with the broker's password."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pika
+
+from tests.fault.garbage import Garbage, garbage
+from tests.fault.stage import HELD, PATIENCE, SERVICES, stage
+from tests.services import Postgres, RabbitMQ, wait_until
+
+
+def test_garbage(rabbitmq: RabbitMQ, postgres: Postgres, namespace: str, tmp_path: Path) -> None:
+    """The services live on, the job gets its right answers, and each piece ends as one dead letter with its reason."""
+    with stage(tmp_path, rabbitmq.url, postgres.database(), namespace, MANYHANDS_HOLD="1") as running:
+        running.start()
+        running.ready()
+        job = running.submit()
+        running.reaches(job, HELD)
+        pieces = list(garbage(running.names, job))
+        publish(rabbitmq.url, pieces)
+        wanted = Counter(piece.letter[:2] for piece in pieces)
+
+        def letters() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = running.command("dead", "list", "--limit", "1000")["letters"]
+            return found
+
+        def missing() -> Counter[tuple[str, str]]:
+            return wanted - Counter((letter["kind"], letter["code"]) for letter in letters())
+
+        try:
+            wait_until(lambda: not missing(), PATIENCE, "every piece to be a dead letter")
+        except TimeoutError as late:
+            late.add_note(f"{missing()} are not among {letters()}")
+            raise
+        running.completes(job)
+        found = letters()
+        assert Counter((letter["kind"], letter["code"]) for letter in found) == wanted
+        for kind, code, why in (piece.letter for piece in pieces):
+            assert any((x["kind"], x["code"]) == (kind, code) and why in x["error"] for x in found), (kind, code, why)
+        for service in SERVICES:
+            assert running.missing(service) == {}
+
+
+def publish(url: str, pieces: list[Garbage]) -> None:
+    """Publish as any AMQP client may; each is confirmed and reaches a queue."""
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        for piece in pieces:
+            properties = pika.BasicProperties(type=piece.type, content_encoding=piece.encoding, delivery_mode=2)
+            channel.basic_publish(*piece.route, piece.body, properties, mandatory=True)
