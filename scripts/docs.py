@@ -30,7 +30,8 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     """A Markdown table."""
     columns = list(head)
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows]
+    for row in rows:
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -46,8 +47,9 @@ def topology_page() -> str:
         queues.append((f"`{q.name}`", q.purpose, ", ".join(f"{k} {v}" for k, v in shown.items())))
     told = "\n".join(f"- **{role}** is told: {', '.join(f'`{e}`' for e in events)}" for role, events in EVENTS.items())
     return (
-        f"# Topology\n\n{NOTE}Declared by `manyhands.topology`; `JUDGE` stands for each judge. With `MANYHANDS_NAMESPACE=x` "
-        "every name begins with `x.`. There are `MANYHANDS_PARTITIONS` queues of judgments (here 4).\n\n"
+        f"# Topology\n\n{NOTE}Declared by `manyhands.topology`; `JUDGE` stands for each judge. "
+        "With `MANYHANDS_NAMESPACE=x` every name begins with `x.`. "
+        "There are `MANYHANDS_PARTITIONS` queues of judgments (here 4).\n\n"
         f"## Exchanges\n\n{table(('exchange', 'kind', 'alternate'), exchanges)}\n"
         "## Queues\n\nAll are durable quorum queues with `overflow: reject-publish`.\n\n"
         f"{table(('queue', 'for', 'arguments'), queues)}\n"
@@ -63,7 +65,8 @@ def metrics_page() -> str:
         if labels is None:
             continue
         name = metric._name + ("_total" if isinstance(metric, Counter) else "")
-        kind = type(metric).__name__.lower() + (" (seconds)" if isinstance(metric, Histogram) and "seconds" in name else "")
+        in_seconds = isinstance(metric, Histogram) and "seconds" in name
+        kind = type(metric).__name__.lower() + (" (seconds)" if in_seconds else "")
         rows.append((f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels), metric._documentation))
     return (
         f"# Metrics\n\n{NOTE}Every process serves them on `/metrics`. No label grows with jobs, tasks or people.\n\n"

@@ -5,13 +5,14 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-from manyhands import Judgment, judge
 from numpy.typing import NDArray
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
+
+from manyhands import Judgment, judge
 
 Image = NDArray[np.uint8]
 
