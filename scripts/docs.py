@@ -11,6 +11,7 @@ from typing import Any
 import typer
 from prometheus_client import Counter, Histogram
 from pydantic import SecretStr
+from pydantic_core import PydanticUndefined
 from typer.cli import get_docs_for_click
 
 from manyhands import metrics, spec
@@ -74,13 +75,21 @@ def metrics_page() -> str:
     )
 
 
+def shown(default: object) -> str:
+    """A default as it would be written; empty where there is none, or where it is made from the machine."""
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
+    if default in (None, "", PydanticUndefined) or default == []:
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
 def settings_page() -> str:
     """Every setting of every process."""
     parts = [
         f"# Settings\n\n{NOTE}From the environment. Secrets are masked wherever settings are printed. "
         "Options of the command line win over them.\n"
     ]
-    seen: set[str] = set()
     for title, kind in (
         ("Every process", Settings),
         ("Producer", ProducerSettings),
@@ -92,10 +101,7 @@ def settings_page() -> str:
             inherited = Settings.model_fields.get(name)
             if kind is not Settings and inherited is not None and inherited.default == field.default:
                 continue
-            default = field.get_default(call_default_factory=True, validated_data={})
-            shown = default.get_secret_value() if isinstance(default, SecretStr) else default
-            rows.append((f"`MANYHANDS_{name.upper()}`", "" if shown in (None, "") else f"`{shown}`", field.description))
-            seen.add(name)
+            rows.append((f"`MANYHANDS_{name.upper()}`", shown(field.default), field.description))
         parts.append(f"\n## {title}\n\n{table(('variable', 'default', 'meaning'), rows)}")
     return "".join(parts)
 
