@@ -9,7 +9,7 @@ from typing import Any
 from manyhands import logs
 from manyhands.broker import Broker, Consumer, Publisher
 from manyhands.clock import Clock, SystemClock
-from manyhands.errors import BrokerError, BrokerUnavailable, StoreUnavailable
+from manyhands.errors import BrokerError, BrokerUnavailable, StoreUnavailable, UnknownJob
 from manyhands.process import declared
 from manyhands.runner import Runner
 from manyhands.topology import topology
@@ -27,6 +27,8 @@ _log = logs.get(__name__)
 ROUND = 0.5
 #: Seconds that a thread may take to see that it is to stop.
 STOPPING = 2.0
+#: Seconds between two looks for answers that another replica may have settled.
+LOOK = 0.1
 #: Requests that may wait for answers at once: each has a thread, and health must still be told.
 WAITERS = 16
 #: Dead letters that are replayed in one go.
@@ -45,6 +47,7 @@ class Aggregator:
         self.store = Store(settings.store.get_secret_value(), "aggregator", "manyhands_aggregator")
         self._stop = threading.Event()
         self._settled = threading.Condition()
+        self._commits = 0
         self._news = threading.Event()
         self._waiters = threading.BoundedSemaphore(WAITERS)
         self._publisher: Publisher | None = None
@@ -99,6 +102,7 @@ class Aggregator:
         if result.opened:
             self._news.set()
         with self._settled:
+            self._commits += 1
             self._settled.notify_all()
 
     def stop(self, grace: float) -> None:
@@ -160,21 +164,31 @@ class Aggregator:
     def page(self, job: str, *, after: int, limit: int, wait: float) -> Block:
         """A page of the settled answers behind a position; waits up to ``wait`` seconds for the first.
 
+        A job that was just opened may not be known here yet: that is waited for, too.
+
         Raises:
             UnknownJob: the aggregator has not heard of it.
         """
-        found = answers.page(self.store, job, after=after, limit=limit)
-        if found.positions or not wait or not self._waiters.acquire(blocking=False):
-            return found
+        waits = wait > 0 and self._waiters.acquire(blocking=False)  # who finds no place to wait looks once
+        ends = self._clock.monotonic() + (wait if waits else 0.0)
         try:
-            ends = self._clock.monotonic() + wait
-            while not found.positions and (left := ends - self._clock.monotonic()) > 0 and not self._stop.is_set():
+            while True:
+                commits = self._commits  # read first: what is committed from here on ends the wait below
+                left = ends - self._clock.monotonic()
+                try:
+                    found = answers.page(self.store, job, after=after, limit=limit)
+                except UnknownJob:
+                    if left <= 0 or self._stop.is_set():
+                        raise
+                else:
+                    if found.positions or left <= 0 or self._stop.is_set():
+                        return found
                 with self._settled:
-                    self._settled.wait(min(left, 0.1))  # another replica may settle it: look again now and then
-                found = answers.page(self.store, job, after=after, limit=limit)
-            return found
+                    # another replica may settle it: look again now and then
+                    self._settled.wait_for(lambda seen=commits: self._commits != seen, min(left, LOOK))
         finally:
-            self._waiters.release()
+            if waits:
+                self._waiters.release()
 
     def provenance(self, job: str, position: int) -> list[dict[str, Any]]:
         """Every judgment of one task."""
