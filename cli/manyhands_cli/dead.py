@@ -97,9 +97,7 @@ def replay(
 
 @app.command()
 def drop(
-    letters: Annotated[
-        list[str], typer.Argument(metavar="LETTER", help="Ids from `dead list`.", show_default=False)
-    ],
+    letters: Annotated[list[str], typer.Argument(metavar="LETTER", help="Ids from `dead list`.", show_default=False)],
     json_: AsJson = False,
     url: AggregatorUrl = AGGREGATOR,
     token: Token = None,

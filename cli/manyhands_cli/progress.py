@@ -19,7 +19,7 @@ class JobProgress:
 
     def __init__(self, name: str, *, quiet: bool = False, console: Console | None = None) -> None:
         self._console = console or show.notes()
-        self._name, self._quiet, self._lined, self._noted = name, quiet, 0.0, ""
+        self._name, self._quiet, self._lined, self._noted = name, quiet, -LINE_EVERY, ""
         self._live = self._console.is_terminal and not quiet
         self._bar = Progress(
             TextColumn("{task.description}", style="bold", markup=False),
@@ -37,7 +37,8 @@ class JobProgress:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._bar.stop()
+        if self._live:
+            self._bar.stop()
 
     def update(self, aggregator: Mapping[str, Any], producer: Mapping[str, Any] | None, elapsed: float) -> None:
         """Show what both services say of the job; ``elapsed`` seconds after it began to be followed."""

@@ -103,6 +103,8 @@ def run(
             if ended:
                 summary = write(installation, spec, name, folder.path, started)
                 folder.end()
+            else:
+                progress.note("stopping; Ctrl-C once more ends it at once")
     finally:
         installation.stop(remove=ended)
     if not ended:

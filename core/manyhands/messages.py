@@ -5,12 +5,15 @@ A suite holds lists, so that a task costs bytes and not a map. ``docs/wire-forma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 #: A plain value: None, bool, int, float, str, bytes, or a list or string-keyed map of them.
 Plain = Any
+#: A job's id. Whatever else stands there is forged, and stores differ in which texts they take as a key.
+JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

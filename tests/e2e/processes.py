@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.services import wait_until
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 
@@ -54,6 +56,20 @@ class Process:
         """The process's id."""
         return self._popen.pid
 
+    def says(self, text: str) -> None:
+        """Wait until it has written the text to standard error."""
+        wait_until(lambda: any(text in line for line in self.log), 60, f"{self._name} to say {text!r}")
+
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        self._popen.send_signal(number)
+
+    def ends(self) -> int:
+        """Wait for its end; its exit code."""
+        code = self._popen.wait(60)
+        self._reader.join(10)
+        return code
+
     @property
     def url(self) -> str:
         """Where it serves health, metrics and API; waits until it says so."""
@@ -85,8 +101,8 @@ class Process:
 class Installation:
     """A producer, an aggregator and some workers as processes of their own, in a namespace of their own."""
 
-    def __init__(self, broker: str, store: str, namespace: str, worker: tuple[str, ...]) -> None:
-        self._env = {
+    def __init__(self, broker: str, store: str, namespace: str, worker: tuple[str, ...], workers: int) -> None:
+        self.env = {
             "MANYHANDS_BROKER": broker,
             "MANYHANDS_STORE": store,
             "MANYHANDS_NAMESPACE": namespace,
@@ -97,13 +113,13 @@ class Installation:
         self.processes: list[Process] = []
         self.producer = self.add("producer")
         self.aggregator = self.add("aggregator")
-        self.workers = [self.add_worker() for _ in range(3)]
-        self._env["MANYHANDS_PRODUCER_URL"] = self.producer.url
-        self._env["MANYHANDS_AGGREGATOR_URL"] = self.aggregator.url
+        self.workers = [self.add_worker() for _ in range(workers)]
+        self.env["MANYHANDS_PRODUCER_URL"] = self.producer.url
+        self.env["MANYHANDS_AGGREGATOR_URL"] = self.aggregator.url
 
     def add(self, *arguments: str) -> Process:
         """Start one more process."""
-        process = Process(*arguments, env=self._env)
+        process = Process(*arguments, env=self.env)
         self.processes.append(process)
         return process
 
@@ -113,7 +129,7 @@ class Installation:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command against this installation."""
-        return command(*arguments, env=self._env)
+        return command(*arguments, env=self.env)
 
     def json(self, *arguments: str) -> dict[str, Any]:
         """Run a command that prints JSON."""
@@ -122,13 +138,23 @@ class Installation:
         said: dict[str, Any] = json.loads(done.stdout)
         return said
 
+    def balances(self) -> None:
+        """Every job there is, open or ended, has each of its tasks in exactly one account."""
+        said: Any = self.json("status")
+        for job in [row["job"] for row in said]:
+            audited = self.command("audit", job, "--json")
+            assert audited.returncode == 0, audited.stdout + audited.stderr
+
 
 @contextmanager
-def installation(broker: str, store: str, namespace: str, worker: tuple[str, ...]) -> Iterator[Installation]:
-    """An installation that is ended with the test; each process must stop within its grace period."""
-    running = Installation(broker, store, namespace, worker)
+def installation(
+    broker: str, store: str, namespace: str, worker: tuple[str, ...], *, workers: int = 3
+) -> Iterator[Installation]:
+    """An installation that is ended with the test: every job must balance, each process stop within its grace."""
+    running = Installation(broker, store, namespace, worker, workers)
     try:
         yield running
+        running.balances()
     finally:
         for process in reversed(running.processes):
             process.terminate()

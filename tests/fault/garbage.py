@@ -14,7 +14,7 @@ import zstandard
 from manyhands.codec import BODY_LIMIT, EVENT, GROWTH_LIMIT, JUDGMENTS, SUITE, encode
 from manyhands.messages import Event, Judgments, Message, Suite
 from manyhands.topology import Names
-from tests.fault.stage import HELD, JUDGE, SUITE as COUNT, TASKS
+from tests.fault.stage import HELD, JUDGE, SIZE, TASKS
 
 #: A job that nobody opened, with an id such as ours.
 FORGED = "fault-00000000"
@@ -22,24 +22,24 @@ FORGED = "fault-00000000"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Garbage:
-    """A body, its route, and the dead letter it is to end as: kind, code, and words of the reason."""
+    """A body, its route, and the dead letters it is to end as: kind, code, and words of the reason."""
 
     route: tuple[str, str]
     body: bytes
     type: str
-    letter: tuple[str, str, str]
+    letters: tuple[tuple[str, str, str], ...]
     encoding: str | None = None
 
 
 def garbage(names: Names, job: str) -> Iterator[Garbage]:
     """Garbage for every queue, some of it about a real job whose tasks from HELD on are in work."""
-    tasks, judgments = names.to_judge(JUDGE), names.to_aggregator(job, HELD // COUNT)
+    tasks, judgments = names.to_judge(JUDGE), names.to_aggregator(job, HELD // SIZE)
     to_aggregator, to_producer = names.to_roles("job.opened"), names.to_roles("job.completed")
-    suite = Suite(job=job, suite=HELD // COUNT, stage=0, judge=JUDGE, slot=0, positions=[HELD], payloads=[HELD])
+    suite = Suite(job=job, suite=HELD // SIZE, stage=0, judge=JUDGE, slot=0, positions=[HELD], payloads=[HELD])
     said = Judgments(
-        job=job, suite=HELD // COUNT, stage=0, judge=JUDGE, slot=0, worker="forger", positions=[HELD], values=[1.0]
+        job=job, suite=HELD // SIZE, stage=0, judge=JUDGE, slot=0, worker="forger", positions=[HELD], values=[1.0]
     )
-    event = Event(name="job.sealed", job=job, data={"tasks": TASKS, "suites": TASKS // COUNT})
+    event = Event(name="job.sealed", job=job, data={"tasks": TASKS, "suites": TASKS // SIZE})
     for kind, route, message in (
         ("tasks", tasks, suite),
         ("judgments", judgments, said),
@@ -57,7 +57,7 @@ def undecodable(kind: str, route: tuple[str, str], message: Message) -> Iterator
     whole = encode(message)
 
     def made(why: str, body: bytes = whole.body, type_: str = whole.type, encoding: str | None = None) -> Garbage:
-        return Garbage(route=route, body=body, type=type_, encoding=encoding, letter=(kind, "undecodable", why))
+        return Garbage(route=route, body=body, type=type_, encoding=encoding, letters=((kind, "undecodable", why),))
 
     stranger = {SUITE: JUDGMENTS, JUDGMENTS: EVENT, EVENT: SUITE}[whole.type]
     yield made("not MessagePack", b"\xc1 nothing of ours " + os.urandom(8))
@@ -76,16 +76,17 @@ def undecodable(kind: str, route: tuple[str, str], message: Message) -> Iterator
 def strange_tasks(route: tuple[str, str], suite: Suite) -> Iterator[Garbage]:
     """Suites that nobody published. They are judged, and then nobody has asked for their judgments."""
 
-    def made(code: str, why: str, kind: str = "judgments", **changes: Any) -> Garbage:
+    def made(why: str, *others: tuple[str, str, str], **changes: Any) -> Garbage:
         whole = encode(replace(suite, **changes))
-        return Garbage(route=route, body=whole.body, type=whole.type, letter=(kind, code, why))
+        letters = (("judgments", "stranger", why), *others)
+        return Garbage(route=route, body=whole.body, type=whole.type, letters=letters)
 
-    yield made("stranger", "nothing was heard", job=FORGED, payloads=[1])
-    yield made("stranger", "no job of this id", job="../\0", payloads=[1])
-    yield made("stranger", "has positions", positions=[TASKS * 2], payloads=[2])
-    yield made("stranger", "the plan has no judge", slot=7, payloads=[3])
-    yield made("unknown-judge", "", "tasks", judge="nobody", payloads=[4])
-    yield made("invalid-answer", "", positions=[HELD + 1], payloads=[math.nan])
+    yield made("nothing was heard", job=FORGED, payloads=[1])
+    yield made("nothing was heard", job=FORGED, suite=1, payloads=[math.nan])
+    yield made("no job of this id", job="../\0", payloads=[1])
+    yield made("has positions", positions=[TASKS * 2], payloads=[2])
+    yield made("the plan has no judge", slot=7, payloads=[3])
+    yield made("no judge nobody", ("tasks", "unknown-judge", ""), judge="nobody", payloads=[4])
 
 
 def strange_judgments(names: Names, said: Judgments) -> Iterator[Garbage]:
@@ -95,7 +96,7 @@ def strange_judgments(names: Names, said: Judgments) -> Iterator[Garbage]:
         forged = replace(said, **changes)
         whole = encode(forged)
         route = names.to_aggregator(forged.job, forged.suite)
-        return Garbage(route=route, body=whole.body, type=whole.type, letter=("judgments", code, why))
+        return Garbage(route=route, body=whole.body, type=whole.type, letters=(("judgments", code, why),))
 
     yield made("stranger", "nothing was heard", job=FORGED)
     yield made("stranger", "no job of this id", job="\0")
@@ -118,7 +119,7 @@ def strange_events(aggregator: tuple[str, str], producer: tuple[str, str], job: 
 
     def made(route: tuple[str, str], code: str, why: str, name: str, data: dict[str, Any], of: str = job) -> Garbage:
         whole = encode(Event(name=name, job=of, data=data))
-        return Garbage(route=route, body=whole.body, type=whole.type, letter=("events", code, why))
+        return Garbage(route=route, body=whole.body, type=whole.type, letters=(("events", code, why),))
 
     opened: dict[str, Any] = {"suites": [1], "firsts": [0], "counts": [5], "ids": [None], "truths": [None]}
     for data, why in (

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tests.services import wait_until
 #: Long enough for a loaded machine; nothing waits that long when all is well.
 PATIENCE = 60.0
 #: Tasks of the job, tasks of a suite, and how often each is judged.
-TASKS, SUITE, TIMES = 1000, 5, 2
+TASKS, SIZE, TIMES = 1000, 5, 2
 #: The tasks from this one on wait for the gate, so that whatever the test does happens in the middle of the job.
 HELD = 900
 #: Answers after which a fault comes: the job is in full flow then.
@@ -172,7 +172,7 @@ def write_job(folder: Path, **keys: Any) -> Path:
     (folder / "rows.jsonl").write_text(rows)
     said = {
         "name": "fault", "source": {"path": "rows.jsonl", "id": "id", "input": "n"}, "answer": {"type": "number"},
-        "stages": [{"judges": [{JUDGE: TIMES}]}], "suite": SUITE, "in_flight": 16, "handlers": "handlers.py", **keys,
+        "stages": [{"judges": [{JUDGE: TIMES}]}], "suite": SIZE, "in_flight": 16, "handlers": "handlers.py", **keys,
     }  # fmt: skip
     file = folder / "job.yaml"
     file.write_text(json.dumps(said))  # JSON is YAML
@@ -196,5 +196,3 @@ def stage(folder: Path, broker: str, store: str, namespace: str, **settings: str
         owner.delete(topology(made.names, [JUDGE]))
         owner.close()
 
-
-MakeStage = Callable[..., Any]

@@ -15,10 +15,9 @@ from manyhands.broker import Delivery, Outgoing
 from manyhands.codec import decode, encode
 from manyhands.deadletters import Cause, is_ours, read_cause
 from manyhands.errors import DecodeError, ManyhandsError
-from manyhands.messages import Event, Failure, Judgments, Suite
+from manyhands.messages import JOB_ID, Event, Failure, Judgments, Suite
 from manyhands.topology import Names
 from manyhands_aggregator import tables
-from manyhands_aggregator.news import JOB
 
 _dead = tables.dead
 
@@ -47,7 +46,7 @@ def file(
         row = _row(letter, cause, message)
         rows[row["id"]] = row
         filed[row["kind"], row["code"]] += 1
-        if isinstance(message, (Suite, Judgments)) and JOB.fullmatch(message.job) and not is_ours(letter):
+        if isinstance(message, (Suite, Judgments)) and JOB_ID.fullmatch(message.job) and not is_ours(letter):
             failures.append(_failed(message, cause))
     if rows:
         insert = tables.insert(connection, _dead)
@@ -73,7 +72,7 @@ def _row(letter: Delivery, cause: Cause, message: Suite | Judgments | Event | No
         "id": digest.hexdigest()[:16],
         "kind": "tasks" if kind == "unrouted" else kind,  # what no judge's queue took
         "key": _clean(letter.key),
-        "job": message.job if message and JOB.fullmatch(message.job) else None,
+        "job": message.job if message and JOB_ID.fullmatch(message.job) else None,
         "code": _clean(cause.code)[:100],
         "error": _clean(cause.error),
         "at": cause.at,

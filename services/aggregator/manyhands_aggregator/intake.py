@@ -18,7 +18,7 @@ from manyhands.clock import Clock
 from manyhands.codec import BODY_LIMIT, decode, encode
 from manyhands.deadletters import Cause, raw_letter
 from manyhands.errors import DecodeError, StoreUnavailable
-from manyhands.messages import SUITES_SETTLED, Event, Judgments
+from manyhands.messages import JOB_ID, SUITES_SETTLED, Event, Judgments
 from manyhands.outcome import trace
 from manyhands.runner import Finish, Outcome
 from manyhands.topology import Names
@@ -96,7 +96,7 @@ class Intake:
                 if isinstance(message, Event) and kind == "events":
                     batch.news.append(news.read(message))
                 elif isinstance(message, Judgments) and kind == "judgments":
-                    if not news.JOB.fullmatch(message.job):
+                    if not JOB_ID.fullmatch(message.job):
                         raise ValueError("there can be no job of this id")
                     batch.judgments.append(Said(message, delivery))
                 else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +10,11 @@ from typing import Any
 import msgpack
 
 from manyhands.errors import SpecError
-from manyhands.messages import JOB_CANCELLED, JOB_OPENED, JOB_SEALED, SUITES_OPENED, Event, Failure
+from manyhands.messages import JOB_CANCELLED, JOB_ID, JOB_OPENED, JOB_SEALED, SUITES_OPENED, Event, Failure
 from manyhands.spec import JobSpec, parse
 from manyhands_aggregator.decide import Decision
 from manyhands_aggregator.suite import pack_answers, pack_failures
 
-#: A job's id. Whatever else stands there is forged, and stores differ in which texts they take as a key.
-JOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 #: Numbers on the wire stay below this, see the codec.
 LIMIT = 1 << 53
 #: The most tasks of a suite, as in the job file.
@@ -70,7 +67,7 @@ def read(event: Event) -> News:
     """
     if event.name not in _READ:
         raise ValueError(f"{event.name[:100]!r} is no event for the aggregator")
-    if not JOB.fullmatch(event.job):
+    if not JOB_ID.fullmatch(event.job):
         raise ValueError("a job's id has letters, digits, _ . and -, at most 200")
     try:
         return _READ[event.name](event.job, event.data)

@@ -185,7 +185,8 @@ class Aggregator:
                         return found
                 with self._settled:
                     # another replica may settle it: look again now and then
-                    self._settled.wait_for(lambda seen=commits: self._commits != seen, min(left, LOOK))
+                    if self._commits == commits:
+                        self._settled.wait(min(left, LOOK))
         finally:
             if waits:
                 self._waiters.release()

@@ -12,7 +12,7 @@ from manyhands.clock import Clock
 from manyhands.codec import decode
 from manyhands.deadletters import Cause, raw_letter
 from manyhands.errors import DecodeError, TooLarge, UnknownJob
-from manyhands.messages import JOB_COMPLETED, SUITE_ESCALATED, SUITES_SETTLED, Event
+from manyhands.messages import JOB_COMPLETED, JOB_ID, SUITE_ESCALATED, SUITES_SETTLED, Event
 from manyhands.runner import Finish, Outcome
 from manyhands.spec import JobSpec
 from manyhands.topology import Names
@@ -48,7 +48,7 @@ class Events:
                 elif event.name == SUITE_ESCALATED:
                     out += self._escalated(event)
                 elif event.name == JOB_COMPLETED:
-                    ended[event.job] = dict(event.data)
+                    ended[event.job] = _outcome(event)
                 else:
                     raise DecodeError(f"{event.name} is no event for the producer", delivery.body)
             except DecodeError as error:
@@ -108,7 +108,18 @@ def _event(delivery: Delivery) -> Event:
     message = decode(delivery.body, delivery.type, delivery.content_encoding)
     if not isinstance(message, Event):
         raise DecodeError(f"{delivery.type} has no place among the events", delivery.body)
+    if not JOB_ID.fullmatch(message.job):
+        raise DecodeError("there can be no job of this id", delivery.body)
     return message
+
+
+def _outcome(event: Event) -> dict[str, Any]:
+    """How a job ended: its state, and the counts that were said with it."""
+    state = event.data.get("state")
+    if state not in ("complete", "partial", "cancelled"):
+        raise DecodeError(f"{event.name}: {state!r} is no state in which a job ends", b"")
+    counts = ("tasks", "answered", "failed", "cancelled")
+    return {"state": state, **{key: _whole(event.data[key]) for key in counts if key in event.data}}
 
 
 def _part(suite: Spooled, wanted: Sequence[int]) -> tuple[list[int], list[Any]]:
