@@ -12,14 +12,14 @@ LIBRARIES = ("manyhands", "pika", "msgpack", "zstandard", "SQLAlchemy", "celery"
 
 
 def machine() -> dict[str, str | int]:
-    """Processor, cores, memory, kernel, and how busy it was when we began."""
+    """Processor, cores, memory, system, and how busy it was when we began."""
     cpu = _line("/proc/cpuinfo", "model name") or platform.processor() or platform.machine()
     kilobytes = int((_line("/proc/meminfo", "MemTotal") or "0 kB").split()[0])
     return {
         "cpu": cpu,
         "cores": len(os.sched_getaffinity(0)),
         "memory_mib": kilobytes // 1024,
-        "kernel": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "load_before": f"{os.getloadavg()[0]:.2f}",
     }

@@ -62,7 +62,7 @@ def table(results: Mapping[str, Any]) -> str:
     machine, versions = results["machine"], results["versions"]
     lines = [
         f"Measured {results['date']} on {machine['cores']} cores of {machine['cpu']}, {machine['memory_mib']:,} MiB, "
-        f"{machine['kernel']}, {machine['python']}, {versions['broker']}; load before: {machine['load_before']}.",
+        f"{machine['system']}, {machine['python']}, {versions['broker']}; load before: {machine['load_before']}.",
     ]
     if results["aims"]:
         lines += ["", "| aim | to reach | reached | |", "|---|---:|---:|---|"]

@@ -74,6 +74,7 @@ class Runner:
         self._stop = threading.Event()
         self._lock = threading.Condition()
         self._in_hand: set[Delivery] = set()
+        self._settling = 0  # calls of settle under way: a drain must not end, and the consumer be closed, before them
         self._unpublished: list[tuple[float, Outcome]] = []
 
     def run(self) -> None:
@@ -138,6 +139,7 @@ class Runner:
     def _publish_failed(self, outcome: Outcome) -> None:
         with self._lock:
             self._unpublished.append((self._clock.monotonic(), outcome))
+            self._lock.notify_all()
 
     def stop(self) -> None:
         """Take no more deliveries; safe to call from a signal handler."""
@@ -150,7 +152,9 @@ class Runner:
         """
 
         def finished() -> bool:
-            return len(self._in_hand) <= sum(len(outcome.deliveries) for _, outcome in self._unpublished)
+            return not self._settling and len(self._in_hand) <= sum(
+                len(outcome.deliveries) for _, outcome in self._unpublished
+            )
 
         with self._lock:
             done = self._lock.wait_for(finished, timeout) and not self._in_hand
@@ -177,12 +181,14 @@ class Runner:
             # whoever comes first settles: a drain that ran out of time must not be followed by a late ack
             mine = [d for d in deliveries if d in self._in_hand]
             self._in_hand.difference_update(mine)
-            metrics.IN_HAND.set(len(self._in_hand))
-            if not self._in_hand:
-                self._lock.notify_all()
+            self._settling += 1
         if mine:
             self._consumer.settle(mine, verdict)
             metrics.SETTLED.labels(verdict.value).inc(len(mine))
+        with self._lock:
+            self._settling -= 1
+            metrics.IN_HAND.set(len(self._in_hand))
+            self._lock.notify_all()
 
 
 class _Pending:
