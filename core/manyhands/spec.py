@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -260,6 +261,15 @@ def load(path: str | Path) -> JobSpec:
         SpecError: the file cannot be read, is no YAML, or is not a job; the text names file, line and key.
     """
     file = Path(path)
+    return _anchored(parse(_read(file), file=str(file)), file.resolve().parent)
+
+
+def where(path: str | Path, *loc: int | str) -> str:
+    """``file:line`` of a key of a job file, for those who find more wrong with it than its schema does."""
+    return f"{path}:{_line(_read(Path(path)), loc)}"
+
+
+def _read(file: Path) -> Any:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -275,7 +285,7 @@ def load(path: str | Path) -> JobSpec:
         raise SpecError(f"{file}: this is no YAML: {str(error).splitlines()[0] if str(error) else 'nested'}") from error
     if not isinstance(data, dict):
         raise SpecError(f"{file}:1: a job file is a map with the keys name, source, answer and stages")
-    return _anchored(parse(data, file=str(file)), file.resolve().parent)
+    return data
 
 
 def _anchored(spec: JobSpec, folder: Path) -> JobSpec:
@@ -299,24 +309,26 @@ _PLAINER = {"extra_forbidden": "this key is not known", "missing": "this key is 
 
 def _say(file: str, data: object, loc: tuple[int | str, ...], kind: str, message: str) -> str:
     """One validation error as ``file:line: key: what was expected``."""
-    line, path, node = 0, [], data
-    for part in loc:
-        position = getattr(node, "lc", None)
-        try:
-            if position is not None:
-                line = position.item(part)[0] + 1 if isinstance(part, int) else position.key(part)[0] + 1
-            node = node[part]  # type: ignore[index]  # whatever cannot be indexed ends the walk below
-        except (KeyError, IndexError, TypeError):
-            node = None
-        path.append(str(part))
-    if not line and hasattr(data, "lc"):
-        line = data.lc.line + 1
-    key = ".".join(path)
+    line, key = _line(data, loc), ".".join(map(str, loc))
     said = _PLAINER.get(kind, message.removeprefix("Value error, "))
     known = ""
     if kind == "extra_forbidden":
         known = f"; known are {', '.join(_known_keys(loc[:-1]))}"
     return f"{file}{f':{line}' if line else ''}: {key + ': ' if key else ''}{said}{known}"
+
+
+def _line(data: object, loc: Sequence[int | str]) -> int:
+    """The line, from 1, of the innermost key of ``loc`` that the data have; 0 for data that were not read from YAML."""
+    line, node = data.lc.line + 1 if hasattr(data, "lc") else 0, data
+    for part in loc:
+        position = getattr(node, "lc", None)
+        try:
+            if position is not None:
+                line = position.item(part)[0] + 1 if isinstance(part, int) else position.key(part)[0] + 1
+            node = node[part]  # type: ignore[index]  # whatever cannot be indexed ends the walk
+        except (KeyError, IndexError, TypeError):
+            break
+    return line
 
 
 def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
