@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,9 @@ def audit_stores(job: str, url: str) -> dict[str, Any]:
         file = store_url(url, service).removeprefix("sqlite:///")
         if url.startswith("sqlite") and not Path(file).exists():
             raise StoreUnavailable(f"there is no file {file}")
+    # neither is opened as a service opens it: an audit only reads, and neither migrates nor waits
     producer, aggregator = ProducerStore(url), Store(url, "aggregator", "manyhands_aggregator")
     try:
-        for store in (producer, aggregator):
-            store.open(threading.Event())
         published = account(producer, job)
         try:
             said = reading.audit(aggregator, job)

@@ -15,6 +15,7 @@ from manyhands.spec import JobSpec
 from manyhands.topology import Topology, topology
 from manyhands_aggregator.service import Aggregator
 from manyhands_aggregator.settings import AggregatorSettings
+from manyhands_cli.exits import refused_by_machine
 from manyhands_producer.service import Producer
 from manyhands_producer.settings import ProducerSettings
 from manyhands_worker.service import Worker
@@ -39,7 +40,8 @@ class Installation:
         url = wanted.broker
         # a namespace of its own keeps a run apart from an installation, and from other runs, on the same broker
         digest = hashlib.sha256(f"{wanted.store}\0{spec.digest}".encode()).hexdigest()[:8]
-        common: dict[str, Any] = {"broker": url, "namespace": f"run-{digest}", "grace": 5.0}
+        # its queues are its own, so it declares them, whatever the environment says of an installation's
+        common: dict[str, Any] = {"broker": url, "namespace": f"run-{digest}", "grace": 5.0, "declare": True}
         self.broker: Broker = connect(url, name="manyhands-run")
         producer = core_settings.load(ProducerSettings, store=wanted.store, **common)
         aggregator = core_settings.load(AggregatorSettings, store=wanted.store, **common)
@@ -64,7 +66,13 @@ class Installation:
 
     def waiting(self) -> dict[str, str]:
         """What the services still wait for."""
+        # a full disk takes the little write of a readiness check and refuses the next batch: what that said counts
         found = {
+            f"{name} store": said
+            for name, store in (("producer", self.producer.store), ("aggregator", self.aggregator.store))
+            if (said := store.trouble) is not None and refused_by_machine(said)
+        }
+        found |= {
             f"{name} {what}": said
             for name, service in (("producer", self.producer), ("worker", self.worker), ("aggregator", self.aggregator))
             for what, check in service.checks.items()

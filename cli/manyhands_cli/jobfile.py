@@ -18,11 +18,17 @@ def read(file: Path, handlers: str | None) -> specs.JobSpec:
     from manyhands.handlers import load
 
     spec = specs.load(file)
+    if spec.source is None:
+        raise SpecError(
+            f"{specs.where(file)}: source: this key is missing; a job without it gets its tasks over the API"
+        )
     reference = handlers or spec.handlers
     known = {*(load(reference) if reference else ()), *spec.commands, *spec.http}
-    for judge in spec.judges:
+    for index, judge in enumerate(spec.judges):
         if judge.judge not in known:
-            line = next((n for n, text in enumerate(file.read_text().splitlines(), 1) if judge.judge in text), 1)
+            line = specs.where(file, "stages", 0, "judges", index)
             there = ", ".join(sorted(known)) or "none; give --handlers or the key handlers"
-            raise SpecError(f"{file}:{line}: stages.0.judges: no handler is called {judge.judge!r}; there are: {there}")
+            raise SpecError(
+                f"{line}: stages.0.judges.{index}: no handler is called {judge.judge!r}; there are: {there}"
+            )
     return spec

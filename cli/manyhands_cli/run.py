@@ -84,8 +84,6 @@ def run(
     installation = Installation(
         Wanted(broker=broker, store=store, job_file=job, handlers=handlers, children=children), spec
     )
-    if resumed is None:
-        folder.begin(name, spec, broker, store)
     stop = _on_signals()
     ended = False
     try:
@@ -94,6 +92,8 @@ def run(
                 progress.note(f"going on with {name}")
             if store != folder.own_store:
                 installation.take_over(name, left, stop)
+            if resumed is None:
+                folder.begin(name, spec, broker, store)
             installation.start()
             _until_ready(installation, progress, stop)
             started = time.perf_counter()

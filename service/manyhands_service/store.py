@@ -155,6 +155,11 @@ class Store:
                 return True
         return False
 
+    @property
+    def trouble(self) -> str | None:
+        """What the last use of the store said was wrong, or None; where :meth:`missing` tries again, this does not."""
+        return self._away
+
     def missing(self) -> str | None:
         """For readiness: what is wrong with the store, or None.
 
@@ -167,6 +172,10 @@ class Store:
                     lambda c: c.execute(sa.update(version).values(version_num=version.c.version_num)), attempts=1
                 )
         return self._away
+
+    def away(self, error: Exception) -> None:
+        """Note that the store could not be reached by who uses the engine itself."""
+        self._away = _first_line(error)
 
     def write(self, work: Callable[[sa.Connection], T], *, attempts: int = 5) -> T:
         """Run ``work`` in a transaction and commit it; tries again on a lost connection, a lock or a conflict.

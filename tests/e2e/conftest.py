@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.processes import EXAMPLES, command
+from tests.e2e.processes import EXAMPLES, Process, command
 
 DIGITS = EXAMPLES / "digits" / "job.yaml"
 
@@ -19,6 +19,20 @@ DIGITS = EXAMPLES / "digits" / "job.yaml"
 def namespace() -> str:
     """Queues of this test alone."""
     return f"t-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def start_run() -> Iterator[Callable[..., Process]]:
+    """Starts a command that goes on while the test does; whatever still runs at its end is killed."""
+    started: list[Process] = []
+
+    def start(*arguments: str, code: str | None = None) -> Process:
+        started.append(Process(*arguments, env={}, code=code))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
 
 
 @pytest.fixture(autouse=True)

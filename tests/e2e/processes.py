@@ -31,12 +31,13 @@ def command(
 
 
 class Process:
-    """One running ``manyhands`` process; its log is read as it comes."""
+    """One running ``manyhands`` process; its log is read as it comes. ``code`` starts it in some other way."""
 
-    def __init__(self, *arguments: str, env: Mapping[str, str]) -> None:
+    def __init__(self, *arguments: str, env: Mapping[str, str], code: str | None = None) -> None:
         self._name = " ".join(arguments[:1])
+        started = ["-c", code] if code else ["-m", "manyhands_cli"]
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", "manyhands_cli", *arguments],
+            [sys.executable, *started, *arguments],
             stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env={**os.environ, **env},
         )  # fmt: skip
         self.log: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -110,9 +111,13 @@ class Stage:
 
     def command(self, *arguments: str) -> Any:
         """Run a command against these services; what it printed as JSON."""
-        done = command(*arguments, "--json", env=self._env, timeout=PATIENCE)
+        done = self.try_command(*arguments, "--json")
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
+
+    def try_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command against these services, whatever becomes of it."""
+        return command(*arguments, env=self._env, timeout=PATIENCE)
 
     def submit(self) -> str:
         """Submit the job; its id."""
@@ -195,4 +200,3 @@ def stage(folder: Path, broker: str, store: str, namespace: str, **settings: str
         owner = connect(broker)
         owner.delete(topology(made.names, [JUDGE]))
         owner.close()
-

@@ -11,9 +11,7 @@ pytestmark = pytest.mark.timeout(180, func_only=True)  # a database takes its ti
 KEEPERS = ("producer", "aggregator")
 
 
-def test_store_away_at_start(
-    private_postgres: Postgres, rabbitmq: RabbitMQ, namespace: str, tmp_path: Path
-) -> None:
+def test_store_away_at_start(private_postgres: Postgres, rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """Producer and aggregator say that they wait, are alive and not ready, at the start and when idle."""
     store = private_postgres.database()
     private_postgres.stop()
@@ -32,9 +30,7 @@ def test_store_away_at_start(
         running.ready()
 
 
-def test_store_gone_and_back(
-    private_postgres: Postgres, rabbitmq: RabbitMQ, namespace: str, tmp_path: Path
-) -> None:
+def test_store_gone_and_back(private_postgres: Postgres, rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """Killed in the middle of a job and started again: the same answers, each judgment counted once."""
     with stage(tmp_path, rabbitmq.url, private_postgres.database(), namespace) as running:
         running.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,21 +31,27 @@ class Leadership:
     knowing that it is lost, publish some suites twice, which harms nobody.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: sa.Engine, away: Callable[[Exception], None] = lambda _: None) -> None:
+        self._engine, self._away = engine, away
         self._connection: sa.Connection | None = None
         self._file: IO[Any] | None = None
 
     def acquire(self, stop: threading.Event) -> bool:
-        """Wait for it; False when told to stop before."""
-        waits = False
+        """Wait for it; False when told to stop before. While the store cannot be asked, ``away`` is told why."""
+        said = ""
         while not stop.is_set():
-            with contextlib.suppress(SQLAlchemyError, BlockingIOError):
+            event = "standing by"
+            try:
                 if self._try():
                     return True
-            if not waits:
-                waits = True
-                _log.info("standing by", reason="another producer works on this store")
+            except BlockingIOError:
+                pass
+            except (SQLAlchemyError, OSError) as error:  # OSError: the file beside an SQLite file
+                event = "waiting for the store"
+                self._away(error)
+            if event != said:
+                said = event
+                _log.info(event)
             stop.wait(EVERY)
         return False
 

@@ -63,7 +63,7 @@ class Producer(Requests):
         if not self.store.open(self._stop):
             return
         self._opened.set()
-        leadership = Leadership(self.store.engine)
+        leadership = Leadership(self.store.engine, self.store.away)
         while leadership.acquire(self._stop):
             self.board.clear()
             try:

@@ -76,9 +76,18 @@ class ProducerStore:
         """Migrate; waits while the store is away. False when told to stop before it came."""
         return self._store.open(stop)
 
+    @property
+    def trouble(self) -> str | None:
+        """What the last use of the store said was wrong, or None."""
+        return self._store.trouble
+
     def missing(self) -> str | None:
         """For readiness: what is wrong with the store, or None."""
         return self._store.missing()
+
+    def away(self, error: Exception) -> None:
+        """Note that the store could not be reached by who uses its engine."""
+        self._store.away(error)
 
     def close(self) -> None:
         """Give all connections back."""

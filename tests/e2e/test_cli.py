@@ -1,0 +1,405 @@
+"""The command line on real processes and a real broker: what a user types, and what comes of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import arro3.io
+import httpx
+import pytest
+
+from manyhands.broker import connect
+from manyhands.topology import Names, topology
+from tests.e2e.conftest import DIGITS
+from tests.e2e.processes import EXAMPLES, Installation, command, installation
+from tests.services import RabbitMQ, wait_until
+
+pytestmark = pytest.mark.timeout(240)
+
+WriteJob = Callable[..., Path]
+Start = Callable[..., Installation]
+
+ECHO = """
+from manyhands import judge
+
+@judge("echo")
+def echo(payload):
+    return str(payload)
+"""
+#: Waits for the file `open` before it judges; what begins with "bad" fails for good until it is there.
+GATED = """
+import pathlib, time
+from manyhands import judge, RejectTask
+
+OPEN = pathlib.Path(__file__).with_name("open")
+
+@judge("echo")
+def echo(payload):
+    if payload.startswith("bad") and not OPEN.exists():
+        raise RejectTask("not yet")
+    while payload.startswith("wait") and not OPEN.exists():
+        time.sleep(0.01)
+    return payload
+"""
+KEYS = {"source": {"path": "rows.csv", "id": "id", "input": "text"}}
+
+
+@pytest.fixture
+def start(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> Iterator[Start]:
+    """Starts an installation with one worker for a job file; at the end every job of it must balance."""
+    with ExitStack() as ends:
+
+        def begin(job_file: Path) -> Installation:
+            broker = connect(rabbitmq.url)
+            ends.callback(broker.close)
+            ends.callback(broker.delete, topology(Names(namespace=namespace), ["echo"]))
+            store = f"sqlite:///{tmp_path / 'm.db'}"
+            config = ("--config", str(job_file))
+            return ends.enter_context(installation(rabbitmq.url, store, namespace, config, workers=1))
+
+        yield begin
+
+
+def rows(count: int, text: str = "t") -> str:
+    """A CSV source."""
+    return "id,text\n" + "".join(f"r{n},{text}{n}\n" for n in range(count))
+
+
+# -- on this machine -------------------------------------------------------------------------------------------------
+
+
+def test_plan_foretells_digits() -> None:
+    """Tasks, suites, messages, judgments, seconds, cost and what each judge takes, before anything is run."""
+    done = command("plan", str(DIGITS), "--pilot", "5", "--children", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert set(said) == {
+        "name", "tasks", "refused", "suites", "messages", "judgments", "children", "seconds", "cost", "judges",
+    }  # fmt: skip
+    assert (said["tasks"], said["suites"], said["messages"], said["judgments"]) == (1797, 18, 54, 5391)
+    assert said["seconds"] > 0
+    assert [(j["judge"], j["pilot_tasks"], j["pilot_failed"]) for j in said["judges"]] == [
+        ("svm", 5, 0), ("forest", 5, 0), ("neighbours", 5, 0),
+    ]  # fmt: skip
+
+
+def test_reviews_with_a_judge_in_awk(tmp_path: Path) -> None:
+    """Reviews in two languages, judged by an awk script beside two judges in Python; accuracy against the truth."""
+    out = tmp_path / "out"
+    done = command("run", str(EXAMPLES / "reviews" / "job.yaml"), "--out", str(out), "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said == json.loads((out / "summary.json").read_text())
+    answers = list(csv.DictReader((out / "answers.csv").open()))
+    source = list(csv.DictReader((EXAMPLES / "reviews" / "reviews.csv").open()))
+    assert len(answers) == said["tasks"] == said["answered"] == len(source) >= 300
+    assert {row["lang"] for row in source} == {"en", "zh"}
+    assert [row["id"] for row in answers] == [row["id"] for row in source]
+    assert 0.4 < said["accuracy"] <= 1
+    assert said["conserved"] is True
+    assert {j["judge"]: j["judgments"] for j in said["judges"]} == dict.fromkeys(
+        ("polarity", "lexicon", "ngrams"), len(source)
+    )
+
+
+def test_a_finished_run_begins_afresh(job: WriteJob, tmp_path: Path) -> None:
+    """The same command again is another job with the same answers."""
+    file, out = job(ECHO, rows(30), "rows.csv", **KEYS), tmp_path / "out"
+    said = []
+    for _ in range(2):
+        done = command("run", str(file), "--out", str(out), "--json")
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        said.append((json.loads(done.stdout)["job"], (out / "answers.csv").read_bytes()))
+    (first, answers), (second, again) = said
+    assert first != second
+    assert answers == again
+
+
+HALF = """
+import pathlib, time
+from manyhands import judge
+
+HERE = pathlib.Path(__file__).parent
+
+@judge("echo")
+def echo(payload):
+    with (HERE / "judged").open("a") as file:
+        file.write(payload + "\\n")
+    while payload == "t100" and not (HERE / "open").exists():
+        time.sleep(0.01)
+    return payload
+"""
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT", "SIGINT twice"])
+def test_a_stopped_run_goes_on(job: WriteJob, start_run: Callable[..., Any], tmp_path: Path, how: str) -> None:
+    """Killed or interrupted half-way, the same command goes on with the same job and judges no answered task again.
+
+    Meanwhile nobody else may use its folder. A first Ctrl-C ends it in order, a second at once.
+    """
+    file, out = job(HALF, rows(200), "rows.csv", suite=10, **KEYS), tmp_path / "out"
+    arguments = ("run", str(file), "--out", str(out), "--children", "1")
+    first = start_run(*arguments)
+
+    def half() -> bool:
+        audited = command("audit", str(out), "--json")
+        return audited.returncode == 0 and json.loads(audited.stdout)["answered"] == 100
+
+    wait_until(half, 60, "half of the answers", every=0.2)
+    second = command(*arguments)
+    assert (second.returncode, str(out) in second.stderr) == (3, True), second.stderr
+    if how == "SIGKILL":
+        first.kill()
+    else:
+        first.send(2)
+        first.says("stopping")
+        if how == "SIGINT twice":
+            first.send(2)
+        assert first.ends() == 130
+        assert "Traceback" not in "".join(first.log)
+        assert any("goes on where it stopped" in line for line in first.log) == (how == "SIGINT")
+    stopped = json.loads((out / "run.json").read_text())
+    assert not (out / "answers.csv").exists()
+    assert half()
+    (tmp_path / "open").touch()
+    done = command(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["job"] == stopped["job"]
+    assert [row["answer"] for row in csv.DictReader((out / "answers.csv").open())] == [f"t{n}" for n in range(200)]
+    judged = (tmp_path / "judged").read_text().split()
+    assert set(judged) == {f"t{n}" for n in range(200)}
+    twice = {text for text in judged if judged.count(text) > 1}
+    assert twice <= {f"t{n}" for n in range(100, 110)}  # the one suite that was in hand
+
+
+def test_a_store_with_another_unfinished_job(job: WriteJob, start_run: Callable[..., Any], tmp_path: Path) -> None:
+    """A run takes no store on which another job is open; in the same folder it takes that job's place."""
+    file, out, store = job(HALF, rows(200), "rows.csv", suite=10, **KEYS), tmp_path / "out", tmp_path / "shared.db"
+    options = ("--children", "1", "--store", f"sqlite:///{store}")
+    first = start_run("run", str(file), "--out", str(out), *options)
+    judged = tmp_path / "judged"
+    wait_until(lambda: judged.exists() and "t100" in judged.read_text(), 60, "half of the judgments")
+    first.kill()
+    left = json.loads((out / "run.json").read_text())["job"]
+    (tmp_path / "open").touch()
+
+    other = command("run", str(file), "--out", str(tmp_path / "other"), *options)
+    assert other.returncode == 3
+    assert f"the store has an unfinished job {left}; give this run a store of its own with --store" in other.stderr
+    assert not (tmp_path / "other" / "run.json").exists()
+
+    file.write_text(file.read_text().replace('"suite": 10', '"suite": 20'))
+    done = command("run", str(file), "--out", str(out), *options, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["job"] != left
+    audited = command("audit", left, *options[2:], "--json")
+    assert audited.returncode == 0, audited.stdout
+    assert json.loads(audited.stdout)["state"] == "cancelled"
+
+
+FULL = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
+sys.argv[0] = "manyhands"
+from manyhands_cli.main import main
+main()
+"""
+
+
+def test_a_full_disk_ends_a_run(job: WriteJob, start_run: Callable[..., Any], tmp_path: Path) -> None:
+    """A store that cannot grow: one sentence, exit code 6; with room again, the same command goes on."""
+    file, out = job(ECHO, rows(20_000, "a text of some length and number "), "rows.csv", **KEYS), tmp_path / "out"
+    arguments = ("run", str(file), "--out", str(out), "--children", "1")
+    small = start_run(*arguments, code=FULL)
+    assert small.ends() == 6, small.log
+    assert small.log[-1].startswith("manyhands: The store cannot be reached: ")
+    assert "make room" in small.log[-1]
+    assert "Traceback" not in "".join(small.log)
+    stopped = json.loads((out / "run.json").read_text())
+    done = command(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["job"], said["answered"]) == (stopped["job"], 20_000)
+
+
+# -- with services running ---------------------------------------------------------------------------------------------
+
+
+def test_upload_and_results(job: WriteJob, start: Start, tmp_path: Path) -> None:
+    """A CSV read here and pushed; its answers as CSV, JSON Lines and Parquet, to files and to standard output."""
+    file = job(ECHO, rows(2500, "é"), "rows.csv", **KEYS)
+    running = start(file)
+    said = running.json("submit", str(file), "--upload", "--wait", "--id", "test-upload")
+    assert (said["job"], said["state"], said["answered"]) == ("test-upload", "complete", 2500)
+    again = running.command("submit", str(file), "--upload", "--id", "test-upload")  # as after a lost connection
+    assert (again.returncode, again.stdout) == (0, "test-upload\n"), again.stderr
+    expected = [(f"r{n}", f"é{n}") for n in range(2500)]
+
+    printed = running.command("results", "test-upload")
+    assert [(row["id"], row["answer"]) for row in csv.DictReader(io.StringIO(printed.stdout))] == expected
+    for ending in ("csv", "jsonl", "parquet"):
+        done = running.command("results", "test-upload", "--out", str(tmp_path / f"answers.{ending}"))
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / "answers.csv").read_text() == printed.stdout
+    lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert [(line["id"], line["answer"]) for line in lines] == expected
+    table = arro3.io.read_parquet(tmp_path / "answers.parquet").read_all()
+    assert list(zip(table["id"].to_pylist(), table["answer"].to_pylist(), strict=True)) == expected
+    assert running.command("results", "test-upload", "--failed").stdout.count("\n") == 1  # its header
+
+    status: Any = running.json("status")
+    assert [(row["job"], row["answered"]) for row in status] == [("test-upload", 2500)]
+    assert "test-upload" in running.command("status").stdout
+    watched = running.command("watch", "test-upload")
+    assert watched.returncode == 0
+    assert "test-upload: 2,500 of 2,500 tasks · published" in watched.stderr
+    for arguments in (("status",), ("watch",), ("results",), ("cancel",), ("audit",), ("dead", "show")):
+        unknown = running.command(*arguments, "nope")
+        assert unknown.returncode == 5, unknown.stderr
+        assert unknown.stderr.startswith("manyhands: There is no such ")
+
+
+def test_a_job_over_http(job: WriteJob, start: Start) -> None:
+    """Opened, pushed twice, sealed and read over HTTP; a repeat of anything changes nothing."""
+    file = job(ECHO, rows(1), "rows.csv", **KEYS)
+    running = start(file)
+    spec = {"name": "http", "answer": {"type": "text"}, "stages": [{"judges": ["echo"]}], "suite": 2}
+    with httpx.Client(base_url=running.producer.url, timeout=70) as producer:
+        for expected in (201, 200):
+            opened = producer.post("/api/jobs", json={"job": "http-1", "spec": spec})
+            assert (opened.status_code, opened.json()) == (expected, {"job": "http-1", "state": "open"})
+        for first in (0, 3):
+            tasks = [{"id": f"x{n}", "payload": f"p{n}"} for n in range(first, first + 3)]
+            for _ in range(2):
+                pushed = producer.post("/api/jobs/http-1/tasks", json={"tasks": tasks, "first": first})
+                assert (pushed.status_code, pushed.json()) == (200, {"tasks": first + 3})
+        gap = producer.post("/api/jobs/http-1/tasks", json={"tasks": tasks, "first": 9})
+        assert gap.status_code == 400
+        assert "push those from position 6 on first" in gap.json()["error"]
+        assert producer.post("/api/jobs/http-1/seal").json()["state"] == "sealed"
+    found: list[Any] = []
+    with httpx.Client(base_url=running.aggregator.url, timeout=70) as aggregator:
+
+        def read() -> bool:
+            page = aggregator.get(
+                "/api/jobs/http-1/answers", params={"after": len(found) - 1, "limit": 4, "wait": 10}
+            ).json()
+            found.extend(page["answers"])
+            assert page["next"] == (found[-1]["position"] if page["answers"] else None)
+            return len(found) == 6
+
+        wait_until(read, 60, "six answers", every=0.01)
+    assert [(one["position"], one["id"], one["answer"]) for one in found] == [(n, f"x{n}", f"p{n}") for n in range(6)]
+    assert running.command("watch", "http-1").returncode == 0
+
+
+def test_cancel(job: WriteJob, start: Start) -> None:
+    """DELETE, or the command, ends a job as it is: what was answered stays, the rest is cancelled, and it balances."""
+    file = job(GATED, rows(20, "wait"), "rows.csv", suite=5, **KEYS)
+    running = start(file)
+    jobs = [running.json("submit", str(file))["job"] for _ in range(2)]
+    watching = running.add("watch", jobs[0])
+    watching.says(f"{jobs[0]}: 0 of ")
+    watching.send(2)
+    assert watching.ends() == 130
+    assert "Traceback" not in "".join(watching.log)
+    running.processes.remove(watching)
+
+    deleted = httpx.delete(f"{running.producer.url}/api/jobs/{jobs[0]}")
+    assert (deleted.status_code, deleted.json()["state"]) == (200, "cancelled")
+    assert running.json("cancel", jobs[1], "--reason", "the wrong file")["state"] == "cancelled"
+    assert "is cancelled" in running.command("cancel", jobs[1]).stdout  # once more changes nothing
+    (file.parent / "open").touch()
+    for name in jobs:
+        assert running.command("watch", name).returncode == 1
+        said = running.json("status", name)
+        assert said["state"] == "cancelled"
+        assert said["answered"] + said["cancelled"] == said["tasks"]
+        account = running.json("audit", name)
+        assert (account["conserved"], account["open"]) == (True, 0)
+    assert running.json("status", jobs[1])["reason"] == "the wrong file"
+
+
+def test_dead_letters(job: WriteJob, start: Start) -> None:
+    """Tasks that fail are listed, shown, dropped and replayed; with the cause mended the job becomes complete."""
+    texts = ["good1", "bad1", "good2", "bad2", "bad3", "good3"]
+    source = "id,text\n" + "".join(f"r{n},{text}\n" for n, text in enumerate(texts))
+    file = job(GATED, source, "rows.csv", suite=2, **KEYS)
+    running = start(file)
+    name = running.command("submit", str(file)).stdout.strip()
+    assert running.command("watch", name).returncode == 1
+    said = running.json("status", name)
+    assert (said["state"], said["answered"], said["failed"]) == ("partial", 3, 3)
+    failed = list(csv.DictReader(io.StringIO(running.command("results", name, "--failed").stdout)))
+    assert [row["id"] for row in failed] == ["r1", "r3", "r4"]
+
+    letters: list[dict[str, Any]] = []
+
+    def filed() -> bool:
+        letters[:] = running.json("dead", "list", "--job", name)["letters"]
+        return sum(int(letter["tasks"]) for letter in letters) == 3
+
+    wait_until(filed, 60, "three tasks in dead letters")
+    assert {letter["job"] for letter in letters} == {name}
+    groups = running.json("dead", "list")["groups"]
+    assert sum(group["tasks"] for group in groups) == 3
+    assert "not yet" in running.command("dead", "list").stdout
+    shown = running.json("dead", "show", letters[0]["id"])
+    assert "not yet" in shown["error"]
+    assert "RejectTask" in json.dumps(shown)
+    assert json.loads(running.command("dead", "show", letters[0]["id"]).stdout) == shown
+
+    (file.parent / "open").touch()
+    first, *rest = letters
+    assert running.json("dead", "replay", first["id"]) == {"letters": 1}
+    assert running.json("dead", "replay", "--job", name, "--code", "nothing-like-it") == {"letters": 0}
+    assert running.json("dead", "replay", "--job", name) == {"letters": len(rest)}
+    wait_until(lambda: running.json("status", name)["state"] == "complete", 60, "the job to become complete")
+    assert running.json("status", name)["answered"] == 6
+    fetched = running.command("results", name).stdout
+    assert [row["answer"] for row in csv.DictReader(io.StringIO(fetched))] == texts
+    assert "no dead letters" in running.command("dead", "list").stdout
+
+    (file.parent / "open").unlink()
+    again = running.command("submit", str(file)).stdout.strip()
+    assert running.command("watch", again).returncode == 1
+    wait_until(lambda: len(running.json("dead", "list", "--job", again)["letters"]) == len(letters), 60, "letters")
+    ids = [letter["id"] for letter in running.json("dead", "list", "--job", again)["letters"]]
+    assert running.json("dead", "drop", *ids) == {"letters": len(ids)}
+    assert running.command("dead", "drop", ids[0]).returncode == 5
+    assert running.json("status", again)["state"] == "partial"
+
+
+def test_topology(rabbitmq: RabbitMQ, namespace: str) -> None:
+    """Declared, checked and exported: a check says what is missing (1) and, once declared, nothing (0)."""
+    env = {"MANYHANDS_BROKER": rabbitmq.url, "MANYHANDS_NAMESPACE": namespace}
+    broker, wanted = connect(rabbitmq.url), topology(Names(namespace=namespace), ["svm", "forest"])
+    try:
+        missing = command("topology", "check", "--judges", "svm,forest", "--json", env=env)
+        assert missing.returncode == 1, missing.stderr
+        assert {p["queue"] for p in json.loads(missing.stdout)["problems"]} == {q.name for q in wanted.queues}
+        for _ in range(2):
+            declared = command("topology", "declare", "--judges", "svm,forest", "--json", env=env)
+            assert declared.returncode == 0, declared.stderr
+            assert json.loads(declared.stdout)["queues"] == len(wanted.queues)
+        fine = command("topology", "check", "--judges", "svm,forest", env=env)
+        assert fine.returncode == 0, fine.stdout
+        assert f"{len(wanted.queues)} queues are as they should be" in fine.stdout
+        one = command("topology", "check", "--judges", "svm,neighbours", env=env)
+        assert one.returncode == 1
+        assert one.stdout.count("missing; `manyhands topology declare` creates it") == 1
+        fewer = command("topology", "check", "--json", env={**env, "MANYHANDS_PARTITIONS": "2"})
+        assert fewer.returncode == 1
+        assert "MANYHANDS_PARTITIONS is 2" in fewer.stdout
+        exported = json.loads(command("topology", "export", "--judges", "svm,forest", env=env).stdout)
+        assert {q["name"] for q in exported["queues"]} == {q.name for q in wanted.queues}
+    finally:
+        broker.delete(wanted)
+        broker.close()

@@ -1,0 +1,67 @@
+"""What a job takes, computed from counts and a pilot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manyhands.spec import JobSpec, load, parse
+from manyhands_cli.foretell import Counted, Pilot, count, foretell, pilot
+
+
+def job(suite: int = 10, **judge: Any) -> JobSpec:
+    """A job with one judge."""
+    stages = [{"judges": [{"judge": "j", **judge}]}]
+    return parse({"name": "n", "answer": {"type": "text"}, "stages": stages, "suite": suite}, file="job.yaml")
+
+
+def took(load_seconds: float = 0.0, seconds_per_task: float = 0.0) -> list[Pilot]:
+    """A pilot of the one judge."""
+    return [Pilot(judge="j", load_seconds=load_seconds, seconds_per_task=seconds_per_task, tasks=5, failed=1)]
+
+
+def test_counts_times_and_costs() -> None:
+    """Models load once a child, the work is shared, refused rows cost nothing."""
+    said = foretell(job(judgments=2, price=0.5), Counted(105, 5, ()), took(3.0, 0.1), 4)
+    assert (said["tasks"], said["refused"], said["suites"], said["messages"]) == (105, 5, 10, 20)
+    assert said["judgments"] == 200
+    assert said["seconds"] == 3.0 + 100 * 2 * 0.1 / 4
+    assert said["cost"] == 100.0
+    assert said["judges"][0]["pilot_failed"] == 1
+
+
+@given(st.integers(0, 10_000), st.integers(1, 500), st.integers(1, 5), st.integers(1, 64))
+def test_more_children_never_take_longer(tasks: int, suite: int, judgments: int, children: int) -> None:
+    """Suites hold every task, the last perhaps fewer; another child does not slow the job down."""
+    spec, counted, pilots = job(suite, judgments=judgments), Counted(tasks, 0, ()), took(0.5, 0.01)
+    said = foretell(spec, counted, pilots, children)
+    assert (said["suites"] - 1) * suite < tasks <= said["suites"] * suite
+    assert said["messages"] == said["suites"] * judgments
+    assert foretell(spec, counted, pilots, children + 1)["seconds"] <= said["seconds"]
+
+
+def test_the_source_is_counted_and_a_pilot_judges_its_first_rows(tmp_path: Path) -> None:
+    """Bad rows are counted apart; a handler that fails on a task of the pilot is counted, and does no harm."""
+    (tmp_path / "rows.csv").write_text("id,text\na,1\na,2\nb,x\nc,4\n")
+    (tmp_path / "judges.py").write_text(
+        "from manyhands import judge\n@judge('j')\ndef j(payload):\n    return str(int(payload))\n"
+    )
+    file = tmp_path / "job.yaml"
+    file.write_text(
+        json.dumps(
+            {
+                "name": "n", "answer": {"type": "text"}, "stages": [{"judges": ["j"]}], "handlers": "judges.py",
+                "source": {"path": "rows.csv", "id": "id", "input": "text", "on_bad_row": "set-aside"},
+            }
+        )
+    )  # fmt: skip
+    spec, heard = load(file), list[int]()
+    counted = count(spec, 2, heard.append)
+    assert counted.tasks == heard[-1] == 4
+    assert list(counted.sample) == ["1", "2"]
+    found = pilot(spec, file, None, ["1", "x"])
+    assert [(p.judge, p.tasks, p.failed) for p in found] == [("j", 2, 1)]

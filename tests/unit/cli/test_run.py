@@ -1,0 +1,110 @@
+"""How a run follows its job: to its end, to a stop, or to what no waiting mends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from manyhands.errors import SettingsError, StoreUnavailable, UnknownJob
+from manyhands_cli import run
+from manyhands_cli.progress import JobProgress
+
+OPEN = {
+    "state": "open", "tasks": 1, "answered": 0, "failed": 0, "cancelled": 0, "judgments": 0, "rate": 0.0,
+    "eta_seconds": None,
+}  # fmt: skip
+FULL = {"aggregator store": "database or disk is full"}
+
+
+class Fake:
+    """An installation that says what it is told to, one saying a look; the last one for ever."""
+
+    def __init__(self, *said: Any, waiting: tuple[dict[str, str], ...] = ({},)) -> None:
+        self._said, self._waiting = self._each(said), self._each(waiting)
+        self.aggregator = SimpleNamespace(progress=self._progress)
+        self.producer = SimpleNamespace(status=lambda _job: {"published": 1, "tasks": 1})
+
+    @staticmethod
+    def _each(values: tuple[Any, ...]) -> Iterator[Any]:
+        yield from values
+        while True:
+            yield values[-1]
+
+    def waiting(self) -> dict[str, str]:
+        """What is waited for."""
+        said: dict[str, str] = next(self._waiting)
+        return said
+
+    def _progress(self, _job: str) -> Any:
+        said = next(self._said)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look all the time."""
+    for name in ("LOOK", "CHECK", "STAND_BY"):
+        monkeypatch.setattr(run, name, 0.0)
+
+
+@pytest.fixture
+def notes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was said meanwhile."""
+    said: list[str] = []
+    monkeypatch.setattr(JobProgress, "note", lambda _self, text: said.append(text))
+    return said
+
+
+def follow(fake: Any, stop: threading.Event | None = None) -> bool:
+    """Follow a job of a fake."""
+    return run._follow(fake, "job", JobProgress("job", quiet=True), stop or threading.Event())
+
+
+def test_to_its_end(notes: list[str]) -> None:
+    """A job that is not heard of yet, open, and ended."""
+    assert follow(Fake(UnknownJob("job"), OPEN, {**OPEN, "state": "partial"}))
+    assert not notes
+
+
+def test_a_stop_is_no_end() -> None:
+    """Stopped before its end."""
+    stop = threading.Event()
+    stop.set()
+    assert follow(Fake(OPEN), stop) is False
+
+
+def test_a_store_that_comes_back_is_waited_for(notes: list[str]) -> None:
+    """What is waited for is said, and the job goes on."""
+    away = {"aggregator store": "connection refused"}
+    assert follow(Fake(OPEN, StoreUnavailable("x"), {**OPEN, "state": "complete"}, waiting=({}, away, {})))
+    assert notes == ["waiting for the aggregator store: connection refused"]
+
+
+def test_a_full_disk_ends_the_run() -> None:
+    """Nobody waits for ever for what only the machine's owner can mend."""
+    with pytest.raises(StoreUnavailable, match="disk is full; make room"):
+        follow(Fake(OPEN, waiting=(FULL,)))
+    with pytest.raises(StoreUnavailable, match="disk is full; make room"):
+        run._until_ready(Fake(waiting=(FULL,)), JobProgress("job", quiet=True), threading.Event())  # type: ignore[arg-type]
+
+
+def test_a_store_that_another_producer_works_on() -> None:
+    """After a while it is refused: its producer would take this run's job."""
+    fake = Fake(waiting=({"producer lead": "another producer works on this store"},))
+    with pytest.raises(SettingsError, match="--store"):
+        run._until_ready(fake, JobProgress("job", quiet=True), threading.Event())  # type: ignore[arg-type]
+
+
+def test_waiting_ends_with_a_stop(notes: list[str]) -> None:
+    """A broker that is away is named; Ctrl-C ends the waiting."""
+    stop = threading.Event()
+    stop.set()
+    fake: Any = Fake(waiting=({"worker broker": "connecting"},))
+    run._until_ready(fake, JobProgress("job", quiet=True), stop)
+    assert notes == ["waiting for the worker broker: connecting"]
