@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from manyhands import __version__
-from manyhands_cli import dead, plan, processes, remote, run, topology
+from manyhands_cli import dead, plan, processes, remote, run, submit, topology, watch
 from manyhands_cli.exits import Exit, code_of, sentence
 
 
@@ -66,9 +66,9 @@ HERE, RUNNING, PROCESSES = "On this machine", "With services running", "Services
 
 app.command(rich_help_panel=HERE)(run.run)
 app.command(rich_help_panel=HERE)(plan.plan)
-app.command(rich_help_panel=RUNNING)(remote.submit)
+app.command(rich_help_panel=RUNNING)(submit.submit)
 app.command(rich_help_panel=RUNNING)(remote.status)
-app.command(rich_help_panel=RUNNING)(remote.watch)
+app.command(rich_help_panel=RUNNING)(watch.watch)
 app.command(rich_help_panel=RUNNING)(remote.results)
 app.command(rich_help_panel=RUNNING)(remote.cancel)
 app.command(rich_help_panel=RUNNING)(remote.audit)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from manyhands_cli import show
 
@@ -21,11 +22,10 @@ class JobProgress:
         self._console = console or show.notes()
         self._name, self._quiet, self._lined, self._noted = name, quiet, -LINE_EVERY, ""
         self._live = self._console.is_terminal and not quiet
-        self._bar = Progress(
+        self._bar = _Bar(
             TextColumn("{task.description}", style="bold", markup=False),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[said]}", markup=False),
             TimeElapsedColumn(),
             console=self._console,
         )
@@ -64,6 +64,16 @@ class JobProgress:
 
     def _line(self, text: str) -> None:
         self._console.print(text, soft_wrap=True)
+
+
+class _Bar(Progress):
+    """A bar, and below it what is counted: beside it, that fits no narrow terminal."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The two lines."""
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            yield Text(task.fields["said"])
 
 
 def counts(aggregator: Mapping[str, Any], producer: Mapping[str, Any] | None) -> str:

@@ -1,25 +1,20 @@
-"""Commands that talk to running services."""
+"""Commands that ask running services: status, results, cancel, audit."""
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from manyhands_cli import show
 from manyhands_cli.balance import UNHEARD, balance
-from manyhands_cli.errors import NotThere, ServiceAway
 from manyhands_cli.exits import Exit
 from manyhands_cli.options import (
     AGGREGATOR,
     PRODUCER,
     AggregatorUrl,
     AsJson,
-    JobFile,
     JobId,
     JobIdOrFolder,
     ProducerUrl,
@@ -28,79 +23,9 @@ from manyhands_cli.options import (
     complete_job,
     producer_client,
 )
-
-if TYPE_CHECKING:
-    from manyhands.spec import JobSpec
-    from manyhands_cli.client import Client
-
-#: Seconds between looks at a job that is watched.
-LOOK = 0.3
-#: Seconds for which a service that has answered before may be away while a job is watched.
-AWAY = 60.0
-#: Tasks pushed in one request by `submit --upload`.
-PUSH = 1000
+from manyhands_cli.watch import or_unheard
 
 Format = Literal["csv", "jsonl", "parquet"]
-
-
-def submit(
-    job: JobFile,
-    upload: Annotated[
-        bool, typer.Option("--upload", help="Read the source here and push its tasks, for a producer elsewhere.")
-    ] = False,
-    job_id: Annotated[
-        str | None,
-        typer.Option("--id", help="The job's id; giving the same again goes on with the same job.", show_default=False),
-    ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Watch it until it ends.")] = False,
-    json_: AsJson = False,
-    producer: ProducerUrl = PRODUCER,
-    aggregator: AggregatorUrl = AGGREGATOR,
-    token: Token = None,
-) -> None:
-    """Submit a job to a running producer and print its id.
-
-    The producer reads the source itself, where it runs: source paths must lie in its MANYHANDS_SOURCE_ROOTS. With
-    --upload the source is read here instead. With --wait the exit code is 0 only if every task was answered.
-
-    Example: manyhands submit examples/digits/job.yaml --wait
-    """
-    from manyhands import spec as specs
-
-    spec = specs.load(job)
-    client = producer_client(producer, token)
-    name = job_id or f"{spec.name}-{secrets.token_hex(4)}"
-    if upload:
-        _upload(client, spec, name)
-    else:
-        client.call("POST", "/api/jobs", json={"job": name, "spec": spec.plain()})
-    if not json_:
-        show.line(name)
-    elif not wait:
-        show.as_json({"job": name})
-    if wait:
-        said = _follow(name, client, aggregator_client(aggregator, token))
-        if json_:
-            show.as_json(said)
-        raise typer.Exit(_code(said))
-
-
-def _upload(client: Client, spec: JobSpec, name: str) -> None:
-    """Push the tasks of a source read here; ``first`` makes each push harmless to repeat."""
-    from manyhands_cli.progress import JobProgress
-    from manyhands_producer.sources import check_source
-    from manyhands_producer.upload import tasks_of
-
-    check_source(spec)
-    pushed = spec.model_copy(update={"source": None, "gold": None})
-    client.call("POST", "/api/jobs", json={"job": name, "spec": pushed.plain()})
-    with JobProgress(f"uploading {spec.name}") as progress:
-        first = 0
-        for tasks in tasks_of(spec, PUSH):
-            client.call("POST", f"/api/jobs/{name}/tasks", json={"tasks": tasks, "first": first})
-            first += len(tasks)
-            progress.note(f"{first:,} tasks pushed")
-    client.call("POST", f"/api/jobs/{name}/seal")
 
 
 def status(
@@ -128,59 +53,6 @@ def status(
         show.line("no jobs yet; `manyhands submit JOB.yaml` starts one")
     else:
         show.table(said, ("job", "state", "tasks", "answered", "failed", "cancelled", "open", "rate", "accuracy"))
-
-
-def watch(
-    job: JobId, producer: ProducerUrl = PRODUCER, aggregator: AggregatorUrl = AGGREGATOR, token: Token = None
-) -> None:
-    """Follow a job until it ends: published, judged, answered, failed, rate and time left.
-
-    A bar on a terminal, a line every ten seconds elsewhere. Ctrl-C ends the watching, not the job. The exit code is 0
-    if every task was answered, 1 if the job ended partial or cancelled.
-
-    Example: manyhands watch digits-1f00ba11
-    """
-    raise typer.Exit(_code(_follow(job, producer_client(producer, token), aggregator_client(aggregator, token))))
-
-
-def _code(said: Mapping[str, Any]) -> Exit:
-    return Exit.OK if said["state"] == "complete" else Exit.SHORT
-
-
-def _follow(job: str, producer: Client, aggregator: Client) -> dict[str, Any]:
-    """Show progress until the job ends; what the aggregator says of it then."""
-    from manyhands_cli.progress import JobProgress
-
-    started = time.monotonic()
-    heard: float | None = None  # when both answered last
-    with JobProgress(job) as progress:
-        while True:
-            try:
-                published = producer.call("GET", f"/api/jobs/{job}")
-                said = _or_unheard(aggregator, f"/api/jobs/{job}")
-            except ServiceAway as away:
-                # a service that is started anew goes on where it was; one that was never there is a mistake
-                if heard is None or time.monotonic() - heard > AWAY:
-                    raise
-                progress.note(f"waiting: {away}")
-                time.sleep(LOOK)
-                continue
-            heard = time.monotonic()
-            if said is None:
-                progress.note("waiting for the aggregator to hear of it")
-            else:
-                progress.update(said, published, heard - started)
-                if said["state"] != "open":
-                    return said
-            time.sleep(LOOK)
-
-
-def _or_unheard(client: Client, path: str) -> dict[str, Any] | None:
-    try:
-        said: dict[str, Any] = client.call("GET", path)
-    except NotThere:
-        return None
-    return said
 
 
 def results(
@@ -292,5 +164,5 @@ def _from_stores(job: str, store: str | None) -> dict[str, Any] | None:
 
 def _from_services(job: str, producer: str, aggregator: str, token: str | None) -> dict[str, Any]:
     published = producer_client(producer, token).call("GET", f"/api/jobs/{job}/audit")
-    said = _or_unheard(aggregator_client(aggregator, token), f"/api/jobs/{job}/audit") or {"job": job, **UNHEARD}
+    said = or_unheard(aggregator_client(aggregator, token), f"/api/jobs/{job}/audit") or {"job": job, **UNHEARD}
     return balance(published, said)

@@ -89,7 +89,7 @@ class Courier:
             metrics.SUITES_PUBLISHED.labels(judge).inc(count)
         return errors
 
-    def back_off(self, desk: Desk, error: BrokerError) -> None:
+    def back_off(self, desk: Desk, error: Exception) -> None:
         """A desk publishes nothing for a while."""
         now = self._clock.monotonic()
         if now < desk.again_at:

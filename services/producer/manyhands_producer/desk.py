@@ -17,8 +17,8 @@ NEWS, OPENED, CLOSED = ("", -1), ("", -2), ("", -3)
 class Desk:
     """A job that is being published.
 
-    ``pending`` counts the unconfirmed messages of each suite, the oldest suite first; ``failed`` has those that are to
-    be published again. ``told`` is the state that the last job event told of, ``closed`` that of which it is confirmed.
+    ``pending`` counts the unconfirmed messages of each suite, the oldest suite first; ``failed`` has those of them that
+    are to be published: whose suite was just taken, or that were published in vain. ``told`` is the state that the last job event told of, ``closed`` that of which it is confirmed.
     ``saved`` is what the store knows.
     """
 
@@ -59,6 +59,19 @@ class Desk:
         if state == "open" or self.told == state or (state == "ended" and self.told == "sealed"):
             return False
         return self.live.ahead <= 0 and not self.pending and self.announced
+
+    def take(self, suite: int, slots: Iterable[Slot]) -> None:
+        """A suite was taken out of the spool; its news and its messages to the slots are to be published."""
+        due = {NEWS, *slots}
+        self.pending[suite], self.failed[suite] = len(due), due
+
+    def sent(self, suites: Iterable[int], slot: Slot) -> None:
+        """A message is on its way."""
+        for suite in suites:
+            due = self.failed[suite]
+            due.discard(slot)
+            if not due:
+                del self.failed[suite]
 
     def confirm(self, suites: Iterable[int], slot: Slot) -> None:
         """A message is confirmed."""

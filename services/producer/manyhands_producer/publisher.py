@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from manyhands import backoff, logs
 from manyhands.broker import Broker, Publisher
@@ -189,23 +189,40 @@ class Pump:
         with self._board.changed:
             ready = {job: self._room(desk.live) for job, desk in by_job.items() if not desk.failed}
         order = turns(ready, self._last, ROUND)
-        loaded: dict[str, deque[Spooled]] = {}
-        for job, count in Counter(order).items():
-            desk = by_job[job]
-            suites = self._take(desk.live, count)
-            over, each = desk.live.over, len(desk.slots)
-            loaded[job] = deque() if over else deque(suites)
-            for suite in suites:
-                desk.pending[suite.suite] = 1 + (each if suite.payloads and not over else 0)
+        loaded, away = self._load(by_job, Counter(order))
+        # whatever stops this half-way, what is not sent stays on its desk and is sent by the next round
+        for job, suites in loaded.items():
             # the news goes first, but nobody waits for its confirm: the aggregator takes any order
-            self._news(desk, suites)
+            self._news(by_job[job], suites)
         for job in order:
-            if loaded[job]:
-                suite = loaded[job].popleft()
+            if loaded.get(job):
+                suite, desk = loaded[job].popleft(), by_job[job]
                 self._last = job
-                if suite.payloads:
-                    self._send(by_job[job], suite, by_job[job].slots)
-        return bool(order)
+                self._send(desk, suite, [slot for slot in desk.slots if slot in desk.failed.get(suite.suite, ())])
+        if away is not None:
+            raise away
+        return bool(loaded)
+
+    def _load(
+        self, desks: Mapping[str, Desk], counts: Mapping[str, int]
+    ) -> tuple[dict[str, deque[Spooled]], StoreUnavailable | None]:
+        """The next suites of each job, on its desk as to be sent; and what the store said where it went away meanwhile."""
+        loaded: dict[str, deque[Spooled]] = {}
+        for job, count in counts.items():
+            desk = desks[job]
+            try:
+                suites = self._take(desk.live, count)
+            except StoreUnavailable as error:
+                return loaded, error
+            except Exception as error:  # noqa: BLE001  one job's rows that cannot be read hold up no other job
+                _log.exception("suites not read", job=job)
+                self._courier.back_off(desk, error)
+                continue
+            slots = [] if desk.live.over else desk.slots
+            for suite in suites:
+                desk.take(suite.suite, slots if suite.payloads else ())
+            loaded[job] = deque(suites)
+        return loaded, None
 
     def _room(self, live: Live) -> int:
         """How many suites the job may publish now; of one that is over only the news is told, and it needs no room."""
@@ -216,29 +233,29 @@ class Pump:
 
     def _take(self, live: Live, most: int) -> list[Spooled]:
         """The next suites out of the spool; they take up the job's window from now on."""
-        found: list[Spooled] = []
         with self._board.changed:
             first, until, bodies = live.next, live.suites, not live.over
             live.early = set()
         try:
             found = self._store.waiting(live.number, first, most, bodies=bodies)
-        except StoreUnavailable:
-            until = first
-            raise
-        finally:
+        except BaseException:
             with self._board.changed:
-                early, live.early = live.early or set(), None
-                suites = [s for s in found if s.suite not in early]
-                # suites that were settled before they were published again are gone from the spool
-                live.next = max(first, found[-1].suite + 1 if found else until)
-                live.waiting = max(0, live.waiting - sum(s.size for s in found)) if live.ahead else 0
-                if not live.over:
-                    live.unsettled.update(s.suite for s in suites)
+                live.early = None
+            raise
+        with self._board.changed:
+            early, live.early = live.early or set(), None
+            suites = [s for s in found if s.suite not in early]
+            # suites that were settled before they were published again are gone from the spool
+            live.next = max(first, found[-1].suite + 1 if found else until)
+            live.waiting = max(0, live.waiting - sum(s.size for s in found)) if live.ahead else 0
+            if not live.over:
+                live.unsettled.update(s.suite for s in suites)
         return suites
 
     def _news(self, desk: Desk, suites: Sequence[Spooled]) -> None:
         for message, numbers in self._messages.opened(desk.live.job, suites):
             self._courier.publish(message, desk, numbers, NEWS)
+            desk.sent(numbers, NEWS)
 
     def _send(self, desk: Desk, suite: Spooled, slots: Sequence[Slot]) -> None:
         live, positions = desk.live, suite.positions
@@ -252,28 +269,31 @@ class Pump:
                 reason = f"suite {suite.suite} is too large: {error.detail}"
                 _log.error("job cancelled", job=live.job, reason=reason)
                 self._board.moved(self._store.end(live.job, "cancelled", reason))
-                desk.fail((suite.suite,), (judge, slot))
                 continue
             self._courier.publish(message, desk, (suite.suite,), (judge, slot))
+            desk.sent((suite.suite,), (judge, slot))
 
     def _again(self, desk: Desk) -> bool:
-        """Publish once more what failed, unless its suite is settled by now or its job is over."""
+        """Publish what failed or was not sent, unless its suite is settled by now or its job is over."""
         if not desk.failed:
             return False
         numbers = list(desk.failed)[:ROUND]
         rows = self._store.suites(desk.live.number, numbers)
         news: list[Spooled] = []
         for number in numbers:
-            slots, suite = desk.failed.pop(number), rows.get(number)
+            suite = rows.get(number)
             if suite is None:
+                desk.failed.pop(number)
                 desk.pending.pop(number, None)
                 continue
-            if NEWS in slots:
-                slots.remove(NEWS)
+            if NEWS in desk.failed[number]:
                 news.append(suite)
-            if desk.live.over:
-                desk.done(number, len(slots))
-            else:
-                self._send(desk, suite, sorted(slots))
+            slots = sorted(desk.failed[number] - {NEWS})
+            if not desk.live.over:
+                self._send(desk, suite, slots)
+                continue
+            for slot in slots:
+                desk.sent((number,), slot)
+            desk.done(number, len(slots))
         self._news(desk, news)
         return True

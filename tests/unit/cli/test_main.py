@@ -186,7 +186,7 @@ def test_a_service_that_goes_away_while_a_job_is_watched(monkeypatch: pytest.Mon
         return one
 
     monkeypatch.setattr(Client, "call", answer)
-    monkeypatch.setattr("manyhands_cli.remote.LOOK", 0)
+    monkeypatch.setattr("manyhands_cli.watch.LOOK", 0)
     done = call("watch", "job")
     assert done.exit_code == Exit.OK
     assert next(answers, None) is None

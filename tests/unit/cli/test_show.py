@@ -87,7 +87,7 @@ def test_progress_without_a_terminal_is_lines() -> None:
 
 
 def test_progress_on_a_terminal_is_a_bar() -> None:
-    """Everything that is counted stands beside the bar."""
+    """Everything that is counted stands below the bar."""
     said = followed(terminal=True)
     for part in ("digits-1", "1000/3000", "published 12 suites", "judged 3,000", "answered 900", "failed 100", "250/s"):
         assert part in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from manyhands.broker import Outgoing
 from manyhands.codec import decode
-from manyhands.errors import BrokerUnavailable, Refused, Unroutable
+from manyhands.errors import BrokerUnavailable, Refused, StoreUnavailable, Unroutable
 from manyhands.messages import Suite
 from manyhands.testing import FakePublisher
 from manyhands_producer.publisher import ROUND
@@ -232,3 +233,70 @@ def test_unconfirmed_bytes_are_bounded(tmp_path: Path, monkeypatch: pytest.Monke
     bench.publish()
     assert len(bench.suites(job)) == 50
     assert 3000 < most < 6000
+
+
+def two_jobs(bench: Bench) -> list[str]:
+    """Two jobs of three suites each, for two judges."""
+    spec = job_spec(stages=[{"judges": ["a", "b"]}])
+    return [bench.requests.submit(spec, tasks=tasks(6), seal=True) for _ in range(2)]
+
+
+def all_sent_once(bench: Bench, jobs: list[str]) -> None:
+    """Every suite of the jobs went out once to each judge, was announced, and the jobs are closed."""
+    for job in jobs:
+        assert sorted((s.suite, s.judge) for s in bench.suites(job)) == [(n, j) for n in range(3) for j in "ab"]
+        assert sorted(n for e in bench.told("suites.opened", job) for n in e["suites"]) == [0, 1, 2]
+        row = bench.store.job(job)
+        assert (row.published, row.closed) == (3, True)
+
+
+def failing_once(monkeypatch: pytest.MonkeyPatch, target: Any, name: str, call: int, error: Exception) -> None:
+    """Let one call of a method, counted from 1, raise."""
+    method, calls = getattr(target, name), itertools.count(1)
+
+    def calling(*given: Any, **named: Any) -> Any:
+        if next(calls) == call:
+            raise error
+        return method(*given, **named)
+
+    monkeypatch.setattr(target, name, calling)
+
+
+def test_a_store_that_goes_between_two_jobs_costs_neither_a_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was taken out of the spool for the first job is sent, though the second job's could not be taken."""
+    bench = Bench(tmp_path)
+    jobs = two_jobs(bench)
+    failing_once(monkeypatch, bench.store, "waiting", 2, StoreUnavailable("away"))
+    with pytest.raises(StoreUnavailable):
+        bench.pump.round()
+    assert (len(bench.suites(jobs[0])), len(bench.suites(jobs[1]))) == (6, 0)
+    bench.publish()
+    all_sent_once(bench, jobs)
+
+
+def test_rows_that_cannot_be_read_hold_up_their_own_job_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other job goes on; the one at fault is tried again after a back-off, from where it was."""
+    bench = Bench(tmp_path)
+    jobs = two_jobs(bench)
+    failing_once(monkeypatch, bench.store, "waiting", 1, ValueError("not MessagePack"))
+    bench.pump.round()
+    assert (len(bench.suites(jobs[0])), len(bench.suites(jobs[1]))) == (0, 6)
+    bench.clock.turn(60)
+    bench.publish()
+    all_sent_once(bench, jobs)
+
+
+@pytest.mark.parametrize(("name", "call"), [("suite", 1), ("suite", 2), ("suite", 3), ("opened", 1), ("opened", 2)])
+def test_what_stops_a_round_half_way_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, call: int
+) -> None:
+    """Whatever is not sent when an error ends the round is sent by the next ones, and nothing is sent twice."""
+    bench = Bench(tmp_path)
+    jobs = two_jobs(bench)
+    failing_once(monkeypatch, bench.pump._messages, name, call, StoreUnavailable("away"))
+    with pytest.raises(StoreUnavailable):
+        bench.pump.round()
+    bench.publish()
+    all_sent_once(bench, jobs)
