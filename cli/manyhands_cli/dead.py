@@ -24,7 +24,7 @@ OfJob = Annotated[
     typer.Option("--job", help="Only those of this job.", show_default=False, autocompletion=complete_job),
 ]
 OfCode = Annotated[
-    str | None, typer.Option("--code", help="Only those of this cause, such as timeout.", show_default=False)
+    str | None, typer.Option("--code", help="Only those of this cause, such as time-limit.", show_default=False)
 ]
 
 
@@ -81,7 +81,7 @@ def replay(
 
     Their tasks are judged anew and still count, once: a job that ended partial becomes complete.
 
-    Example: manyhands dead replay --job digits-1f00ba11 --code timeout
+    Example: manyhands dead replay --job digits-1f00ba11 --code time-limit
     """
     if letters and (job or code or everything):
         raise typer.BadParameter("name letters, or give --job, --code or --all; not both")

@@ -51,7 +51,6 @@ class Installation:
             config=wanted.job_file,
             judges=",".join(judge.judge for judge in spec.judges),
             children=wanted.children,
-            max_attempts=spec.max_attempts,
             **common,
         )
         self._topology: Topology = topology(producer.names, [judge.judge for judge in spec.judges])

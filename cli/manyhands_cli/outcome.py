@@ -18,15 +18,17 @@ KEYS = ("job", "name", "state", "tasks", "answered", "failed", "cancelled", "jud
 SOMETIMES = ("accuracy", "gold", "reason")
 
 
-def write(installation: Installation, spec: JobSpec, job: str, folder: Path, started: float) -> dict[str, Any]:
+def write(installation: Installation, spec: JobSpec, job: str, folder: Path, began: float | None) -> dict[str, Any]:
     """Write answers.csv, failed.csv where tasks failed, and summary.json; returns the summary.
 
-    ``started`` is when, on the clock ``time.perf_counter``, the job was submitted.
+    ``began`` is when it was submitted, in seconds since 1970; None for one that goes on, which counts from its opening,
+    the break included.
     """
     aggregator = installation.aggregator
     write_whole(folder / "answers.csv", export.csv_blocks(aggregator.answers(job)))
-    seconds = time.perf_counter() - started
+    written = time.time()
     said = aggregator.progress(job)
+    seconds = max(written - (began or said["opened"]), 1e-6)
     failed = folder / "failed.csv"
     if said["failed"] or said["cancelled"]:
         write_whole(failed, export.failed_blocks(aggregator.answers(job)))

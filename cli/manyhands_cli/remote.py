@@ -71,7 +71,7 @@ def results(
 ) -> None:
     """Fetch a job's answers in source order: id, answer, confidence, judgments.
 
-    Of a job that is still open come the answers there are; the other rows are empty.
+    Of a job that is still open come the answers there are.
 
     Example: manyhands results digits-1f00ba11 --out answers.parquet
     """

@@ -96,12 +96,12 @@ def run(
                 folder.begin(name, spec, broker, store)
             installation.start()
             _until_ready(installation, progress, stop)
-            started = time.perf_counter()
+            began = time.time()
             if not stop.is_set():
                 installation.producer.submit(spec, job=name)
             ended = _follow(installation, name, progress, stop)
             if ended:
-                summary = write(installation, spec, name, folder.path, started)
+                summary = write(installation, spec, name, folder.path, None if resumed else began)
                 folder.end()
             else:
                 progress.note("stopping; Ctrl-C once more ends it at once")

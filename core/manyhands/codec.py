@@ -11,13 +11,15 @@ import msgpack
 import zstandard
 
 from manyhands.errors import DecodeError, TooLarge
-from manyhands.messages import Event, Failure, Judgments, Message, Suite
+from manyhands.messages import MAX_ATTEMPTS, Event, Failure, Judgments, Message, Suite
 
 #: Bodies over this many bytes are compressed: below it zstd's frame and the call cost more than they save.
 COMPRESS_OVER = 4096
 #: The largest body on the wire, and the largest it may grow to when decompressed (times this factor).
 BODY_LIMIT = 1 << 20
 GROWTH_LIMIT = 16
+#: The most tries that a suite may grant its tasks: a forged one must not go round for ever.
+MOST_ATTEMPTS = 100
 
 SUITE, JUDGMENTS, EVENT = "suite.v1", "judgments.v1", "event.v1"
 
@@ -42,6 +44,16 @@ class _Zstd(threading.local):
 _zstd = _Zstd()
 
 
+def zstd(raw: bytes) -> bytes:
+    """Bytes as one zstd frame that states its size."""
+    return _zstd.compress(raw)
+
+
+def unzstd(frame: bytes) -> bytes:
+    """The bytes of a frame; unpacks whatever size it states, so that is for the caller to check of foreign ones."""
+    return _zstd.decompress(frame, allow_extra_data=False)
+
+
 def encode(message: Message, *, limit: int = BODY_LIMIT) -> Encoded:
     """Encode a message.
 
@@ -56,7 +68,7 @@ def encode(message: Message, *, limit: int = BODY_LIMIT) -> Encoded:
         raise TypeError(f"{name} holds what cannot travel: {error}") from error
     if len(body) <= min(COMPRESS_OVER, limit):
         return Encoded(body=body, type=name)
-    packed = _zstd.compress(body)
+    packed = zstd(body)
     if len(packed) > limit or len(body) > limit * GROWTH_LIMIT:
         raise TooLarge(f"{name} has {len(packed):,} bytes of at most {limit:,}")
     return Encoded(body=packed, type=name, content_encoding="zstd")
@@ -108,7 +120,7 @@ def _decompress(body: bytes, content_encoding: str | None, limit: int) -> bytes:
         size = zstandard.frame_content_size(body)
         if not 0 <= size <= limit:
             raise DecodeError(f"unpacks to {size:,} bytes of at most {limit:,}", body)
-        return _zstd.decompress(body, allow_extra_data=False)
+        return unzstd(body)
     except zstandard.ZstdError as error:
         raise DecodeError(f"not zstd ({error})", body) from error
 
@@ -120,6 +132,8 @@ def _suite_parts(m: Suite) -> tuple[str, dict[str, Any]]:
     }  # fmt: skip
     if m.expires_at is not None:
         columns["expires_at"] = m.expires_at
+    if m.max_attempts != MAX_ATTEMPTS:
+        columns["max_attempts"] = m.max_attempts
     return SUITE, columns
 
 
@@ -148,6 +162,7 @@ def _build_suite(c: Mapping[str, Any]) -> Suite:
         slot=_count(c, "slot"), attempt=_count(c, "attempt"), spec=_text(c, "spec"), positions=positions,
         payloads=_column(c, "payloads", len(positions)),
         expires_at=None if expires_at is None else _number(c, "expires_at"),
+        max_attempts=_max_attempts(c) if "max_attempts" in c else MAX_ATTEMPTS,
     )  # fmt: skip
 
 
@@ -186,6 +201,13 @@ def _count(c: Mapping[str, Any], key: str) -> int:
     value = c[key]
     if type(value) is not int or not 0 <= value < 1 << 53:
         raise ValueError(f"{key} must be a whole number from 0")
+    return value
+
+
+def _max_attempts(c: Mapping[str, Any]) -> int:
+    value = c["max_attempts"]
+    if type(value) is not int or not 1 <= value <= MOST_ATTEMPTS:
+        raise ValueError(f"max_attempts must be a whole number from 1 to {MOST_ATTEMPTS}")
     return value
 
 

@@ -14,6 +14,8 @@ from typing import Any
 Plain = Any
 #: A job's id. Whatever else stands there is forged, and stores differ in which texts they take as a key.
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+#: Tries of a task where a suite says nothing of them.
+MAX_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +30,9 @@ class Failure:
 class Suite:
     """Tasks delivered together to one judge.
 
-    ``positions`` and ``payloads`` have the same length; ``attempt`` counts from 1; ``spec`` is the digest of the job
-    file; ``expires_at`` is a time in seconds since 1970 after which nobody wants the judgments.
+    ``positions`` and ``payloads`` have the same length; ``attempt`` counts from 1, and a task that fails in the
+    ``max_attempts``-th has failed for good; ``spec`` is the digest of the job file; ``expires_at`` is a time in seconds
+    since 1970 after which nobody wants the judgments.
     """
 
     job: str
@@ -42,6 +45,7 @@ class Suite:
     attempt: int = 1
     spec: str = ""
     expires_at: float | None = None
+    max_attempts: int = MAX_ATTEMPTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,6 +158,11 @@ class EmbeddedBroker:
         return not self._memory
 
     @property
+    def counts_hand_backs(self) -> bool:
+        """False: the count is this adapter's own."""
+        return False
+
+    @property
     def version(self) -> str:
         """Such as ``kombu 5.7.0 memory``."""
         return self._version

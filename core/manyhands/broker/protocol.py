@@ -38,6 +38,7 @@ class Delivery:
     """A message in hand.
 
     ``delivery_count`` says how often it was delivered before and came back by fault (a crash, a reject); 0 at first.
+    Where the broker ``counts_hand_backs``, it counts these too.
     ``redelivered`` is true when it may have been seen before. ``token`` is the adapter's own.
     """
 
@@ -153,6 +154,13 @@ class Broker(Protocol):
     @property
     def durable(self) -> bool:
         """Whether confirmed messages outlive this process."""
+
+    @property
+    def counts_hand_backs(self) -> bool:
+        """Whether ``delivery_count`` may include deliveries that were handed back, or held when a consumer closed.
+
+        As long as it is not known, it may.
+        """
 
     @property
     def version(self) -> str:

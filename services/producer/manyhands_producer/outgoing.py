@@ -75,6 +75,7 @@ class Messages:
         message = Suite(
             job=job, suite=suite, stage=stage, judge=judge, slot=slot, positions=positions, payloads=payloads,
             attempt=attempt, spec=digest, expires_at=None if spec.deadline is None else opened + spec.deadline,
+            max_attempts=spec.max_attempts,
         )  # fmt: skip
         exchange, key = self._names.to_judge(judge)
         encoded = encode(message, limit=self._limit)

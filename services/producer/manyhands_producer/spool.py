@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import datetime
 import decimal
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
-import zstandard
 
-from manyhands.codec import COMPRESS_OVER
+from manyhands.codec import COMPRESS_OVER, unzstd, zstd
 
-
-class _Zstd(threading.local):
-    """One compressor and one decompressor a thread: they are costly to make and must not be shared."""
-
-    def __init__(self) -> None:
-        self.compress = zstandard.ZstdCompressor(level=1).compress
-        self.decompress = zstandard.ZstdDecompressor().decompress
-
-
-_zstd = _Zstd()
 _ZSTD_FRAME = b"\x28\xb5\x2f\xfd"
 
 
@@ -101,12 +89,12 @@ def pack(value: Any) -> bytes:
 
 def squeeze(packed: bytes) -> bytes:
     """Compressed, where that is worth it."""
-    return _zstd.compress(packed) if len(packed) > COMPRESS_OVER else packed
+    return zstd(packed) if len(packed) > COMPRESS_OVER else packed
 
 
 def _raw(blob: bytes) -> bytes:
     # lists start with 0x90 to 0x9f, 0xdc or 0xdd in MessagePack, so a frame's first byte tells the two apart
-    return _zstd.decompress(blob) if blob.startswith(_ZSTD_FRAME) else blob
+    return unzstd(blob) if blob.startswith(_ZSTD_FRAME) else blob
 
 
 def row(suite: int, first: int, count: int, size: int, opened: bytes, body: bytes | None) -> Spooled:

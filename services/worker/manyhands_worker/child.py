@@ -41,7 +41,7 @@ class Bench:
         self._judges: dict[str, Judge] = {}
         self._station = Station(
             names=Names(namespace=setup.namespace, partitions=setup.partitions), worker=setup.worker, host=setup.host,
-            max_attempts=setup.max_attempts, limit=setup.body_limit,
+            limit=setup.body_limit,
         )  # fmt: skip
 
     def judge(self, unit: Unit) -> list[Any]:
@@ -91,7 +91,7 @@ class Bench:
             # the same rung for all that failed alike, so that they travel together
             chance = random.random()
             findings.problems = {
-                i: problem(error, suite.attempt, self._station.max_attempts, lambda: chance)
+                i: problem(error, suite.attempt, suite.max_attempts, lambda: chance)
                 for i, error in errors.items()
             }
         return findings, seconds
@@ -109,7 +109,7 @@ class Bench:
         return self._judges[name]
 
     def _problem(self, error: ManyhandsError, suite: Suite) -> Problem:
-        return problem(error, suite.attempt, self._station.max_attempts, random.random)
+        return problem(error, suite.attempt, suite.max_attempts, random.random)
 
     def _part(self, findings: Findings, seconds: float) -> list[Any]:
         for i, error in packable(findings.values).items():

@@ -31,7 +31,6 @@ class Setup:
     partitions: int
     worker: str
     host: str
-    max_attempts: int
     body_limit: int
     hard_limit: float
 

@@ -28,7 +28,6 @@ class Station:
     names: Names
     worker: str
     host: str
-    max_attempts: int = 3
     limit: int = BODY_LIMIT
 
 

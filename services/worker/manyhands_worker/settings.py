@@ -54,7 +54,6 @@ class WorkerSettings(Settings):
     )
     recycle_suites: int = Field(default=0, ge=0, description="Suites after which a child is replaced; 0 is never.")
     recycle_mib: int = Field(default=0, ge=0, description="MiB of memory past which a child is replaced; 0 is never.")
-    max_attempts: int = Field(default=3, ge=1, le=20, description="Tries of a task before it is set aside.")
     max_deliveries: int = Field(
         default=5, ge=2, description="Deliveries that ended with their worker before a task is set aside for it."
     )

@@ -71,7 +71,7 @@ def conclude(
     except _Loading as loading:
         error = HandlerError(f"{loading.death.how} while it made the judge {suite.judge}")
         log.warning("judge not made", error=str(error))
-        findings = all_failed(len(suite.positions), problem(error, suite.attempt, station.max_attempts, random))
+        findings = all_failed(len(suite.positions), problem(error, suite.attempt, suite.max_attempts, random))
     return _concluded(suite, findings, version, started, headers, station, clock)
 
 

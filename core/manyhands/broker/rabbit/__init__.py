@@ -99,6 +99,11 @@ class RabbitBroker:
         return True
 
     @property
+    def counts_hand_backs(self) -> bool:
+        """True before RabbitMQ 4.3, and for whatever else speaks AMQP."""
+        return wire.counts_hand_backs(self._version)
+
+    @property
     def version(self) -> str:
         """``RabbitMQ`` and its version."""
         return self._version
