@@ -75,27 +75,31 @@ def declare(judges: Judges = "", broker: BrokerUrl = None, json_: AsJson = False
 def check(judges: Judges = "", broker: BrokerUrl = None, json_: AsJson = False) -> None:
     """Say what is missing, has other arguments, or has messages and nobody who takes them.
 
-    The exit code is 1 if there is anything to say.
+    The exit code is 1 if there is anything to say. Looks at exchanges and queues; bindings cannot be seen over AMQP,
+    and declaring once more mends them.
 
     Example: manyhands topology check --judges svm,forest,neighbours
     """
     settings, wanted = _wanted(broker, judges)
     connection = _connect(settings)
     try:
-        found = [{"queue": q.name, "problem": said} for q in wanted.queues if (said := _problem(connection, q))]
+        missing = "missing; `manyhands topology declare` creates it"
+        found = [{"name": e.name, "problem": missing} for e in wanted.exchanges if not connection.has_exchange(e.name)]
+        found += [{"name": q.name, "problem": said} for q in wanted.queues if (said := _problem(connection, q))]
         extra = settings.names.judgments_queue(settings.partitions)
         if connection.depth(extra) is not None:
             said = f"exists, but MANYHANDS_PARTITIONS is {settings.partitions}: judgments in it are never taken"
-            found.append({"queue": extra, "problem": said})
+            found.append({"name": extra, "problem": said})
         version = connection.version
     finally:
         connection.close()
     if json_:
         show.as_json({"broker": version, "queues": len(wanted.queues), "problems": found})
     elif found:
-        show.table(found, ("queue", "problem"))
+        show.table(found, ("name", "problem"))
     else:
-        show.line(f"{len(wanted.queues)} queues are as they should be on {version}")
+        counted = f"{len(wanted.exchanges)} exchanges and {len(wanted.queues)} queues"
+        show.line(f"{counted} are as they should be on {version}")
     raise typer.Exit(Exit.SHORT if found else Exit.OK)
 
 

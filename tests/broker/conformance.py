@@ -511,6 +511,15 @@ class Conformance:
         consumer.close()
         wait_until(lambda: broker.depth(name) == (3, 0), SOON, "all ready and no consumer")
 
+    def test_has_exchange(self, broker: Broker, names: Names) -> None:
+        """An exchange is there from its declaration to its deletion."""
+        name, wanted = names.exchange("tasks"), part(names, "tasks.a")
+        assert not broker.has_exchange(name)
+        broker.declare(wanted)
+        assert broker.has_exchange(name)
+        broker.delete(wanted)
+        assert not broker.has_exchange(name)
+
     def test_delete(self, broker: Broker, names: Names, publisher: Publisher) -> None:
         """`delete` removes queues with what is in them; doing it again is no error."""
         broker.declare(part(names, "tasks.a"))

@@ -384,7 +384,10 @@ def test_topology(rabbitmq: RabbitMQ, namespace: str) -> None:
     try:
         missing = command("topology", "check", "--judges", "svm,forest", "--json", env=env)
         assert missing.returncode == 1, missing.stderr
-        assert {p["queue"] for p in json.loads(missing.stdout)["problems"]} == {q.name for q in wanted.queues}
+        assert {p["name"] for p in json.loads(missing.stdout)["problems"]} == {
+            *(e.name for e in wanted.exchanges),
+            *(q.name for q in wanted.queues),
+        }
         for _ in range(2):
             declared = command("topology", "declare", "--judges", "svm,forest", "--json", env=env)
             assert declared.returncode == 0, declared.stderr

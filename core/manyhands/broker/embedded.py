@@ -127,6 +127,11 @@ class EmbeddedBroker:
         metrics.CONSUMERS.inc(len(queues))
         return consumer
 
+    def has_exchange(self, name: str) -> bool:
+        """Whether this process has declared an exchange of this name."""
+        with self.channel():
+            return name in self._exchanges
+
     def depth(self, queue: str) -> tuple[int, int] | None:
         """What is ready and who consumes, of the queues declared by this process."""
         with self.channel() as channel:

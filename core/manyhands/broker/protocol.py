@@ -141,6 +141,13 @@ class Broker(Protocol):
     def consumer(self, queues: Sequence[str], *, prefetch: int) -> Consumer:
         """A consumer of the queues, holding at most ``prefetch`` unsettled deliveries a queue."""
 
+    def has_exchange(self, name: str) -> bool:
+        """Whether there is an exchange of this name. (Bindings cannot be seen over AMQP.)
+
+        Raises:
+            BrokerUnavailable: no connection within the adapter's connection timeout.
+        """
+
     def depth(self, queue: str) -> tuple[int, int] | None:
         """(messages ready, consumers) of a queue, or None when there is no such queue.
 
@@ -157,10 +164,7 @@ class Broker(Protocol):
 
     @property
     def counts_hand_backs(self) -> bool:
-        """Whether ``delivery_count`` may include deliveries that were handed back, or held when a consumer closed.
-
-        As long as it is not known, it may.
-        """
+        """Whether ``delivery_count`` may include deliveries that were handed back; True as long as it is not known."""
 
     @property
     def version(self) -> str:

@@ -68,6 +68,17 @@ class RabbitBroker:
         self._keep(consumer)
         return consumer
 
+    def has_exchange(self, name: str) -> bool:
+        """Whether there is an exchange of this name."""
+        with self._channel("check") as channel:
+            try:
+                channel.exchange_declare(name, passive=True)
+            except ChannelClosedByBroker as closed:
+                if closed.reply_code == _NOT_FOUND:
+                    return False
+                raise
+            return True
+
     def depth(self, queue: str) -> tuple[int, int] | None:
         """(messages ready, consumers) of a queue, or None."""
         with self._channel("depth") as channel:
