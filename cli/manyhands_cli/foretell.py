@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from manyhands.settings import load
 from manyhands.spec import JobSpec
+from manyhands_cli.jobfile import references
 from manyhands_producer.sources import Source, open_source
-from manyhands_worker.frames import Setup
-from manyhands_worker.offer import offers
-from manyhands_worker.sources import Sources, joined, read
+from manyhands_worker.offer import make, offers
+from manyhands_worker.settings import WorkerSettings
+from manyhands_worker.sources import named_by, setup_of
 
 #: Rows and bytes read at a time while counting.
 ROWS, BYTES = 20_000, 8 << 20
@@ -65,21 +67,14 @@ def pilot(spec: JobSpec, job_file: Path, handlers: str | None, sample: Sequence[
     """Let every judge of the plan judge the sample, here and now; nothing is published or kept.
 
     Raises:
-        HandlerError: a judge cannot be loaded.
+        HandlerError: a judge cannot be loaded or made.
     """
-    sources = joined(read(job_file), Sources(handlers=[handlers] if handlers else []))
-    setup = Setup(
-        references=sources.handlers,
-        commands={name: command.model_dump() for name, command in sources.commands.items()},
-        http={name: http.model_dump() for name, http in sources.http.items()},
-        judges=[judge.judge for judge in spec.judges],
-        path=[], namespace="", partitions=1, worker="pilot", host="", max_attempts=1, body_limit=1 << 20,
-        hard_limit=600.0,
-    )  # fmt: skip
+    judges = [judge.judge for judge in spec.judges]
+    settings = load(WorkerSettings, handlers=references(spec, handlers), config=job_file, judges=judges)
     found = []
-    for name, offer in offers(setup, lambda _group: None).items():
+    for name, offer in offers(setup_of(named_by(settings), settings, "pilot"), lambda _group: None).items():
         started = time.perf_counter()
-        judge = offer.make()
+        judge = make(name, offer)
         loaded = time.perf_counter()
         said = judge(range(len(sample)), sample) if sample else []
         seconds = time.perf_counter() - loaded

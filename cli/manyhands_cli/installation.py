@@ -16,6 +16,7 @@ from manyhands.topology import Topology, topology
 from manyhands_aggregator.service import Aggregator
 from manyhands_aggregator.settings import AggregatorSettings
 from manyhands_cli.exits import refused_by_machine
+from manyhands_cli.jobfile import references
 from manyhands_producer.service import Producer
 from manyhands_producer.settings import ProducerSettings
 from manyhands_worker.service import Worker
@@ -47,7 +48,7 @@ class Installation:
         aggregator = core_settings.load(AggregatorSettings, store=wanted.store, **common)
         worker = core_settings.load(
             WorkerSettings,
-            handlers=wanted.handlers,
+            handlers=references(spec, wanted.handlers),
             config=wanted.job_file,
             judges=",".join(judge.judge for judge in spec.judges),
             children=wanted.children,

@@ -22,8 +22,8 @@ def read(file: Path, handlers: str | None) -> specs.JobSpec:
         raise SpecError(
             f"{specs.where(file)}: source: this key is missing; a job without it gets its tasks over the API"
         )
-    reference = handlers or spec.handlers
-    known = {*(load(reference) if reference else ()), *spec.commands, *spec.http}
+    registered = [name for reference in references(spec, handlers) for name in load(reference)]
+    known = {*registered, *spec.commands, *spec.http}
     for index, judge in enumerate(spec.judges):
         if judge.judge not in known:
             line = specs.where(file, "stages", 0, "judges", index)
@@ -32,3 +32,8 @@ def read(file: Path, handlers: str | None) -> specs.JobSpec:
                 f"{line}: stages.0.judges.{index}: no handler is called {judge.judge!r}; there are: {there}"
             )
     return spec
+
+
+def references(spec: specs.JobSpec, handlers: str | None) -> list[str]:
+    """Where the handlers of a job are: what ``--handlers`` says, in the place of the job file's key."""
+    return [reference for reference in (handlers or spec.handlers,) if reference]

@@ -48,7 +48,7 @@ Handlers = Annotated[
     str | None,
     typer.Option(
         metavar="MODULE",
-        help="Module or .py file with the handlers. Default: the job file's key handlers.",
+        help="Module or .py file with the handlers, in the place of the job file's key handlers.",
         show_default=False,
     ),
 ]

@@ -73,7 +73,8 @@ def worker(
         str | None,
         typer.Option(
             metavar="MODULE",
-            help="Module or .py file with the handlers; several with commas between.",
+            help="Module or .py file with the handlers, several with commas between; "
+            "in the place of the key handlers of --config.",
             show_default=False,
         ),
     ] = None,

@@ -18,6 +18,8 @@ COMPRESS_OVER = 4096
 #: The largest body on the wire, and the largest it may grow to when decompressed (times this factor).
 BODY_LIMIT = 1 << 20
 GROWTH_LIMIT = 16
+#: Bytes that no body may grow past, whatever the limit: a body of little more than zeros must not fill the memory.
+MOST_UNPACKED = 1 << 28
 #: The most tries that a suite may grant its tasks: a forged one must not go round for ever.
 MOST_ATTEMPTS = 100
 
@@ -69,7 +71,7 @@ def encode(message: Message, *, limit: int = BODY_LIMIT) -> Encoded:
     if len(body) <= min(COMPRESS_OVER, limit):
         return Encoded(body=body, type=name)
     packed = zstd(body)
-    if len(packed) > limit or len(body) > limit * GROWTH_LIMIT:
+    if len(packed) > limit or len(body) > min(limit * GROWTH_LIMIT, MOST_UNPACKED):
         raise TooLarge(f"{name} has {len(packed):,} bytes of at most {limit:,}")
     return Encoded(body=packed, type=name, content_encoding="zstd")
 
@@ -89,21 +91,51 @@ def decode(
     build = _BUILD.get(type or "")
     if build is None:
         raise DecodeError(f"unknown type {type!r}", body)
-    if len(body) > limit:
-        raise DecodeError(f"{len(body):,} bytes of at most {limit:,}", body)
-    raw = _decompress(body, content_encoding, limit * GROWTH_LIMIT)
-    try:
-        columns = msgpack.unpackb(raw, strict_map_key=False, ext_hook=_no_extension, timestamp=1)
-    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:  # TypeError: a list as a key
-        raise DecodeError(f"not MessagePack ({error or error.__class__.__name__})", body) from error
-    if not isinstance(columns, dict):
-        raise DecodeError(f"a map is expected, not {columns.__class__.__name__}", body)
+    columns = _columns(body, content_encoding, limit)
     try:
         return build(columns)
     except KeyError as error:
         raise DecodeError(f"{type} lacks {error.args[0]!r}", body) from error
     except (TypeError, ValueError) as error:
         raise DecodeError(f"{type}: {error}", body) from error
+
+
+def addressed(
+    body: bytes,
+    type: str | None,  # noqa: A002  the property's name
+    content_encoding: str | None = None,
+    *,
+    limit: int = BODY_LIMIT,
+) -> Judgments | None:
+    """For which tasks a suite or judgments speak, though they may be no valid message otherwise.
+
+    None where not even that can be read. What is returned has None for every value, and nothing of the other columns.
+    """
+    if type not in (SUITE, JUDGMENTS):
+        return None
+    try:
+        c = _columns(body, content_encoding, limit)
+        positions = _positions(c)
+        return Judgments(
+            job=_text(c, "job"), suite=_count(c, "suite"), stage=_count(c, "stage"), judge=_text(c, "judge"),
+            slot=_count(c, "slot"), attempt=_count(c, "attempt"), worker="",
+            positions=positions, values=[None] * len(positions),
+        )  # fmt: skip
+    except (DecodeError, KeyError, ValueError):
+        return None
+
+
+def _columns(body: bytes, content_encoding: str | None, limit: int) -> dict[Any, Any]:
+    if len(body) > limit:
+        raise DecodeError(f"{len(body):,} bytes of at most {limit:,}", body)
+    raw = _decompress(body, content_encoding, min(limit * GROWTH_LIMIT, MOST_UNPACKED))
+    try:
+        columns = msgpack.unpackb(raw, strict_map_key=False, ext_hook=_no_extension, timestamp=1)
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:  # TypeError: a list as a key
+        raise DecodeError(f"not MessagePack ({error or error.__class__.__name__})", body) from error
+    if not isinstance(columns, dict):
+        raise DecodeError(f"a map is expected, not {columns.__class__.__name__}", body)
+    return columns
 
 
 def _no_extension(code: int, _data: bytes) -> None:

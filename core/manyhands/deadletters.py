@@ -20,7 +20,10 @@ HISTORY_LIMIT = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Why something was set aside; ``at`` is in seconds since 1970, ``history`` has a line for each earlier attempt."""
+    """Why something was set aside; ``at`` is in seconds since 1970, ``history`` has a line for each earlier attempt.
+
+    ``told``: another message says what becomes of the tasks. Of a letter that is not told its tasks have failed.
+    """
 
     code: str
     error: str
@@ -31,6 +34,7 @@ class Cause:
     host: str = ""
     attempts: int = 1
     history: Sequence[str] = ()
+    told: bool = False
 
 
 def suite_letter(names: Names, suite: Suite, cause: Cause, *, limit: int = BODY_LIMIT) -> Outgoing:
@@ -61,7 +65,7 @@ def raw_letter(names: Names, kind: str, delivery: Delivery, cause: Cause) -> Out
 
 
 def is_ours(delivery: Delivery) -> bool:
-    """Whether one of our processes set it aside, and has said all else that is to be said; if not, the broker did."""
+    """Whether one of our processes set it aside; if not, the broker did."""
     return "mh-code" in delivery.headers
 
 
@@ -83,6 +87,7 @@ def read_cause(delivery: Delivery, at: float) -> Cause:
             host=str(headers.get("mh-host", "")),
             attempts=int(_float(headers.get("mh-attempts"), 1)),
             history=[str(line) for line in history] if isinstance(history, (list, tuple)) else (),
+            told=headers.get("mh-told") is True,
         )
     death = headers.get("x-death") or headers.get("x-opt-deaths")
     first = death[0] if isinstance(death, list) and death and isinstance(death[0], dict) else {}
@@ -94,7 +99,7 @@ def read_cause(delivery: Delivery, at: float) -> Cause:
 
 
 def _headers(cause: Cause) -> dict[str, Any]:
-    return {
+    headers: dict[str, Any] = {
         "mh-code": cause.code,
         "mh-error": cause.error[:MESSAGE_LIMIT],
         "mh-at": repr(cause.at),  # as text: AMQP tables have no double that every client agrees on
@@ -105,6 +110,7 @@ def _headers(cause: Cause) -> dict[str, Any]:
         "mh-attempts": cause.attempts,
         "mh-history": [line[:MESSAGE_LIMIT] for line in list(cause.history)[-HISTORY_LIMIT:]],
     }
+    return {**headers, "mh-told": True} if cause.told else headers
 
 
 def _float(value: object, default: float) -> float:

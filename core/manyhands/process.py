@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from manyhands import backoff, logs
-from manyhands.broker import Broker
-from manyhands.errors import BrokerError
+from manyhands.broker import Broker, connect
+from manyhands.errors import BrokerError, SettingsError
 from manyhands.settings import Settings
 from manyhands.topology import Topology
 
@@ -28,8 +28,13 @@ class Service(Protocol):
         """Take no more, finish or hand back what is in hand within ``grace`` seconds, close."""
 
 
-def declared(broker: Broker, wanted: Topology, stop: threading.Event) -> bool:
-    """Declare the topology; waits with back-off while the broker is away or refuses. False when told to stop."""
+def declared(
+    broker: Broker, wanted: Topology, stop: threading.Event, waiting: Callable[[str], None] = lambda _: None
+) -> bool:
+    """Declare the topology; False when told to stop.
+
+    Waits with back-off while the broker is away or refuses, and says why to ``waiting``.
+    """
     attempt = 0
     while not stop.is_set():
         try:
@@ -37,11 +42,24 @@ def declared(broker: Broker, wanted: Topology, stop: threading.Event) -> bool:
         except BrokerError as error:
             attempt += 1
             delay = backoff.reconnect_delay(attempt, random.random)
+            waiting(str(error))
             _log.warning("waiting for the broker", error=str(error), again_in=round(delay, 2))
             stop.wait(delay)
         else:
             return True
     return False
+
+
+def shared_broker(settings: Settings, name: str) -> Broker:
+    """The broker of the settings, for a process that others must reach through it; ``name`` is how it shows up there.
+
+    Raises:
+        SettingsError: it is none, or is within this process.
+    """
+    url = settings.broker.get_secret_value()
+    if url.startswith("memory:"):
+        raise SettingsError("no other process can reach a broker at memory://; give an amqp:// URL with --broker")
+    return connect(url, name=name)
 
 
 def live(name: str, settings: Settings, broker: Broker, service: Service, close: Callable[[], None]) -> int:

@@ -19,7 +19,7 @@ class Settings(BaseSettings):
 
     broker: SecretStr = Field(
         default=SecretStr("amqp://localhost:5672/"),
-        description="URL of the broker: amqp(s)://user:password@host:port/vhost, or memory:// for one process.",
+        description="URL of the broker: amqp(s)://user:password@host:port/vhost.",
     )
     namespace: str = Field(
         default="", pattern=r"^[a-z0-9-]*$", description="Keeps several installations apart on one broker."

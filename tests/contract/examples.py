@@ -31,6 +31,9 @@ EXAMPLES: dict[str, Message] = {
         expires_at=1_700_000_000.5,
     ),
     "suite.v1-least": Suite(job="j", suite=0, stage=0, judge="a", slot=0, positions=[0], payloads=[0]),
+    "suite.v1-attempts": Suite(
+        job="j", suite=0, stage=0, judge="a", slot=0, positions=[0], payloads=[0], attempt=4, max_attempts=5
+    ),
     "suite.v1-zstd": Suite(
         job="long-0a1b2c3d",
         suite=1,

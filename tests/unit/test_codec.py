@@ -12,7 +12,18 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manyhands.codec import BODY_LIMIT, COMPRESS_OVER, EVENT, GROWTH_LIMIT, JUDGMENTS, SUITE, decode, encode
+from manyhands.codec import (
+    BODY_LIMIT,
+    COMPRESS_OVER,
+    EVENT,
+    GROWTH_LIMIT,
+    JUDGMENTS,
+    SUITE,
+    decode,
+    encode,
+    unzstd,
+    zstd,
+)
 from manyhands.errors import DecodeError, TooLarge
 from manyhands.messages import Event, Failure, Judgments, Message, Suite
 
@@ -38,7 +49,7 @@ def suites(draw: st.DrawFn) -> Suite:
     return Suite(
         job=draw(st.text()), suite=draw(count), stage=draw(count), judge=draw(st.text()), slot=draw(count),
         positions=at, payloads=draw(st.lists(plain, min_size=len(at), max_size=len(at))), attempt=draw(count),
-        spec=draw(st.text()), expires_at=draw(st.none() | when),
+        spec=draw(st.text()), expires_at=draw(st.none() | when), max_attempts=draw(st.integers(1, 100)),
     )  # fmt: skip
 
 
@@ -205,6 +216,11 @@ def test_unknown_encoding() -> None:
         (SENT, {"payloads": ["x"]}, r"as long as positions \(2\)"),
         (SENT, {"payloads": "xy"}, "payloads must be a list"),
         (SENT, {"expires_at": math.inf}, "expires_at must be a finite number"),
+        (SENT, {"max_attempts": 0}, "max_attempts must be a whole number from 1 to 100"),
+        (SENT, {"max_attempts": 101}, "max_attempts must be"),
+        (SENT, {"max_attempts": True}, "max_attempts must be"),
+        (SENT, {"max_attempts": 4.0}, "max_attempts must be"),
+        (SENT, {"max_attempts": None}, "max_attempts must be"),
         (SAID, {"values": ["x", "y", "z"]}, r"as long as positions \(2\)"),
         (SAID, {"confidences": [0.5]}, r"as long as positions \(2\)"),
         (SAID, {"confidences": [0.5, math.nan]}, "from 0 to 1"),
@@ -251,3 +267,17 @@ def test_not_plain(value: object) -> None:
 def test_only_plain_maps(body: bytes) -> None:
     """Extension types, keys that are lists, text that is not UTF-8 and bodies that are no map are refused."""
     refused(body, EVENT)
+
+
+def test_the_usual_cap_of_attempts_is_not_said() -> None:
+    """A suite whose tasks have three tries says nothing of them; any other number travels."""
+    assert "max_attempts" not in msgpack.unpackb(encode(SENT).body)
+    assert msgpack.unpackb(encode(dataclasses.replace(SENT, max_attempts=1)).body)["max_attempts"] == 1
+
+
+def test_zstd_frames() -> None:
+    """What is packed is unpacked; a frame with something behind it is not."""
+    frame = zstd(b"a" * 100)
+    assert unzstd(frame) == b"a" * 100
+    with pytest.raises(zstandard.ZstdError):
+        unzstd(frame + b"x")

@@ -28,6 +28,7 @@ CAUSE = Cause(
     host="h",
     attempts=3,
     history=["first", "second"],
+    told=True,
 )
 
 
@@ -54,6 +55,16 @@ def test_suite_letter() -> None:
     assert (letter.exchange, letter.key) == ("mh.dead", "tasks.svm")
     assert decode(letter.body, letter.type, letter.content_encoding) == SUITE
     assert read_cause(arrived(letter), 0.0) == CAUSE
+
+
+def test_what_is_told_is_said_only_then() -> None:
+    """The header stands for true, and is left out otherwise; nothing but true is true."""
+    assert suite_letter(NAMES, SUITE, CAUSE).headers["mh-told"] is True
+    untold = Cause(code="error", error="odd", at=1.0)
+    assert "mh-told" not in suite_letter(NAMES, SUITE, untold).headers
+    for forged in ("true", 1, [True], None):
+        assert not read_cause(delivery(**{"mh-code": "error", "mh-told": forged}), 0.0).told
+    assert not read_cause(delivery(**{"mh-told": True}), 0.0).told, "the broker tells of nothing"
 
 
 def test_suite_letter_keeps_the_limit() -> None:
@@ -118,7 +129,7 @@ anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text() |
 @given(
     st.dictionaries(
         st.sampled_from(
-            ["mh-code", "mh-at", "mh-attempts", "mh-history", "mh-error", "x-death", "x-first-death-reason"]
+            ["mh-code", "mh-at", "mh-attempts", "mh-history", "mh-error", "mh-told", "x-death", "x-first-death-reason"]
         ),
         anything | st.lists(st.dictionaries(st.text(), st.text())),
     )

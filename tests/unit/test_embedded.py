@@ -226,6 +226,7 @@ def test_hand_backs_do_not_count(broker: EmbeddedBroker) -> None:
         held = consumer.receive(1, SOON)
         assert held[0].delivery_count == 0
         consumer.settle(held, Verdict.HAND_BACK)
+    assert broker.counts_hand_backs is False
     assert broker.depth("morgue") == (0, 0)
 
 

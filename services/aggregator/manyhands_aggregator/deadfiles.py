@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from manyhands.broker import Delivery, Outgoing
-from manyhands.codec import decode, encode
-from manyhands.deadletters import Cause, is_ours, read_cause
+from manyhands.codec import addressed, decode, encode
+from manyhands.deadletters import Cause, read_cause
 from manyhands.errors import DecodeError, ManyhandsError
 from manyhands.messages import JOB_ID, Event, Failure, Judgments, Suite
 from manyhands.topology import Names
@@ -34,8 +34,9 @@ def file(
 ) -> tuple[Counter[tuple[str, str]], list[Judgments]]:
     """File dead letters; how many of each kind and code, and the failures that follow from some of them.
 
-    A worker that sets tasks aside says so in its judgments. Of a suite that no worker lived to answer or that no queue
-    takes, and of judgments that could not be taken in, only the letter tells.
+    A worker that sets tasks aside says so in its judgments, and what is judged again will be answered: such letters are
+    told. Of a suite that no worker lived to answer, could read or was sent, and of judgments that could not be taken
+    in, only the letter tells.
     """
     rows: dict[str, dict[str, Any]] = {}
     filed: Counter[tuple[str, str]] = Counter()
@@ -46,7 +47,7 @@ def file(
         row = _row(letter, cause, message)
         rows[row["id"]] = row
         filed[row["kind"], row["code"]] += 1
-        if isinstance(message, (Suite, Judgments)) and JOB_ID.fullmatch(message.job) and not is_ours(letter):
+        if isinstance(message, (Suite, Judgments)) and JOB_ID.fullmatch(message.job) and not cause.told:
             failures.append(_failed(message, cause))
     if rows:
         insert = tables.insert(connection, _dead)
@@ -61,7 +62,7 @@ def _message(letter: Delivery) -> Suite | Judgments | Event | None:
     try:
         return decode(letter.body, letter.type, letter.content_encoding, limit=LIMIT)
     except DecodeError:
-        return None
+        return addressed(letter.body, letter.type, letter.content_encoding, limit=LIMIT)
 
 
 def _row(letter: Delivery, cause: Cause, message: Suite | Judgments | Event | None) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def _clean(text: str) -> str:
 
 
 def _failed(message: Suite | Judgments, cause: Cause) -> Judgments:
-    failure = Failure(code=cause.code, message=cause.error)
+    failure = Failure(code=_clean(cause.code)[:100], message=_clean(cause.error))
     return Judgments(
         job=message.job, suite=message.suite, stage=message.stage, judge=message.judge, slot=message.slot, worker="",
         positions=message.positions, values=[None] * len(message.positions), attempt=message.attempt,

@@ -1,4 +1,8 @@
-"""Judgments that came before the news of their job or suite: held in the store until it comes, or too long."""
+"""Judgments that came before the news of their job or suite: held in the store until it comes, or too long.
+
+Those held too long become a dead letter. The failures that this letter leads to are held in their turn, for much
+longer: should the news come after all, its tasks have an end.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from manyhands.broker import Delivery
 from manyhands.codec import encode
 from manyhands.messages import Judgments
 from manyhands_aggregator import tables
-from manyhands_aggregator.judging import Said
+from manyhands_aggregator.judging import OWN_LIMIT, Said
 
 _early, _jobs, _suites = tables.early, tables.jobs, tables.suites
 
@@ -33,8 +37,13 @@ def hold(connection: sa.Connection, messages: Sequence[Said], now: float) -> Non
 
 
 def _delivered(message: Judgments) -> Delivery:
-    encoded = encode(message)
+    encoded = encode(message, limit=OWN_LIMIT)
     return Delivery(queue="", key="", body=encoded.body, type=encoded.type, content_encoding=encoded.content_encoding)
+
+
+def is_ours(delivery: Delivery) -> bool:
+    """Whether what was held is what the aggregator concluded itself; of that there is a letter on file already."""
+    return not delivery.queue
 
 
 def known(connection: sa.Connection, limit: int) -> dict[str, Delivery]:
@@ -47,9 +56,10 @@ def known(connection: sa.Connection, limit: int) -> dict[str, Delivery]:
     return _deliveries(connection, query, limit)
 
 
-def older(connection: sa.Connection, than: float, limit: int) -> dict[str, Delivery]:
-    """Messages held since before the time ``than``."""
-    return _deliveries(connection, sa.select(_early).where(_early.c.first_seen <= than), limit)
+def older(connection: sa.Connection, than: float, limit: int, *, ours: bool = False) -> dict[str, Delivery]:
+    """Messages held since before the time ``than``: those that came, or those that are ``ours``."""
+    whose = _early.c.queue == "" if ours else _early.c.queue != ""
+    return _deliveries(connection, sa.select(_early).where(_early.c.first_seen <= than, whose), limit)
 
 
 def _deliveries(connection: sa.Connection, query: sa.Select[tuple[object, ...]], limit: int) -> dict[str, Delivery]:

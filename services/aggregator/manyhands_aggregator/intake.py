@@ -7,7 +7,7 @@ leads to the same messages out, so nothing needs an outbox.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from manyhands import logs
 from manyhands.broker import Delivery, Outgoing
 from manyhands.clock import Clock
-from manyhands.codec import BODY_LIMIT, decode, encode
+from manyhands.codec import BODY_LIMIT, JUDGMENTS, addressed, decode, encode
 from manyhands.deadletters import Cause, raw_letter
 from manyhands.errors import DecodeError, StoreUnavailable
 from manyhands.messages import JOB_ID, SUITES_SETTLED, Event, Judgments
@@ -24,15 +24,12 @@ from manyhands.runner import Finish, Outcome
 from manyhands.topology import Names
 from manyhands_aggregator import counting, deadfiles, early, jobs, judging, news
 from manyhands_aggregator.counting import Result
-from manyhands_aggregator.judging import Judged, Said
+from manyhands_aggregator.judging import Aside, Judged, Said
 from manyhands_aggregator.news import Announced, News
-from manyhands_aggregator.suite import INVALID
+from manyhands_aggregator.suite import STRANGER, UNDECODABLE
 from manyhands_service.store import Conflict, Store
 
 _log = logs.get(__name__)
-
-#: Why judgments are set aside that nobody asked for.
-STRANGER = "stranger"
 
 
 @dataclass(slots=True)
@@ -68,7 +65,7 @@ class Intake:
         A delivery that cannot be taken in for a reason of its own is set aside and costs no other.
 
         Raises:
-            StoreUnavailable: those not yet finished are to be handed back.
+            StoreUnavailable: nothing of those not yet finished was taken in; they are to be given here again.
         """
         try:
             result = self._take(self._sort(deliveries))
@@ -91,29 +88,44 @@ class Intake:
                 batch.letters.append(delivery)
                 continue
             kind = self._kind(delivery)
+            ours = early.is_ours(delivery)
+            limit = judging.OWN_LIMIT if ours else self._limit
             try:
-                message = decode(delivery.body, delivery.type, delivery.content_encoding, limit=self._limit)
+                message = decode(delivery.body, delivery.type, delivery.content_encoding, limit=limit)
                 if isinstance(message, Event) and kind == "events":
                     batch.news.append(news.read(message))
                 elif isinstance(message, Judgments) and kind == "judgments":
                     if not JOB_ID.fullmatch(message.job):
                         raise ValueError("there can be no job of this id")
-                    batch.judgments.append(Said(message, delivery))
+                    batch.judgments.append(Said(message, None if ours else delivery))
                 else:
                     raise DecodeError(f"{delivery.type} has no place among the {kind}", delivery.body)
             except DecodeError as error:
-                batch.out.append(self._set_aside(kind, delivery, "undecodable", str(error)))
+                skeleton = self._addressed(delivery) if kind == "judgments" else None
+                if skeleton is not None:
+                    batch.judgments.append(Said(skeleton, delivery, str(error)))
+                else:
+                    batch.out.append(self._set_aside(kind, delivery, UNDECODABLE, str(error)))
             except ValueError as error:
                 code = "invalid-event" if kind == "events" else STRANGER
                 batch.out.append(self._set_aside(kind, delivery, code, str(error)))
         return batch
 
+    def _addressed(self, delivery: Delivery) -> Judgments | None:
+        """For which tasks judgments speak that are no valid message; None where that cannot be known."""
+        if delivery.type != JUDGMENTS:
+            return None
+        message = addressed(delivery.body, delivery.type, delivery.content_encoding, limit=self._limit)
+        return message if message is not None and JOB_ID.fullmatch(message.job) else None
+
     def _kind(self, delivery: Delivery) -> str:
         return "events" if delivery.queue == self._names.events_queue("aggregator") else "judgments"
 
-    def _set_aside(self, kind: str, delivery: Delivery, code: str, error: str, traceback: str = "") -> Outgoing:
+    def _set_aside(
+        self, kind: str, delivery: Delivery, code: str, error: str, *, traceback: str = "", told: bool = False
+    ) -> Outgoing:
         _log.warning("set aside", kind=kind, code=code, error=error)
-        cause = Cause(code=code, error=error, at=self._clock.now(), traceback=traceback)
+        cause = Cause(code=code, error=error, at=self._clock.now(), traceback=traceback, told=told)
         return raw_letter(self._names, kind, delivery, cause)
 
     def _give_up(self, delivery: Delivery, error: Exception) -> Result:
@@ -122,7 +134,7 @@ class Intake:
             now = self._clock.now()
             _log.warning("a dead letter leads to an error", error=said)
             return Result(filed=self._store.write(lambda c: deadfiles.file(c, [delivery], now))[0])
-        return Result(out=[self._set_aside(self._kind(delivery), delivery, "error", said, trace(error))])
+        return Result(out=[self._set_aside(self._kind(delivery), delivery, "error", said, traceback=trace(error))])
 
     def _take(self, batch: Batch) -> Result:
         """News and judgments in a transaction each, since these lock suites and jobs in another order."""
@@ -163,9 +175,12 @@ class Intake:
                 held += messages
             elif states[job] == "cancelled":
                 result.late += sum(len(said.message.positions) for said in messages)
+                spoiled = [said for said in messages if said.spoiled]
+                self._aside([Aside(said, UNDECODABLE, said.spoiled, told=True) for said in spoiled], result)
             else:
                 judged[job] = judging.judge(connection, job, plan, messages, over=states[job] != "open")
-                held += judged[job].unknown
+                # when it is over, what is open has failed: nothing need be concluded of it any more
+                held += [said for said in judged[job].unknown if said.delivery or states[job] == "open"]
         early.hold(connection, held, now)
         accounts = jobs.lock(connection, states)
         if any(account.state != states[job] for job, account in accounts.items()):
@@ -179,9 +194,13 @@ class Intake:
     def _judged(self, job: str, judged: Judged, result: Result) -> None:
         result.judged.append(judged)
         result.out += [self._event_out(event) for event in judged.escalated]
-        for code, some in ((STRANGER, judged.strangers), (INVALID, judged.invalid)):
-            result.out += [self._set_aside("judgments", s.delivery, code, why) for s, why in some if s.delivery]
+        self._aside(judged.aside, result)
         self._settled(job, judged.settled, result)
+
+    def _aside(self, some: Iterable[Aside], result: Result) -> None:
+        for said, code, why, told in some:
+            if said.delivery is not None:  # what we conclude ourselves has its letter on file
+                result.out.append(self._set_aside("judgments", said.delivery, code, why, told=told))
 
     def _settled(self, job: str, suites: Sequence[int], result: Result) -> None:
         if suites:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import add, sub
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -17,6 +17,8 @@ from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import (
     INVALID,
     OVERDUE,
+    STRANGER,
+    UNDECODABLE,
     Counts,
     Stranger,
     SuiteState,
@@ -33,10 +35,23 @@ OWN_LIMIT = 1 << 27
 
 @dataclass(slots=True)
 class Said:
-    """A message and the delivery it came in; no delivery for what the aggregator concludes itself."""
+    """A message and the delivery it came in; no delivery for what the aggregator concludes itself.
+
+    ``spoiled`` says why it is no valid message, of which only that is known for which tasks it speaks.
+    """
 
     message: Judgments
     delivery: Delivery | None
+    spoiled: str = ""
+
+
+class Aside(NamedTuple):
+    """A message that is set aside; ``told`` when its tasks are judged again or have failed already."""
+
+    said: Said
+    code: str
+    why: str
+    told: bool
 
 
 @dataclass(slots=True)
@@ -44,14 +59,13 @@ class Judged:
     """What a job's judgments led to.
 
     ``settled``: suites that have all their answers, newly or before. ``unknown``: messages for suites that were not
-    announced yet. ``strangers`` and ``invalid``: messages that are set aside, with the reason. ``escalated``: what is
-    to be judged again. ``kept`` judgments and ``change`` are for the job's account, the rest for metrics.
+    announced yet. ``aside``: messages that are set aside. ``escalated``: what is to be judged again. ``kept`` judgments
+    and ``change`` are for the job's account, the rest for metrics.
     """
 
     settled: list[int] = field(default_factory=list)
     unknown: list[Said] = field(default_factory=list)
-    strangers: list[tuple[Said, str]] = field(default_factory=list)
-    invalid: list[tuple[Said, str]] = field(default_factory=list)
+    aside: list[Aside] = field(default_factory=list)
     escalated: list[Event] = field(default_factory=list)
     kept: int = 0
     change: Counts = field(default_factory=Counts)
@@ -75,12 +89,12 @@ def judge(connection: sa.Connection, job: str, plan: Plan, messages: Sequence[Sa
             continue
         parts = len(state.said.get((message.stage, message.judge, message.slot), ()))
         try:
-            taken = state.take(plan, message)
+            taken = state.take(plan, message, said.spoiled)
         except Stranger as error:
-            result.strangers.append((said, str(error)))
+            code, why = (UNDECODABLE, said.spoiled) if said.spoiled else (STRANGER, str(error))
+            result.aside.append(Aside(said, code, why, told=False))
             continue
-        if taken.wrong:
-            _report(result, job, said, taken)
+        _report(result, job, said, taken)
         if taken.new is None:
             result.repeats += 0 if taken.wrong else len(message.positions)
             continue
@@ -180,8 +194,13 @@ def said_of(connection: sa.Connection, job: str, numbers: Sequence[int]) -> Iter
 
 def _report(result: Judged, job: str, said: Said, taken: Taken) -> None:
     message = said.message
-    some = "; ".join(f"position {p}: {why}" for p, why in list(taken.wrong.items())[:5])
-    result.invalid.append((said, some))
+    if said.spoiled:
+        result.aside.append(Aside(said, UNDECODABLE, said.spoiled, told=True))
+    elif taken.strange:
+        result.aside.append(Aside(said, STRANGER, taken.strange, told=True))
+    elif taken.wrong:
+        some = "; ".join(f"position {p}: {why}" for p, why in list(taken.wrong.items())[:5])
+        result.aside.append(Aside(said, INVALID, some, told=True))
     if taken.again:
         data = {
             "suite": message.suite, "stage": message.stage, "judge": message.judge, "slot": message.slot,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from manyhands.broker import connect
+from manyhands.process import shared_broker
 from manyhands_aggregator.api import build
 from manyhands_aggregator.service import Aggregator
 from manyhands_aggregator.settings import AggregatorSettings
@@ -10,7 +10,11 @@ from manyhands_service.process import serve_with_api
 
 
 def serve(settings: AggregatorSettings) -> int:
-    """Run until SIGTERM or SIGINT; the exit code."""
-    broker = connect(settings.broker.get_secret_value(), name="manyhands-aggregator")
+    """Run until SIGTERM or SIGINT; the exit code.
+
+    Raises:
+        SettingsError: the settings are not right; one sentence.
+    """
+    broker = shared_broker(settings, "manyhands-aggregator")
     aggregator = Aggregator(settings, broker)
     return serve_with_api("aggregator", settings, broker, aggregator, build(aggregator, settings.api_token))

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from manyhands.errors import UnknownJob
+from manyhands.spec import JobSpec
 from manyhands_aggregator import judging, tables
 from manyhands_aggregator.suite import unpack_answers
 from manyhands_service.store import Store
@@ -100,6 +101,16 @@ def provenance(connection: sa.Connection, job: str, position: int) -> list[dict[
 PAGE = 500
 
 
+def judges(connection: sa.Connection, job: str) -> list[str]:
+    """The judges of a job; none while its job file has not come.
+
+    Raises:
+        UnknownJob: the aggregator has not heard of it.
+    """
+    spec = _job(connection, job).spec
+    return [judge.judge for judge in JobSpec.model_validate_json(spec).judges] if spec else []
+
+
 def audit(store: Store, job: str) -> dict[str, Any]:
     """Counts every task from the rows themselves, not from the counters, and says whether the two agree.
 
@@ -140,11 +151,13 @@ def _balance(row: sa.Row[Any], counted: dict[str, int], gaps: int) -> dict[str, 
     failed = counted["failed"] + overdue
     open_tasks = 0 if ended else counted["unsettled"]
     difference = row.tasks - counted["answered"] - failed - cancelled - open_tasks
+    # suites may be announced in any order, also after a cancellation or the deadline: until all are, a gap is no fault
+    whole = row.sealed_tasks is not None and announced >= row.sealed_tasks
     agrees = (row.answered, row.failed, row.cancelled) == (counted["answered"], failed, cancelled)
     return {
         "tasks": row.tasks, "sealed": row.sealed_tasks is not None, "suites": counted["suites"], "announced": announced,
         "answered": counted["answered"], "failed": failed, "cancelled": cancelled, "open": open_tasks,
-        "difference": difference, "conserved": difference == 0 and agrees and (gaps == 0 or row.state == "open"),
+        "difference": difference, "conserved": difference == 0 and agrees and (gaps == 0 or not whole),
     }  # fmt: skip
 
 

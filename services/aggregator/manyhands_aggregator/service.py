@@ -97,6 +97,9 @@ class Aggregator:
             except (StoreUnavailable, BrokerError) as error:
                 _log.warning("upkeep waits", error=str(error))
                 self._stop.wait(ROUND)
+            except Exception:  # noqa: BLE001  without this thread no deadline would be kept, and nothing would say so
+                _log.exception("upkeep failed")
+                self._stop.wait(ROUND)
 
     def _committed(self, result: Result) -> None:
         if result.opened:
@@ -146,8 +149,21 @@ class Aggregator:
         return self.store.read(lambda c: reading.progress(c, job, self._clock.now()))
 
     def audit(self, job: str) -> dict[str, Any]:
-        """The job's tasks counted from the rows."""
-        return reading.audit(self.store, job)
+        """The job's tasks counted from the rows, and what waits in the queues that its messages pass.
+
+        ``queues`` has the messages ready in each that is not empty, those of other jobs among them; None where the broker
+        cannot be asked.
+        """
+        judges = self.store.read(lambda c: reading.judges(c, job))
+        return {**reading.audit(self.store, job), "queues": self._waiting(judges)}
+
+    def _waiting(self, judges: list[str]) -> dict[str, int] | None:
+        queues = [queue.name for queue in topology(self._names, judges).queues]
+        try:
+            depths = [(queue, self._broker.depth(queue)) for queue in queues]
+        except BrokerError:
+            return None
+        return {queue: depth[0] for queue, depth in depths if depth is not None and depth[0]}
 
     def judges(self, job: str) -> list[dict[str, Any]]:
         """How good each judge was: agreement with the answers, accuracy where the truth is known."""

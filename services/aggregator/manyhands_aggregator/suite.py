@@ -15,6 +15,8 @@ from manyhands_aggregator.plan import Plan, Slot
 
 #: The code of a task whose judge gave values that are no answers until its attempts were used up.
 INVALID = "invalid-answer"
+#: Why judgments are set aside that nobody asked for, and those that are no whole message.
+STRANGER, UNDECODABLE = "stranger", "undecodable"
 #: What a task failed of that nobody had judged when the job's time was up.
 OVERDUE = Failure(code="deadline", message="the job's deadline passed before it was judged")
 
@@ -64,11 +66,13 @@ class Taken(NamedTuple):
     """What became of one message: the part that is new (None: a repeat), and what was no answer, by position.
 
     ``again`` holds the positions that are to be judged once more; the others among ``wrong`` are out of attempts.
+    ``strange`` says why the message names positions that it was not asked for; then no value of it is taken.
     """
 
     new: Judgments | None
     wrong: Mapping[int, str]
     again: Sequence[int]
+    strange: str = ""
 
 
 class Counts(NamedTuple):
@@ -102,34 +106,47 @@ class SuiteState:
         """Whether it has answers."""
         return self.counts is not None
 
-    def take(self, plan: Plan, message: Judgments) -> Taken:
+    def take(self, plan: Plan, message: Judgments, spoiled: str = "") -> Taken:
         """Take in a message. What it says first stays; a value beats an error; the rest is a repeat.
 
+        Of a message that is ``spoiled``, which says why, or names positions of others, nothing is an answer.
+
         Raises:
-            Stranger: the plan has no such slot, or the suite no such open position.
+            Stranger: the plan has no such slot, or the suite none of the positions.
         """
         slot = (message.stage, message.judge, message.slot)
         if slot not in plan.known:
             raise Stranger(f"the plan has no judge {message.judge} with slot {message.slot} in stage {message.stage}")
-        if min(message.positions) < self.first or max(message.positions) >= self.first + self.count:
-            raise Stranger(f"suite {self.suite} has positions {self.first} to {self.first + self.count - 1}")
-        if self.refused and not self.refused.keys().isdisjoint(message.positions):
-            raise Stranger("it judges positions that were never sent out")
-        checked, wrong = _checked(plan, message)
+        own, strange = self._own(message.positions)
+        if not own:
+            raise Stranger(strange)
+        bad = spoiled or strange
+        checked, wrong = _spoiled(message, own, bad) if bad else _checked(plan, message)
         earlier = self.said.setdefault(slot, [])
         new = merge.news(checked, earlier)
         if new is None:
-            return Taken(None, {}, ())
+            return Taken(None, {}, (), strange)
         if wrong and new is not checked:
             wrong = {p: why for p, why in wrong.items() if p in new.errors}
         again = list(wrong) if message.attempt < plan.spec.max_attempts else ()
         if again:
             kept = [i for i, p in enumerate(new.positions) if p not in wrong]
             if not kept:
-                return Taken(None, wrong, again)
+                return Taken(None, wrong, again, strange)
             new = merge.select(new, kept)
         earlier.append(new)
-        return Taken(new, wrong, again)
+        return Taken(new, wrong, again, strange)
+
+    def _own(self, positions: Sequence[int]) -> tuple[Sequence[int], str]:
+        """Those of the positions that judges were sent, and what is wrong with the others."""
+        end = self.first + self.count
+        if min(positions) < self.first or max(positions) >= end:
+            strange = f"suite {self.suite} has positions {self.first} to {end - 1}"
+        elif self.refused and not self.refused.keys().isdisjoint(positions):
+            strange = "it judges positions that were never sent out"
+        else:
+            return positions, ""
+        return [p for p in positions if self.first <= p < end and p not in self.refused], strange
 
     def decide(self, plan: Plan, *, otherwise: Failure | None = None) -> Decision | None:
         """The answers, once every slot has spoken of every open position; None before.
@@ -149,6 +166,13 @@ class SuiteState:
         truths = None if self.truths is None else msgpack.unpackb(self.truths, strict_map_key=False)
         failed = len(decision.errors)
         return Counts(self.count - failed, failed, *plan.gold(truths, decision))
+
+
+def _spoiled(message: Judgments, own: Sequence[int], why: str) -> tuple[Judgments, dict[int, str]]:
+    """The message with an error at each of the suite's ``own`` positions, and what is no answer: all of it."""
+    errors = dict.fromkeys(own, Failure(code=INVALID, message=why))
+    values = [None] * len(own)
+    return replace(message, positions=own, values=values, confidences=None, errors=errors), dict.fromkeys(own, why)
 
 
 def _checked(plan: Plan, message: Judgments) -> tuple[Judgments, dict[int, str]]:

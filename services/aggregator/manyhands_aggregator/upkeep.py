@@ -17,9 +17,10 @@ from manyhands.runner import Outcome
 from manyhands.spec import JobSpec
 from manyhands.topology import Names
 from manyhands_aggregator import early, jobs, judging, tables
-from manyhands_aggregator.intake import STRANGER, Intake
+from manyhands_aggregator.intake import Intake
 from manyhands_aggregator.judging import Judged
 from manyhands_aggregator.plan import Plan
+from manyhands_aggregator.suite import STRANGER
 from manyhands_service.store import Conflict, Store
 
 _log = logs.get(__name__)
@@ -27,6 +28,8 @@ _jobs = tables.jobs
 
 #: Held judgments, or suites of a job that ends, looked at in one go.
 SOME = 100
+#: Seconds for which failures are held that were concluded from letters about jobs and suites nobody has heard of.
+KEEP_SECONDS = 30 * 86_400.0
 #: Seconds between two looks at all jobs.
 MEASURE_SECONDS = 10.0
 #: Seconds that a publish may take before the next round tries again.
@@ -91,6 +94,8 @@ class Upkeep:
         now = self._clock.now()
         while held := self._store.read(lambda c: early.older(c, now - self._hold, SOME)):
             self._release(held, [self._letter(delivery, now) for delivery in held.values()])
+        while held := self._store.read(lambda c: early.older(c, now - KEEP_SECONDS, SOME, ours=True)):
+            self._release(held, [])
 
     def _release(self, held: dict[str, Delivery], messages: Sequence[Outgoing]) -> None:
         publish_all(self._publisher, messages)

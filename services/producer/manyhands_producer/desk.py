@@ -18,8 +18,8 @@ class Desk:
     """A job that is being published.
 
     ``pending`` counts the unconfirmed messages of each suite, the oldest suite first; ``failed`` has those of them that
-    are to be published: whose suite was just taken, or that were published in vain. ``told`` is the state that the last job event told of, ``closed`` that of which it is confirmed.
-    ``saved`` is what the store knows.
+    are to be published: whose suite was just taken, or that were published in vain. ``told`` is the state that the last
+    job event told of, ``closed`` that of which it is confirmed. ``saved`` is what the store knows.
     """
 
     live: Live

@@ -206,7 +206,7 @@ class Pump:
     def _load(
         self, desks: Mapping[str, Desk], counts: Mapping[str, int]
     ) -> tuple[dict[str, deque[Spooled]], StoreUnavailable | None]:
-        """The next suites of each job, on its desk as to be sent; and what the store said where it went away meanwhile."""
+        """The next suites of each job, noted on its desk as to be sent; and the error of a store that went away."""
         loaded: dict[str, deque[Spooled]] = {}
         for job, count in counts.items():
             desk = desks[job]

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from manyhands import backoff, logs
 from manyhands.broker import Broker, Consumer, Publisher
 from manyhands.clock import Clock, SystemClock
-from manyhands.errors import BrokerError, StoreUnavailable
+from manyhands.errors import StoreUnavailable
+from manyhands.process import declared
 from manyhands.runner import Runner
 from manyhands.topology import topology
 from manyhands_producer.events import Events
@@ -79,7 +80,7 @@ class Producer(Requests):
         reader = Reader(self.store, self.board, self._limits, self._clock)
         reading = _spawn("reader", reader.run)
         try:
-            if self._declare():
+            if not self._settings.declare or declared(self._broker, topology(self._settings.names), self._stop):
                 self._work = _Work(self)
             while not self._stop.wait(EVERY):
                 if not leadership.held():
@@ -118,20 +119,6 @@ class Producer(Requests):
         live, row = self.board.get(job), self.store.job(job)
         if live is not None and row.closed and row.state in ("ended", "cancelled"):
             self.board.remove(live)
-
-    def _declare(self) -> bool:
-        """Declare the topology; waits while the broker is away. False when told to stop."""
-        attempt = 0
-        while self._settings.declare and not self._stop.is_set():
-            try:
-                self._broker.declare(topology(self._settings.names))
-                break
-            except BrokerError as error:
-                attempt += 1
-                delay = backoff.reconnect_delay(attempt, random.random)
-                _log.warning("waiting for the broker", error=str(error), again_in=round(delay, 2))
-                self._stop.wait(delay)
-        return not self._stop.is_set()
 
     def _broker_missing(self) -> str | None:
         work = self._work

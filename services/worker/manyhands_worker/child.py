@@ -24,7 +24,7 @@ from manyhands_worker import frames
 from manyhands_worker.findings import Findings, Problem, all_failed, problem
 from manyhands_worker.frames import Setup, Unit
 from manyhands_worker.judging import Judge, packable, sort
-from manyhands_worker.offer import Offer, offers
+from manyhands_worker.offer import Offer, make, offers
 from manyhands_worker.report import Report, Station, messages
 
 #: Seconds for which replies are gathered. What a child has not yet told is judged again should it die.
@@ -91,17 +91,14 @@ class Bench:
             # the same rung for all that failed alike, so that they travel together
             chance = random.random()
             findings.problems = {
-                i: problem(error, suite.attempt, suite.max_attempts, lambda: chance)
-                for i, error in errors.items()
+                i: problem(error, suite.attempt, suite.max_attempts, lambda: chance) for i, error in errors.items()
             }
         return findings, seconds
 
     def _make(self, name: str) -> Judge:
         self.note(frames.LOADING, 1)
         try:
-            self._judges[name] = self.offers[name].make()
-        except BaseException as error:  # whatever an author's class raises costs its suites an attempt
-            raise HandlerError(f"the judge {name} could not be made: {type(error).__name__}: {error}") from error
+            self._judges[name] = make(name, self.offers[name])  # when it raises that costs its suites an attempt
         finally:
             self.note(frames.LOADED, 1)
         gc.collect()

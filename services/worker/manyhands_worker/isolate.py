@@ -91,15 +91,37 @@ class Receipt(enum.Enum):
     SET_ASIDE = "set aside"
 
 
-def receipt(tasks: int, delivery_count: int, carried: int, max_deliveries: int) -> Receipt:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspicion:
+    """How many deliveries make a suspect: of a whole suite, of a part of one; and how many convict a single task."""
+
+    first: int
+    part: int
+    convict: int
+
+
+def suspicion(max_deliveries: int, *, counts_hand_backs: bool) -> Suspicion:
+    """From how many deliveries on a suite is suspected.
+
+    A worker takes everything it holds with it, so two deaths are needed to suspect a suite, and one for a part of a
+    suspect. Where the broker ``counts_hand_backs`` (RabbitMQ before 4.3) a worker that is stopped in all order raises
+    the count as one that is killed does: a rolling restart must neither cut a suite nor convict a task. There it takes
+    8 deliveries, 2 for a part of a suspect, and 15 for a task alone; at 20 the broker itself sets a suite aside.
+    """
+    if counts_hand_backs:
+        return Suspicion(first=8, part=2, convict=max(15, max_deliveries))
+    return Suspicion(first=2, part=1, convict=max_deliveries)
+
+
+def receipt(tasks: int, delivery_count: int, carried: int, least: Suspicion) -> Receipt:
     """What to do with a suite of so many ``tasks``.
 
     ``delivery_count`` of its deliveries ended with their worker, and ``carried`` of the larger suites that it was cut
-    from. A worker takes everything it holds with it, so two deaths are needed to suspect a suite, and one for a part of
-    a suspect. A single task is judged for the third time before it is set aside: its mate may have been the killer.
+    from. A single task is set aside only after as many deliveries of its own as would make a whole suite suspect: what
+    it carries its mate may have done.
     """
     if tasks > 1:
-        return Receipt.SPLIT if delivery_count >= (1 if carried else 2) else Receipt.JUDGE
-    if delivery_count >= 2 and delivery_count + carried >= max_deliveries:
+        return Receipt.SPLIT if delivery_count >= (least.part if carried else least.first) else Receipt.JUDGE
+    if delivery_count >= least.first and delivery_count + carried >= least.convict:
         return Receipt.SET_ASIDE
     return Receipt.JUDGE

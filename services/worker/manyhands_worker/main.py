@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from manyhands import logs
-from manyhands.broker import connect
 from manyhands.ops import Ops, OpsServer
-from manyhands.process import live
+from manyhands.process import live, shared_broker
 from manyhands_worker.service import Worker
 from manyhands_worker.settings import WorkerSettings
 
@@ -19,7 +18,7 @@ def serve(settings: WorkerSettings) -> int:
         ManyhandsError: the handlers or the settings are not right; one sentence.
     """
     logs.configure("worker", level=settings.log_level, format=settings.log_format)
-    broker = connect(settings.broker.get_secret_value(), name=f"manyhands-worker {settings.worker_id}")
+    broker = shared_broker(settings, f"manyhands-worker {settings.worker_id}")
     worker = Worker(settings, broker)
     server = OpsServer(Ops(worker.checks), settings.host, settings.port)
     _log.info("started", address=server.address, settings=str(settings))

@@ -52,6 +52,20 @@ def offers(setup: Setup, started: Callable[[int], None]) -> dict[str, Offer]:
     return {name: offer for name, offer in found.items() if not setup.judges or name in setup.judges}
 
 
+def make(name: str, offer: Offer) -> Judge:
+    """The judge of an offer.
+
+    Raises:
+        HandlerError: it cannot be made: whatever an author's class raises, in one sentence.
+    """
+    try:
+        return offer.make()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # even sys.exit() in a class is not for us to obey
+        raise HandlerError(f"the judge {name} could not be made: {type(error).__name__}: {error}") from error
+
+
 def _python(handler: Handler, patience: float) -> Callable[[], Judge]:
     def make() -> Judge:
         call = handler.target() if isinstance(handler.target, type) else handler.target

@@ -6,12 +6,14 @@ import contextlib
 import queue
 import threading
 import time
+from collections.abc import Callable
 
 from manyhands.broker.protocol import Delivery, Verdict
 from manyhands.clock import Clock, SystemClock
 from manyhands.errors import HandlerError
 from manyhands.runner import Finish, Outcome
 from manyhands_worker.frames import Offers, Setup
+from manyhands_worker.isolate import Suspicion
 from manyhands_worker.lane import Lane, Limits, Shared, Task
 from manyhands_worker.process import FAREWELL
 from manyhands_worker.report import Station
@@ -25,11 +27,11 @@ class Pool:
     """Judges deliveries in child processes; a ``manyhands.runner.Handler``."""
 
     def __init__(
-        self, setup: Setup, station: Station, *, children: int, limits: Limits, max_deliveries: int,
+        self, setup: Setup, station: Station, *, children: int, limits: Limits, suspicion: Callable[[], Suspicion],
         clock: Clock | None = None,
     ) -> None:  # fmt: skip
         self._shared = Shared(setup=setup, limits=limits, station=station, clock=clock or SystemClock(), lanes=children)
-        self._max_deliveries = max_deliveries
+        self._suspicion = suspicion
         self._lanes = [Lane(self._shared, number) for number in range(children)]
         self._watch = threading.Thread(target=self._watching, name="children", daemon=True)
         self._gone = threading.Event()
@@ -55,7 +57,7 @@ class Pool:
         shared = self._shared
         for delivery in deliveries:
             if delivery.delivery_count:
-                known = received(delivery, self._max_deliveries, shared.station, shared.clock)
+                known = received(delivery, self._suspicion(), shared.station, shared.clock)
                 if known is not None:
                     finish(Outcome(deliveries=[delivery], publish=known.outgoing))
                     continue

@@ -140,7 +140,7 @@ def _letters(report: Report, station: Station) -> Iterator[Outgoing]:
         cause = Cause(
             code=code, error=message, at=report.finished, traceback=problems[indices[0]].traceback,
             version=report.version, worker=station.worker, host=station.host, attempts=suite.attempt,
-            history=earlier(report.headers),
+            history=earlier(report.headers), told=True,
         )  # fmt: skip
         yield from letters(suite, indices, cause, station, report.headers)
 

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import random
 import socket
-import sys
 import threading
 import time
 from collections.abc import Sequence
 
-from manyhands import backoff, logs, metrics
+from manyhands import logs, metrics
 from manyhands.broker import Broker, Consumer, Delivery, Publisher
 from manyhands.clock import Clock, SystemClock
-from manyhands.errors import BrokerError
 from manyhands.ops import Checks
+from manyhands.process import declared
 from manyhands.runner import Finish, Runner
 from manyhands.topology import topology
-from manyhands_worker.frames import Setup
+from manyhands_worker.isolate import Suspicion, suspicion
 from manyhands_worker.lane import Limits
 from manyhands_worker.pool import Pool
 from manyhands_worker.prefetch import prefetch, worthwhile
 from manyhands_worker.report import Station
 from manyhands_worker.settings import WorkerSettings
-from manyhands_worker.sources import Sources, joined, read
+from manyhands_worker.sources import Sources, joined, named_by, setup_of
 
 _log = logs.get(__name__)
 
@@ -44,25 +42,11 @@ class Worker:
         self, settings: WorkerSettings, broker: Broker, *, sources: Sources | None = None, clock: Clock | None = None
     ) -> None:
         self._settings, self._broker, self._clock = settings, broker, clock or SystemClock()
-        given = Sources(handlers=settings.handlers)
-        if settings.config is not None:
-            given = joined(read(settings.config), given)
-        sources = joined(given, sources or Sources())
         host = socket.gethostname()
-        setup = Setup(
-            references=sources.handlers,
-            commands={name: command.model_dump() for name, command in sources.commands.items()},
-            http={name: http.model_dump() for name, http in sources.http.items()},
-            judges=settings.judges, path=sys.path, namespace=settings.namespace, partitions=settings.partitions,
-            worker=settings.worker_id, host=host, max_attempts=settings.max_attempts,
-            body_limit=settings.body_limit, hard_limit=settings.hard_limit,
-        )  # fmt: skip
-        station = Station(
-            names=settings.names, worker=settings.worker_id, host=host, max_attempts=settings.max_attempts,
-            limit=settings.body_limit,
-        )  # fmt: skip
+        setup = setup_of(joined(named_by(settings), sources or Sources()), settings, host)
+        station = Station(names=settings.names, worker=settings.worker_id, host=host, limit=settings.body_limit)
         self._pool = Pool(
-            setup, station, children=settings.children, max_deliveries=settings.max_deliveries, clock=self._clock,
+            setup, station, children=settings.children, suspicion=self._suspicion, clock=self._clock,
             limits=Limits(hard=settings.hard_limit, suites=settings.recycle_suites, mib=settings.recycle_mib),
         )  # fmt: skip
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
@@ -132,17 +116,8 @@ class Worker:
 
     def _run(self) -> None:
         names = self._settings.names
-        failures = 0
-        while not self._stopping.is_set() and self._settings.declare:
-            try:
-                self._broker.declare(topology(names, self._judges))
-                break
-            except BrokerError as error:
-                failures += 1
-                delay = backoff.reconnect_delay(failures, random.random)
-                self._trouble = str(error)
-                _log.warning("waiting for the broker", error=str(error), again_in=round(delay, 2))
-                self._stopping.wait(delay)
+        if self._settings.declare:
+            declared(self._broker, topology(names, self._judges), self._stopping, self._waiting)
         with self._lock:
             if self._stopping.is_set():
                 return
@@ -154,6 +129,13 @@ class Worker:
         self._trouble = None
         self._show_prefetch()
         self._runner.run()
+
+    def _waiting(self, why: str) -> None:
+        self._trouble = why
+
+    def _suspicion(self) -> Suspicion:
+        # asked for each time: the broker is known once it is connected to, and may be upgraded meanwhile
+        return suspicion(self._settings.max_deliveries, counts_hand_backs=self._broker.counts_hand_backs)
 
     def _adapt(self) -> None:
         now = self._clock.monotonic()

@@ -38,7 +38,10 @@ class WorkerSettings(Settings):
     judges: Listed = Field(
         default=[], description="Judges to serve, parted by commas; all that the handlers offer when empty."
     )
-    handlers: Listed = Field(default=[], description="Modules or .py files with handlers, parted by commas.")
+    handlers: Listed = Field(
+        default=[],
+        description="Modules or .py files with handlers, parted by commas; in the place of the file's key handlers.",
+    )
     config: Path | None = Field(
         default=None,
         description="YAML file with the keys handlers, commands and http as in a job file; a job file itself will do.",
@@ -55,6 +58,9 @@ class WorkerSettings(Settings):
     recycle_suites: int = Field(default=0, ge=0, description="Suites after which a child is replaced; 0 is never.")
     recycle_mib: int = Field(default=0, ge=0, description="MiB of memory past which a child is replaced; 0 is never.")
     max_deliveries: int = Field(
-        default=5, ge=2, description="Deliveries that ended with their worker before a task is set aside for it."
+        default=5,
+        ge=2,
+        description="Deliveries that ended with their worker before a task is set aside for it; "
+        "at least 15 before RabbitMQ 4.3, which counts those that were handed back as well.",
     )
     worker_id: str = Field(default_factory=_own_name, description="Name in the judgments; made up when unset.")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from manyhands.errors import SettingsError
 from manyhands.spec import Command, Http
+from manyhands_worker.frames import Setup
+from manyhands_worker.settings import WorkerSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,27 @@ def read(path: Path) -> Sources:
         handlers = str(folder / handlers)
     commands = {n: c.model_copy(update={"folder": str(folder / c.folder)}) for n, c in config.commands.items()}
     return Sources(handlers=[handlers] if handlers else [], commands=commands, http=config.http)
+
+
+def named_by(settings: WorkerSettings) -> Sources:
+    """The sources that settings name: those of the file, with the settings' handlers in the place of the file's.
+
+    Raises:
+        SettingsError: the file is not right.
+    """
+    given = Sources() if settings.config is None else read(settings.config)
+    return replace(given, handlers=settings.handlers) if settings.handlers else given
+
+
+def setup_of(sources: Sources, settings: WorkerSettings, host: str) -> Setup:
+    """What a child of a worker with these settings is told."""
+    return Setup(
+        references=sources.handlers,
+        commands={name: command.model_dump() for name, command in sources.commands.items()},
+        http={name: http.model_dump() for name, http in sources.http.items()},
+        judges=settings.judges, path=sys.path, namespace=settings.namespace, partitions=settings.partitions,
+        worker=settings.worker_id, host=host, body_limit=settings.body_limit, hard_limit=settings.hard_limit,
+    )  # fmt: skip
 
 
 def joined(one: Sources, other: Sources) -> Sources:

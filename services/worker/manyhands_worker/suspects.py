@@ -15,7 +15,7 @@ from manyhands.messages import Suite
 from manyhands_worker import frames
 from manyhands_worker.findings import Findings, Problem, all_failed, problem
 from manyhands_worker.frames import Part, Unit
-from manyhands_worker.isolate import Death, Receipt, receipt, search
+from manyhands_worker.isolate import Death, Receipt, Suspicion, receipt, search
 from manyhands_worker.report import Report, Station, halves, messages, raw_letter, subset
 
 _log = logs.get(__name__)
@@ -75,7 +75,7 @@ def conclude(
     return _concluded(suite, findings, version, started, headers, station, clock)
 
 
-def received(delivery: Delivery, max_deliveries: int, station: Station, clock: Clock) -> Concluded | None:
+def received(delivery: Delivery, least: Suspicion, station: Station, clock: Clock) -> Concluded | None:
     """What a suite causes that has been delivered before and came back by fault; None when it is simply judged."""
     suite = _suite(delivery, station)
     if not isinstance(suite, Suite):
@@ -83,7 +83,7 @@ def received(delivery: Delivery, max_deliveries: int, station: Station, clock: C
     headers = frames.kept(delivery.headers)
     carried = headers.get("mh-deliveries", 0)
     carried = carried if isinstance(carried, int) else 0
-    match receipt(len(suite.positions), delivery.delivery_count, carried, max_deliveries):
+    match receipt(len(suite.positions), delivery.delivery_count, carried, least):
         case Receipt.JUDGE:
             return None
         case Receipt.SPLIT:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from manyhands.broker import Delivery
 from manyhands.messages import Event, Failure, Judgments, Message
 from manyhands_aggregator import jobs
 from manyhands_service.store import Store
-from tests.unit.aggregator.kit import OPTIONS, Bench, Job, delivery
+from tests.unit.aggregator.kit import OPTIONS, Bench, Job, from_letter, letters
 
 JUDGES = ["one", "two"]
 
@@ -35,32 +36,39 @@ def worlds(draw: st.DrawFn) -> tuple[Job, list[Message]]:
 
 @st.composite
 def _of_slot(draw: st.DrawFn, job: Job, suite: int, judge: str) -> list[Message]:
-    """One slot's messages: the suite in parts, each task with a value, a failure, or an invalid value and a repair."""
+    """One slot's messages: the suite in parts, each task with a value, a failure, or an invalid value and a repair.
+
+    A strange slot names a position of another job at first, so that all of it is judged again.
+    """
     positions = job.sent(suite)
     fates = {p: draw(st.sampled_from(["value", "value", "value", "error", "invalid", "hopeless"])) for p in positions}
     values = {p: draw(st.sampled_from(OPTIONS)) for p in positions}
+    strange = draw(st.integers(0, 4)) == 0
 
     def message(some: Sequence[int], *, attempt: int = 1) -> Judgments:
         failed = {p: Failure(code="error", message="m") for p in some if fates[p] == "error"}
         wrong = {"hopeless"} if attempt == 2 else {"hopeless", "invalid"}
         said = [None if p in failed else "?" if fates[p] in wrong else values[p] for p in some]
-        return job.judged(suite, said, judge=judge, positions=list(some), errors=failed, attempt=attempt)
+        more = [999] if strange and attempt == 1 else []
+        return job.judged(
+            suite, said + ["a"] * len(more), judge=judge, positions=[*some, *more], errors=failed, attempt=attempt
+        )
 
     at = draw(st.integers(0, len(positions)))
     messages: list[Message] = [message(part) for part in (positions[:at], positions[at:]) if part]
-    again = [p for p in positions if fates[p] in ("invalid", "hopeless")]
+    again = [p for p in positions if strange or fates[p] in ("invalid", "hopeless")]
     return messages + ([message(again, attempt=2)] if again else [])
 
 
 def _run(bench: Bench, messages: Sequence[Message], seed: int) -> None:
-    """Messages in a shuffled order, in batches, many of them twice; upkeep comes in between."""
+    """Messages in a shuffled order, in batches, many of them twice; letters come back, upkeep comes in between."""
     chance = random.Random(seed)
-    todo = [*messages, *chance.sample(messages, chance.randint(0, len(messages)))]
+    todo: list[Message | Delivery] = [*messages, *chance.sample(messages, chance.randint(0, len(messages)))]
     chance.shuffle(todo)
     while todo:
         size = chance.randint(1, 5)
         batch, todo = todo[:size], todo[size:]
-        bench.take(*(delivery(m) for m in batch))
+        todo += map(from_letter, letters(bench.take(*batch)))
         if chance.random() < 0.3:
             bench.swept()
     bench.swept()

@@ -22,6 +22,7 @@ from manyhands_aggregator.api import build
 from manyhands_aggregator.deadfiles import NoSuchLetter
 from manyhands_aggregator.service import Aggregator
 from manyhands_aggregator.settings import AggregatorSettings
+from manyhands_aggregator.upkeep import Upkeep
 from manyhands_service.store import Store
 from manyhands_service.web import WebServer
 from tests.services import wait_until
@@ -173,6 +174,24 @@ def test_readers_wait_for_the_first_answer(installation: Installation) -> None:
     timer.start()
     assert aggregator.page(job.id, after=-1, limit=10, wait=20).positions == [0, 1]
     timer.join()
+
+
+def test_the_clock_goes_on_after_any_error(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round of upkeep that fails in a way nobody thought of is said, and the next one keeps the deadlines."""
+    real, failed = Upkeep.round, threading.Event()
+
+    def once(upkeep: Upkeep) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise ZeroDivisionError("a bug")
+        real(upkeep)
+
+    monkeypatch.setattr(Upkeep, "round", once)
+    aggregator = installation.aggregator()
+    assert failed.wait(10)
+    job = Job(count=2, more={"deadline": 1})
+    installation.publish(*job.news())
+    assert ended(aggregator, job)["reason"] == "deadline"
 
 
 def _letter(job: Job, suite: int, code: str = "error") -> Outgoing:

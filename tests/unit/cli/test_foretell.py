@@ -6,11 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from manyhands.errors import HandlerError
 from manyhands.spec import JobSpec, load, parse
+from manyhands_cli import jobfile
+from manyhands_cli.exits import Exit
 from manyhands_cli.foretell import Counted, Pilot, count, foretell, pilot
+from manyhands_cli.installation import Installation, Wanted
+from manyhands_cli.main import app
 
 
 def job(suite: int = 10, **judge: Any) -> JobSpec:
@@ -65,3 +72,59 @@ def test_the_source_is_counted_and_a_pilot_judges_its_first_rows(tmp_path: Path)
     assert list(counted.sample) == ["1", "2"]
     found = pilot(spec, file, None, ["1", "x"])
     assert [(p.judge, p.tasks, p.failed) for p in found] == [("j", 2, 1)]
+
+
+JUDGE = "from manyhands import judge\n@judge('j')\n"
+
+
+def job_file(folder: Path, **more: Any) -> Path:
+    """A job of one row."""
+    (folder / "rows.csv").write_text("text\na\n")
+    data = {
+        "name": "n", "answer": {"type": "text"}, "stages": [{"judges": ["j"]}], "handlers": "key.py",
+        "source": {"path": "rows.csv", "input": "text"}, **more,
+    }  # fmt: skip
+    file = folder / "job.yaml"
+    file.write_text(json.dumps(data))
+    return file
+
+
+@pytest.mark.parametrize("raised", ["raise ValueError('no model')", "import sys; sys.exit('no model')"])
+def test_a_judge_that_cannot_be_made_is_named(tmp_path: Path, raised: str) -> None:
+    """One sentence, as for handlers that cannot be loaded."""
+    (tmp_path / "key.py").write_text(
+        f"{JUDGE}class J:\n    def __init__(self): {raised}\n    def __call__(self, payload): return payload\n"
+    )
+    file = job_file(tmp_path)
+    with pytest.raises(HandlerError, match=r"the judge j could not be made: .*: no model"):
+        pilot(load(file), file, None, ["a"])
+    done = CliRunner().invoke(app, ["plan", str(file), "--json"])
+    assert done.exit_code == Exit.INPUT
+    assert done.stderr.count("\n") == 1
+
+
+def test_handlers_take_the_place_of_the_key(tmp_path: Path) -> None:
+    """With --handlers the job file's own are not even loaded, in a plan as in a run; its commands are still there."""
+    (tmp_path / "key.py").write_text("raise RuntimeError('broken')")
+    (tmp_path / "given.py").write_text(f"{JUDGE}def j(payload):\n    return payload\n")
+    stages = [{"judges": ["j", "c"]}]
+    file, given = job_file(tmp_path, stages=stages, commands={"c": {"command": ["cat"]}}), str(tmp_path / "given.py")
+    spec = jobfile.read(file, given)
+    assert {p.judge: p.failed for p in pilot(spec, file, given, ["a"])} == {"j": 0, "c": 1}
+    wanted = Wanted(broker="memory://", store=f"sqlite:///{tmp_path}/s.db", job_file=file, handlers=given, children=1)
+    worker = Installation(wanted, spec).worker
+    try:
+        worker.start()
+        assert worker.judges == ("c", "j")
+    finally:
+        worker.stop(5)
+    with pytest.raises(HandlerError, match="broken"):
+        jobfile.read(file, None)
+
+
+def test_handlers_of_the_environment_are_for_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker's variable names has nothing to do with a plan or a run."""
+    monkeypatch.setenv("MANYHANDS_HANDLERS", "nowhere.py")
+    (tmp_path / "key.py").write_text(f"{JUDGE}def j(payload):\n    return payload\n")
+    file = job_file(tmp_path)
+    assert [p.failed for p in pilot(jobfile.read(file, None), file, None, ["a"])] == [0]

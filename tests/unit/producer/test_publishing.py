@@ -26,7 +26,7 @@ def tasks(count: int) -> list[dict[str, Any]]:
 def test_every_judge_and_slot_gets_its_suite(tmp_path: Path) -> None:
     """A suite goes once to each judge and slot, with digest and expiry; no truth travels with it."""
     bench = Bench(tmp_path)
-    spec = job_spec(stages=[{"judges": [{"a": 2}, "b"]}], deadline=60)
+    spec = job_spec(stages=[{"judges": [{"a": 2}, "b"]}], deadline=60, max_attempts=5)
     job = bench.requests.submit(spec, tasks=[{"payload": "x", "id": "i", "truth": "t"}], seal=True)
     bench.publish()
     suites = bench.suites(job)
@@ -34,6 +34,7 @@ def test_every_judge_and_slot_gets_its_suite(tmp_path: Path) -> None:
     assert {(s.suite, tuple(s.positions), tuple(s.payloads), s.spec, s.attempt) for s in suites} == {
         (0, (0,), ("x",), spec.digest, 1)
     }
+    assert {s.max_attempts for s in suites} == {5}
     assert suites[0].expires_at == pytest.approx(bench.live(job).opened + 60)
     assert {m.key for m in bench.publisher.published if m.type == "suite.v1"} == {"a", "b"}
     assert {"tasks.a", "tasks.b"} <= bench.broker.declared[0]

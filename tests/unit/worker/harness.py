@@ -12,6 +12,7 @@ from manyhands.messages import Judgments, Message, Suite
 from manyhands.runner import Outcome
 from manyhands.topology import Names
 from manyhands_worker.frames import Setup
+from manyhands_worker.isolate import suspicion
 from manyhands_worker.lane import Limits
 from manyhands_worker.pool import Pool
 from manyhands_worker.report import Station
@@ -68,7 +69,7 @@ def setup(*references: str, **changes: Any) -> Setup:
 
     given: dict[str, Any] = {
         "references": references, "commands": {}, "http": {}, "judges": [], "path": sys.path, "namespace": "",
-        "partitions": 4, "worker": "w-1", "host": "h", "max_attempts": 3, "body_limit": 1 << 20, "hard_limit": 600.0,
+        "partitions": 4, "worker": "w-1", "host": "h", "body_limit": 1 << 20, "hard_limit": 600.0,
     }  # fmt: skip
     return Setup(**{**given, **changes})
 
@@ -79,7 +80,7 @@ def pool(*references: str, children: int = 1, limits: Limits | None = None, **ch
     limits = limits or Limits()
     made = Pool(
         setup(*references, hard_limit=limits.hard, **changes), station(changes.get("body_limit", 1 << 20)),
-        children=children, limits=limits, max_deliveries=5,
+        children=children, limits=limits, suspicion=lambda: suspicion(5, counts_hand_backs=False),
     )  # fmt: skip
     made.start()
     try:

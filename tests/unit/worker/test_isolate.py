@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manyhands.topology import DELIVERY_LIMIT
 from manyhands_worker.frames import Part
-from manyhands_worker.isolate import Death, Receipt, receipt, search
+from manyhands_worker.isolate import Death, Receipt, receipt, search, suspicion
 
 DIED = Death(how="the child exited with status 3", label="exit")
 LATE = Death(how="the child was killed", label="time-limit-hard", hard=True)
@@ -80,4 +81,32 @@ def test_problems_of_parts_are_kept() -> None:
 )
 def test_receipt(tasks: int, count: int, carried: int, done: Receipt) -> None:
     """Cut while there is more than one; a single task is set aside only after it was tried alone."""
-    assert receipt(tasks, count, carried, 5) is done
+    assert receipt(tasks, count, carried, suspicion(5, counts_hand_backs=False)) is done
+
+
+@pytest.mark.parametrize(
+    ("tasks", "count", "carried", "done"),
+    [
+        (100, 2, 0, Receipt.JUDGE),
+        (100, 7, 0, Receipt.JUDGE),
+        (100, 8, 0, Receipt.SPLIT),
+        (50, 1, 8, Receipt.JUDGE),
+        (50, 2, 8, Receipt.SPLIT),
+        (1, 5, 0, Receipt.JUDGE),
+        (1, 14, 0, Receipt.JUDGE),
+        (1, 15, 0, Receipt.SET_ASIDE),
+        (1, 7, 20, Receipt.JUDGE),
+        (1, 8, 8, Receipt.SET_ASIDE),
+    ],
+)
+def test_receipt_where_hand_backs_count(tasks: int, count: int, carried: int, done: Receipt) -> None:
+    """Before RabbitMQ 4.3 a count may be that of orderly restarts, so it takes many more."""
+    assert receipt(tasks, count, carried, suspicion(5, counts_hand_backs=True)) is done
+
+
+@given(st.integers(2, 30), st.booleans())
+def test_the_worker_suspects_before_the_broker_does(most: int, counts: bool) -> None:
+    """A suite is cut before the broker's own limit of deliveries; a larger setting is kept in either case."""
+    least = suspicion(most, counts_hand_backs=counts)
+    assert least.part <= least.first < DELIVERY_LIMIT
+    assert least.convict >= most

@@ -279,6 +279,34 @@ def test_deliveries_that_ended_with_their_worker_are_cut() -> None:
     assert values(judged.publish) == {100: "A"}
 
 
+def test_the_attempts_that_a_suite_grants() -> None:
+    """Its own cap and no other: past it a task is set aside; what is tried again or cut in halves keeps it."""
+    results = Results()
+    with pool(TROUBLE) as made:
+        made.handle([delivery(suite("one", ["raise"], attempt=4, max_attempts=5))], results.finish)
+        made.handle([delivery(suite("one", ["raise"], max_attempts=1))], results.finish)
+        made.handle([delivery(suite("one", ["a", "b"], max_attempts=5), count=2)], results.finish)
+        outcomes = {len(suites(o.publish, "mh.tasks")): o for o in results.wait(3) if suites(o.publish, "mh.tasks")}
+        again = [one for o in results.outcomes for one in retried(o.publish)]
+        gone = [one for o in results.outcomes for one in dead(o.publish)]
+    assert [(s.attempt, s.max_attempts) for _, s, _ in again] == [(5, 5)]
+    assert [(s.attempt, s.max_attempts) for _, s, _ in gone] == [(1, 1)]
+    assert [s.max_attempts for _, s, _ in suites(outcomes[2].publish, "mh.tasks")] == [5, 5]
+
+
+def test_a_child_that_cannot_make_its_judge_keeps_the_attempts_that_a_suite_grants(tmp_path: Path) -> None:
+    """It dies while it makes the judge: tried again as often as the suite says."""
+    file = tmp_path / "deadly.py"
+    file.write_text(
+        "import os\nfrom manyhands import judge\n\n@judge('deadly')\nclass Deadly:\n"
+        "    def __init__(self): os._exit(3)\n    def __call__(self, payload): return 1\n"
+    )
+    with pool(str(file)) as made:
+        last, more = judge(made, suite("deadly", [1], max_attempts=1), suite("deadly", [1], attempt=3, max_attempts=4))
+    assert len(dead(last)) == 1
+    assert [(s.attempt, s.max_attempts) for _, s, _ in retried(more)] == [(4, 4)]
+
+
 def test_handlers_that_cannot_be_loaded_are_told_at_once(tmp_path: Path) -> None:
     """A missing file, a module that raises, one that ends its process, a judge that is not there."""
     broken, deadly = tmp_path / "broken.py", tmp_path / "deadly.py"

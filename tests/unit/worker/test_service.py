@@ -111,8 +111,8 @@ def test_serves_only_the_judges_it_is_told() -> None:
 
 def test_a_task_that_fails_comes_again_until_it_is_set_aside() -> None:
     """Through the ladder of the broker, attempt by attempt; then judgments with the error and a dead letter."""
-    with embedded() as broker, worker(broker, TROUBLE, judges=["one"], max_attempts=2):
-        send(broker, suite("one", ["a", "raise"]))
+    with embedded() as broker, worker(broker, TROUBLE, judges=["one"]):
+        send(broker, suite("one", ["a", "raise"], max_attempts=2))
         first, second = receive(aggregator(broker), 2)
         assert (list(first.positions), list(first.values), first.attempt) == ([100], ["A"], 1)
         assert (list(second.positions), second.errors[101].code, second.attempt) == ([101], "error", 2)
@@ -168,3 +168,19 @@ def test_the_prefetch_follows_the_cost(monkeypatch: pytest.MonkeyPatch) -> None:
         send(broker, suite("echo", [0]))
         held = metrics.PREFETCH.labels("echo")
         wait_until(lambda: held._value.get() > 10, PATIENCE, "a larger prefetch")
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_restarts_convict_nobody_where_the_broker_counts_them(monkeypatch: pytest.MonkeyPatch, counts: bool) -> None:
+    """What was delivered five times before is judged as ever on such a broker; on others it is suspect."""
+    monkeypatch.setattr(EmbeddedBroker, "counts_hand_backs", counts)
+    with embedded() as broker:
+        broker.declare(topology(NAMES, ["one"]))
+        send(broker, suite("one", ["a"]))
+        consumer = broker.consumer([NAMES.tasks_queue("one")], prefetch=1)
+        for _ in range(5):
+            consumer.settle(consumer.receive(1, PATIENCE), Verdict.FAILED)
+        consumer.close()
+        with worker(broker, TROUBLE, judges=["one"]):
+            (said,) = receive(aggregator(broker), 1)
+    assert {p: f.code for p, f in said.errors.items()} == ({} if counts else {100: "worker-died"})

@@ -7,7 +7,7 @@ import pytest
 from manyhands.errors import SettingsError
 from manyhands.settings import load
 from manyhands_worker.settings import WorkerSettings
-from manyhands_worker.sources import joined, read
+from manyhands_worker.sources import joined, named_by, read
 
 
 def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,3 +48,14 @@ def test_a_file_that_is_not_right(tmp_path: Path, text: str, said: str) -> None:
         read(file)
     with pytest.raises(SettingsError, match="cannot be read"):
         read(tmp_path / "nowhere.yaml")
+
+
+def test_handlers_take_the_place_of_the_files(tmp_path: Path) -> None:
+    """Those of the settings replace the file's key; its commands and URLs stay."""
+    file = tmp_path / "job.yaml"
+    file.write_text("handlers: broken.py\ncommands: {c: {command: [cat]}}\nhttp: {w: {url: 'http://x/'}}\n")
+    found = named_by(load(WorkerSettings, config=file, handlers="good.py,other"))
+    assert found.handlers == ["good.py", "other"]
+    assert (list(found.commands), list(found.http)) == (["c"], ["w"])
+    assert named_by(load(WorkerSettings, config=file)) == read(file)
+    assert named_by(load(WorkerSettings, handlers="good.py")).handlers == ["good.py"]

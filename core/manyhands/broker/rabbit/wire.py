@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ HEARTBEAT = 20
 #: Bytes gathered before they are given to the socket: enough to save system calls, little enough to copy cheaply.
 CHUNK = 64 * 1024
 
+_RABBITMQ = re.compile(r"RabbitMQ (\d+)\.(\d+)")
 _ACCESS_REFUSED, _NOT_ALLOWED = 403, 530
 
 
@@ -31,6 +33,15 @@ class Settings:
     role: str
     topology: Callable[[], Topology]
     greeted: Callable[[Mapping[str, Any]], None]
+
+
+def counts_hand_backs(version: str) -> bool:
+    """Whether a broker of this name and version may count a nack, or a closed channel, as a delivery that failed.
+
+    RabbitMQ does not from 4.3 on. Source: its documentation of quorum queues, "poison message handling".
+    """
+    found = _RABBITMQ.match(version)
+    return found is None or (int(found[1]), int(found[2])) < (4, 3)
 
 
 def parameters(url: str, name: str, timeout: float) -> pika.connection.Parameters:
