@@ -151,8 +151,8 @@ class Aggregator:
     def audit(self, job: str) -> dict[str, Any]:
         """The job's tasks counted from the rows, and what waits in the queues that its messages pass.
 
-        ``queues`` has the messages ready in each that is not empty, those of other jobs among them; None where the broker
-        cannot be asked.
+        ``queues`` has the messages ready in each that is not empty, those of other jobs among them; None where the
+        broker cannot be asked.
         """
         judges = self.store.read(lambda c: reading.judges(c, job))
         return {**reading.audit(self.store, job), "queues": self._waiting(judges)}
