@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,10 +73,11 @@ def blocks(store: Store, job: str) -> Iterator[Block]:
     Raises:
         UnknownJob: the aggregator has not heard of it.
     """
-    state = _state(store, job)
+    state = store.read(lambda c: _state(c, job))
     otherwise = CANCELLED if state == "cancelled" else OVERDUE
     block = Block()
-    for rows in _pages(store, job, -1, PAGE):
+    # a transaction a page: whoever reads slowly must not keep one open
+    for rows in _pages(lambda of: store.read(lambda c: c.execute(_SUITES, of).all()), job, -1, PAGE):
         for row in rows:
             if row.answers is not None or state != "open":
                 block.extend(row, otherwise)
@@ -93,16 +94,18 @@ def page(store: Store, job: str, *, after: int, limit: int) -> Block:
     Raises:
         UnknownJob: the aggregator has not heard of it.
     """
-    state = _state(store, job)
+    return store.read(lambda c: _page(c, job, after, limit))
+
+
+def _page(connection: sa.Connection, job: str, after: int, limit: int) -> Block:
+    state = _state(connection, job)
     otherwise = CANCELLED if state == "cancelled" else OVERDUE
     block = Block()
-    begin = store.read(
-        lambda c: c.scalar(
-            sa.select(sa.func.max(_suites.c.first)).where(_suites.c.job == job, _suites.c.first <= after + 1)
-        )
-    )
+    begin = connection.scalar(_BEGIN, {"job": job, "position": after + 1})
     expected = begin
-    for rows in _pages(store, job, -1 if begin is None else begin - 1, min(PAGE, limit)):
+    for rows in _pages(
+        lambda of: connection.execute(_SUITES, of).all(), job, -1 if begin is None else begin - 1, min(PAGE, limit)
+    ):
         for row in rows:
             if row.first != expected or (row.answers is None and state == "open"):
                 return _behind(block, after, limit)
@@ -118,15 +121,27 @@ def _behind(block: Block, after: int, limit: int) -> Block:
     return block.between(start, start + limit)
 
 
-def _pages(store: Store, job: str, after: int, most: int) -> Iterator[Sequence[sa.Row[Any]]]:
-    """Suites that begin behind position ``after``, in pages of about ``ROWS`` tasks."""
-    # as ``tasks``, because a row is a tuple and has a method ``count``
-    columns = (_suites.c.first, _suites.c.count.label("tasks"), _suites.c.ids, _suites.c.answers)
+#: Built once: building a statement costs more than running it. ``tasks``, because a row is a tuple and has ``count``.
+_BEGIN = sa.select(sa.func.max(_suites.c.first)).where(
+    _suites.c.job == sa.bindparam("job"), _suites.c.first <= sa.bindparam("position")
+)
+_STATE = sa.select(_jobs.c.state).where(_jobs.c.job == sa.bindparam("job"))
+_SUITES = (
+    sa.select(_suites.c.first, _suites.c.count.label("tasks"), _suites.c.ids, _suites.c.answers)
+    .where(_suites.c.job == sa.bindparam("job"), _suites.c.first > sa.bindparam("after"))
+    .order_by(_suites.c.first)
+    .limit(sa.bindparam("most"))
+)
+
+#: Rows of ``_SUITES``.
+Rows = Sequence[Any]
+
+
+def _pages(fetch: Callable[[dict[str, Any]], Rows], job: str, after: int, most: int) -> Iterator[Rows]:
+    """Suites that begin behind position ``after``, in pages of about ``ROWS`` tasks; ``fetch`` runs ``_SUITES``."""
     suites = 1  # the first page tells how large they are
     while True:
-        query = sa.select(*columns).where(_suites.c.job == job, _suites.c.first > after).order_by(_suites.c.first)
-        page = query.limit(suites)
-        rows = store.read(lambda c, q=page: c.execute(q).all())  # type: ignore[misc]  # mypy infers no lambda defaults
+        rows = fetch({"job": job, "after": after, "most": suites})
         if rows:
             yield rows
         if len(rows) < suites:
@@ -135,8 +150,8 @@ def _pages(store: Store, job: str, after: int, most: int) -> Iterator[Sequence[s
         suites = min(most, max(1, ROWS // rows[-1].tasks))
 
 
-def _state(store: Store, job: str) -> str:
-    state = store.read(lambda c: c.scalar(sa.select(_jobs.c.state).where(_jobs.c.job == job)))
+def _state(connection: sa.Connection, job: str) -> str:
+    state = connection.scalar(_STATE, {"job": job})
     if state is None:
         raise UnknownJob(f"{job!r}; `manyhands status` lists the jobs")
     return str(state)

@@ -17,8 +17,9 @@ _log = logs.get(__name__)
 class Result:
     """What transactions lead to: messages ``out``, and what is counted.
 
-    ``opened`` says that there is news for which judgments may have been held; ``filed`` counts dead letters by kind and
-    code, ``late`` the judgments that came after a job was cancelled; ``ended`` are jobs that have ended just now.
+    ``opened`` says that there is news for which judgments may have been held, ``held`` that some were now; ``filed``
+    counts dead letters by kind and code, ``late`` the judgments that came after a job was cancelled; ``ended`` are jobs
+    that have ended just now.
     """
 
     out: list[Outgoing] = field(default_factory=list)
@@ -27,6 +28,7 @@ class Result:
     filed: Counter[tuple[str, str]] = field(default_factory=Counter)
     late: int = 0
     opened: bool = False
+    held: bool = False
 
     def __iadd__(self, other: Result) -> Result:
         self.out += other.out
@@ -35,6 +37,7 @@ class Result:
         self.filed += other.filed
         self.late += other.late
         self.opened |= other.opened
+        self.held |= other.held
         return self
 
 

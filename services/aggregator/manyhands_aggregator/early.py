@@ -46,6 +46,11 @@ def is_ours(delivery: Delivery) -> bool:
     return not delivery.queue
 
 
+def some(connection: sa.Connection) -> bool:
+    """Whether anything is held."""
+    return connection.scalar(sa.select(_early.c.id).limit(1)) is not None
+
+
 def known(connection: sa.Connection, limit: int) -> dict[str, Delivery]:
     """Held messages whose suite is known by now, the oldest first, as the deliveries they were."""
     query = (

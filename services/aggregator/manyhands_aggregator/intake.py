@@ -182,6 +182,7 @@ class Intake:
                 # when it is over, what is open has failed: nothing need be concluded of it any more
                 held += [said for said in judged[job].unknown if said.delivery or states[job] == "open"]
         early.hold(connection, held, now)
+        result.held = bool(held)
         accounts = jobs.lock(connection, states)
         if any(account.state != states[job] for job, account in accounts.items()):
             raise Conflict  # it has just ended: what is open counts otherwise now

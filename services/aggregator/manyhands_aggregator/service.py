@@ -49,6 +49,7 @@ class Aggregator:
         self._settled = threading.Condition()
         self._commits = 0
         self._news = threading.Event()
+        self._held = True  # whether judgments may be held: what earlier processes held is found at the first look
         self._waiters = threading.BoundedSemaphore(WAITERS)
         self._publisher: Publisher | None = None
         self._consumer: Consumer | None = None
@@ -88,11 +89,12 @@ class Aggregator:
         while not self._stop.is_set():
             self._news.wait(ROUND)  # news of suites may be what held judgments wait for
             self._news.clear()
+            self._held = False
             try:
                 if self._clock.monotonic() < due:
-                    upkeep.sweep()
+                    self._held |= upkeep.sweep()
                 else:
-                    upkeep.round()
+                    self._held |= upkeep.round()
                     due = self._clock.monotonic() + ROUND
             except (StoreUnavailable, BrokerError) as error:
                 _log.warning("upkeep waits", error=str(error))
@@ -102,11 +104,13 @@ class Aggregator:
                 self._stop.wait(ROUND)
 
     def _committed(self, result: Result) -> None:
-        if result.opened:
+        self._held |= result.held
+        if result.opened and self._held:
             self._news.set()
-        with self._settled:
-            self._commits += 1
-            self._settled.notify_all()
+        if result.judged:
+            with self._settled:
+                self._commits += 1
+                self._settled.notify_all()
 
     def stop(self, grace: float) -> None:
         """Take no more, finish what is in hand within ``grace`` seconds, give the rest back, close."""

@@ -69,24 +69,27 @@ class Upkeep:
         self._names, self._clock, self._hold = names, clock, hold
         self._measured = -MEASURE_SECONDS
 
-    def round(self) -> None:
-        """One round.
+    def round(self) -> bool:
+        """One round; whether judgments are still held.
 
         Raises:
             StoreUnavailable, BrokerError: the rest is left to the next round.
         """
-        self.sweep()
+        held = self.sweep()
         self.end_overdue()
         self.announce()
         if self._clock.monotonic() - self._measured >= MEASURE_SECONDS:
             self.measure()
             self._measured = self._clock.monotonic()
+        return held
 
-    def sweep(self) -> None:
-        """Take in held judgments whose suite is known by now; set aside those held too long.
+    def sweep(self) -> bool:
+        """Take in held judgments whose suite is known by now; set aside those held too long. Whether some are left.
 
         They stay held until what they lead to is confirmed, as a delivery stays unsettled.
         """
+        if not self._store.read(early.some):
+            return False
         while held := self._store.read(lambda c: early.known(c, SOME)):
             outcomes: list[Outcome] = []
             self._intake.handle(list(held.values()), outcomes.append)
@@ -96,6 +99,7 @@ class Upkeep:
             self._release(held, [self._letter(delivery, now) for delivery in held.values()])
         while held := self._store.read(lambda c: early.older(c, now - KEEP_SECONDS, SOME, ours=True)):
             self._release(held, [])
+        return self._store.read(early.some)
 
     def _release(self, held: dict[str, Delivery], messages: Sequence[Outgoing]) -> None:
         publish_all(self._publisher, messages)
