@@ -18,7 +18,7 @@ app.conf.update(
 )
 
 
-@app.task(name="judge")  # type: ignore[untyped-decorator]
+@app.task(name="judge")
 def judge(text: str) -> str:
     """Judge one text."""
     return length(text)
