@@ -51,8 +51,8 @@ def configure(service: str, *, level: str = "info", format: str = "json") -> Non
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # pika, alembic and the web server tell at INFO what our own lines already say
-    for noisy in ("pika", "alembic", "uvicorn.access", "uvicorn.error", "httpx", "kombu", "amqp"):
+    # alembic and the web server tell at INFO what our own lines already say
+    for noisy in ("alembic", "uvicorn.access", "uvicorn.error", "httpx", "kombu", "amqp"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     # and at ERROR, with tracebacks, every attempt to connect while a broker is away, which is one line of ours
     logging.getLogger("pika").setLevel(logging.CRITICAL)

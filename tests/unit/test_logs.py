@@ -49,11 +49,12 @@ def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_other_loggers(capsys: pytest.CaptureFixture[str]) -> None:
-    """The standard library's loggers go the same way; chatty libraries only from warnings on."""
+    """The standard library's loggers go the same way; chatty libraries only from warnings on, pika never."""
     logs.configure("worker")
     logging.getLogger("handlers.mine").info("loaded %s", "model")
-    logging.getLogger("pika").info("chat")
-    logging.getLogger("pika.adapters").warning("lost")
+    logging.getLogger("alembic").info("chat")
+    logging.getLogger("alembic.runtime").warning("lost")
+    logging.getLogger("pika.adapters").error("what our own line says better")
     assert [(line["event"], line["service"]) for line in lines(capsys)] == [
         ("loaded model", "worker"),
         ("lost", "worker"),

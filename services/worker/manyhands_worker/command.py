@@ -1,8 +1,13 @@
-"""A judge that is a program: JSON lines in, JSON lines out, one program for each child, kept running.
+"""A judge that is a program: JSON lines in, JSON lines out, one program for each child.
 
-In: ``{"position": 0, "payload": ...}`` a task; bytes travel as ``{"base64": "..."}``. Out, in the same order:
-``{"value": ..., "confidence": 0.9}`` or ``{"error": "why"}``. The program must write out each answer without waiting
-for more tasks.
+In: ``{"line": 1, "position": 0, "payload": ...}`` a task; bytes travel as ``{"base64": "..."}``. Out, in the same
+order: ``{"line": 1, "value": ..., "confidence": 0.9}`` or ``{"line": 1, "error": "why"}``. The program must write out
+each answer without waiting for more tasks.
+
+No wait is long enough to tell that a program has no more to say, and a line too many would stand beside the next task.
+So an answer counts when it repeats the ``line`` of its task, which no other task of that program ever had; or else
+when the program was ended by closing its input, and had then written as many lines as it was given tasks. A program
+that repeats ``line`` is kept running; one that does not serves one suite.
 """
 
 from __future__ import annotations
@@ -16,7 +21,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, Any
+from itertools import pairwise, takewhile
+from typing import IO, Any, NamedTuple
 
 from manyhands.errors import ManyhandsError
 from manyhands.handlers import Judgment
@@ -29,17 +35,37 @@ GIVE_UP = 3
 CHUNK = 1 << 16
 #: The longest line a program may answer with.
 LINE_LIMIT = 1 << 24
+#: Seconds that a program has to end once its input has.
+ENDING = 5.0
+#: Seconds between two looks whether it has ended; its output's end mostly tells sooner.
+LOOK = 0.05
 
 
 class CommandFailed(ManyhandsError):
     """The program did not judge the task."""
 
 
-class Command:
-    """Judges with a program, which is started when first needed and again when it has died.
+class OutOfStep(CommandFailed):
+    """The program wrote what is not the answer to the task that comes next."""
 
-    The task on which it dies, or takes longer than ``time_limit`` seconds for a suite, fails alone: what it left
-    unanswered is given to a new one task by task until the culprit is found, for ``patience`` seconds at most.
+
+class _Task(NamedTuple):
+    number: int
+    position: int
+    line: bytes
+
+
+class _Answer(NamedTuple):
+    says: Judgment | Exception
+    #: Whether it repeated the task's number, and so is the task's own whatever else was written.
+    numbered: bool
+
+
+class Command:
+    """Judges with a program, which is started when first needed and again when it has died or is out of step.
+
+    The task on which it dies, or takes longer than ``time_limit`` seconds for a suite, fails alone: what is left
+    without a sure answer is given to new ones in parts until the culprit is found, for ``patience`` seconds at most.
     ``started`` is told the process group of each program, so that whoever kills this process can end that too.
     """
 
@@ -51,37 +77,62 @@ class Command:
         self._patience, self._started = patience, started
         self._program: _Program | None = None
         self._works = False
+        self._given = 0
 
     def __call__(self, positions: Sequence[int], payloads: Sequence[Any]) -> list[Any]:
         """The judgments, or an exception for a task without one."""
-        lines = [_line(position, payload) for position, payload in zip(positions, payloads, strict=True)]
-        said: list[Any] = []
+        tasks = [
+            _Task(number, position, _line(number, position, payload))
+            for number, (position, payload) in enumerate(zip(positions, payloads, strict=True), self._given + 1)
+        ]
+        self._given += len(tasks)
+        said: list[Any] = [None] * len(tasks)
         until = time.monotonic() + self._patience
-        failures, together = 0, True
-        while len(said) < len(lines):
-            ahead = lines[len(said) :] if together else lines[len(said) : len(said) + 1]
+        failures, todo = 0, [range(len(tasks))] if tasks else []
+        while todo:
+            part = todo.pop()
+            heard: list[_Answer] = []
+            failed: Exception | None = None
+            before = self._program
             try:
-                for answer in self._ask(ahead):
-                    said.append(_read(answer, positions[len(said)]))
-                    self._works = True
+                self._ask(tasks[part.start : part.stop], heard)
             except (CommandFailed, TimeoutError) as error:
+                # then it may be the line of an earlier task that stands where this one's answer should
+                innocent = self._program is before and isinstance(error, OutOfStep)
                 self.close()
+                failed = error
                 failures += 1
-                if time.monotonic() > until or (failures >= GIVE_UP and not self._works):
-                    said.extend([error] * (len(lines) - len(said)))
-                elif len(ahead) == 1:
-                    said.append(error)
-                    together = True
-                else:
-                    together = False
+                heard, lines = list(takewhile(lambda answer: answer.numbered, heard)), len(heard)
+            said[part.start : part.start + len(heard)] = [answer.says for answer in heard]
+            self._works = self._works or bool(heard)
+            if failed is None:
+                continue
+            if time.monotonic() > until or (failures >= GIVE_UP and not self._works):
+                for i in (*part[len(heard) :], *(i for other in todo for i in other)):
+                    said[i] = failed
+                break
+            if len(part) == 1 and not innocent:
+                said[part.start] = failed
+            else:
+                todo += reversed(_parts(part, len(heard), lines))
         return said
 
-    def _ask(self, lines: Sequence[bytes]) -> Iterator[bytes]:
+    def _ask(self, tasks: Sequence[_Task], heard: list[_Answer]) -> None:
+        """Add the answers to ``heard`` as they come; unless this raises, all of them are sure."""
         if self._program is None or not self._program.fresh():
             self.close()
             self._program = _Program(self._command, self._folder)
             self._started(self._program.pid)
-        return self._program.ask(lines, self._limit)
+        program = self._program
+        for line in program.ask([task.line for task in tasks], self._limit):
+            answer = _read(line, tasks[len(heard)])
+            if program.numbers and not answer.numbered:
+                raise OutOfStep(f"its answer is without the line that others have: {_quoted(line)}")
+            program.numbers = answer.numbered
+            heard.append(answer)
+        if not all(answer.numbered for answer in heard):
+            program.finish()
+            self.close()
 
     def close(self) -> None:
         """End the program, if one runs."""
@@ -109,6 +160,8 @@ class _Program:
         self._selector.register(self._err, selectors.EVENT_READ)
         self._read = b""
         self._tail = b""
+        #: Whether its last answer repeated its task's number: then all later ones must.
+        self.numbers = False
 
     @property
     def pid(self) -> int:
@@ -136,7 +189,7 @@ class _Program:
         unsent, open_answers = memoryview(b"".join(lines)), len(lines)
         self._selector.register(self._in, selectors.EVENT_WRITE)
         try:
-            while open_answers:
+            while open_answers or unsent:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise TimeoutError(f"{self._name} took longer than its {limit:g} s")
@@ -150,11 +203,39 @@ class _Program:
                         yield from answers[:open_answers]
                         open_answers -= len(answers)
                         if open_answers < 0:
-                            self._read = b"more answers than tasks"  # out of step: not to be asked again
+                            self._read = b"\n".join((*answers[open_answers:], self._read))  # not to be asked again
                             return
         finally:
             if self._in in self._selector.get_map():
                 self._selector.unregister(self._in)
+
+    def finish(self) -> None:
+        """Close its input and wait for its end, which alone tells that it has no more to say.
+
+        Raises:
+            CommandFailed: it had more to say, or did not end.
+        """
+        assert self._process.stdin is not None  # noqa: S101  as in _unblocked
+        self._process.stdin.close()
+        until = time.monotonic() + ENDING
+        while not self._read:
+            # asked before its output is read: all that it wrote can then be read, even where another holds the pipe
+            ended = self._process.poll() is not None
+            ready = {key.fd for key, _ in self._selector.select(0 if ended else LOOK)}
+            if self._err in ready:
+                self._hear()
+            if self._out in ready:
+                self._read = os.read(self._out, CHUNK)
+                if not self._read:
+                    return
+            elif ended:
+                return
+            elif time.monotonic() > until:
+                raise CommandFailed(
+                    f"{self._name} did not end within {ENDING:g} s of its input's end, "
+                    "as one must whose answers do not repeat the line"
+                )
+        raise CommandFailed(f"{self._name} wrote more lines than it was given tasks: {_quoted(self._read)}")
 
     def _write(self, unsent: memoryview) -> memoryview:
         try:
@@ -213,8 +294,19 @@ def _unblocked(pipe: IO[bytes] | None) -> int:
     return pipe.fileno()
 
 
-def _line(position: int, payload: Any) -> bytes:
-    return json.dumps({"position": position, "payload": payload}, ensure_ascii=False, default=plain).encode() + b"\n"
+def _parts(part: range, sure: int, heard: int) -> list[range]:
+    """What to ask next of a part that failed after ``heard`` answers, the first ``sure`` of which stand."""
+    start, stop = part.start, part.stop
+    if heard < len(part):  # most likely it failed on the first one unanswered
+        cuts = [start + sure, start + heard, start + heard + 1, stop]
+    else:
+        cuts = [start + sure, start + (sure + len(part)) // 2, stop]
+    return [range(*ends) for ends in pairwise(cuts) if ends[0] < ends[1]]
+
+
+def _line(number: int, position: int, payload: Any) -> bytes:
+    task = {"line": number, "position": position, "payload": payload}
+    return json.dumps(task, ensure_ascii=False, default=plain).encode() + b"\n"
 
 
 def plain(value: object) -> object:
@@ -224,14 +316,22 @@ def plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-def _read(answer: bytes, position: int) -> Judgment | Exception:
+def _read(line: bytes, task: _Task) -> _Answer:
     try:
-        said = json.loads(answer)
+        said = json.loads(line)
     except ValueError as error:
-        return CommandFailed(f"its answer is no JSON ({error}): {answer[:200].decode(errors='replace')}")
-    if isinstance(said, dict) and said.get("position", position) != position:
-        raise CommandFailed(f"its answer is for position {said['position']!r}, not {position}")
-    return judgment(said)
+        return _Answer(CommandFailed(f"its answer is no JSON ({error}): {_quoted(line)}"), False)
+    if not isinstance(said, dict):
+        return _Answer(judgment(said), False)
+    if said.get("line", task.number) != task.number:
+        raise OutOfStep(f"its answer is for line {said['line']!r}, not {task.number}")
+    if said.get("position", task.position) != task.position:
+        raise OutOfStep(f"its answer is for position {said['position']!r}, not {task.position}")
+    return _Answer(judgment(said), "line" in said)
+
+
+def _quoted(line: bytes) -> str:
+    return line[:200].decode(errors="replace")
 
 
 def judgment(said: object) -> Judgment | Exception:

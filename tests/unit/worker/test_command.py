@@ -17,27 +17,37 @@ from tests.unit.worker.harness import PATIENCE, dead, judge, judgments, pool, su
 #: Answers each line by what it contains; dies, hangs and babbles on demand.
 PROGRAM = r"""
 {
+    payload = $0; sub(/.*"payload": /, "", payload); sub(/}$/, "", payload)
     if (/"die"/) { print "cannot go on" > "/dev/stderr"; exit 7 }
     if (/"hang"/) system("sleep 600")
-    if (/"wrong"/) print "{\"error\": \"no opinion\"}"
+    if (/"wrong"/) print "{" line "\"error\": \"no opinion\"}"
     else if (/"babble"/) print "so be it"
-    else if (/"twice"/) { print "{\"value\": 1}"; print "{\"value\": 2}" }
-    else if (/"late"/) print "{\"position\": 0, \"value\": 1}"
-    else print "{\"value\": \"" length($0) "\", \"confidence\": 0.5}"
+    else if (/"twice"/) { print "{" line "\"value\": 1}"; print "{" line "\"value\": 2}" }
+    else if (/"late"/) { print "{" line "\"value\": 1}"; fflush(); system("sleep 0.2"); print "{" line "\"value\": 2}" }
+    else if (/"stray"/) { print "{" line "\"value\": 1}"; fflush(); system("sleep 0.2"); print "{\"value\": 2}" }
+    else if (/"other"/) print "{\"position\": 0, \"value\": 1}"
+    else print "{" line "\"value\": " payload ", \"confidence\": 0.5}"
     fflush()
 }
 """
 #: mawk, which is awk on Debian, reads blocks of 4 KiB unless told otherwise; the others know no such option.
 START = 'case $(awk -W version </dev/null 2>&1) in mawk*) set -- -Winteractive;; esac; exec awk "$@" "$0"'
 AWK = ("sh", "-c", START, PROGRAM)
+#: The same, which repeats the line.
+NUMBERING = ("sh", "-c", START, r'{ match($0, /"line": [0-9]+/); line = substr($0, RSTART, RLENGTH) ", " }' + PROGRAM)
+both = pytest.mark.parametrize("words", [AWK, NUMBERING], ids=["plain", "numbering"])
 
 
 @contextmanager
 def command(
-    *words: str, folder: str = ".", limit: float | None = None, patience: float = PATIENCE
+    *words: str,
+    folder: str = ".",
+    limit: float | None = None,
+    patience: float = PATIENCE,
+    starts: list[int] | None = None,
 ) -> Iterator[Command]:
-    """A program, ended at the end."""
-    made = Command(words, folder, limit, patience, lambda _group: None)
+    """A program, ended at the end; each start is added to ``starts``."""
+    made = Command(words, folder, limit, patience, ([] if starts is None else starts).append)
     try:
         yield made
     finally:
@@ -54,13 +64,18 @@ def kinds(said: Sequence[Any]) -> list[type]:
     return [type(one) for one in said]
 
 
-def test_a_program_judges() -> None:
-    """In order, with confidences; a task may be answered with an error; the same program serves every suite."""
-    with command(*AWK) as made:
+@both
+def test_a_program_judges(words: tuple[str, ...]) -> None:
+    """In order, with confidences; a task may be answered with an error; kept running if it repeats the line."""
+    starts: list[int] = []
+    with command(*words, starts=starts) as made:
         first = ask(made, "ab", "wrong", "abc")
-        assert (first[0], kinds(first)[1]) == (Judgment("33", 0.5), NoJudgment)
+        assert (first[0], kinds(first)[1], first[2]) == (Judgment("ab", 0.5), NoJudgment, Judgment("abc", 0.5))
         assert "no opinion" in str(first[1])
-        assert len(ask(made, *["x" * 100] * 5000)) == 5000
+        many = [f"{n:100}" for n in range(5000)]
+        assert ask(made, *many) == [Judgment(one, 0.5) for one in many]
+        assert ask(made) == []
+    assert len(starts) == (1 if words == NUMBERING else 2)
 
 
 def test_bytes_and_other_scripts() -> None:
@@ -71,24 +86,52 @@ def test_bytes_and_other_scripts() -> None:
         ]  # fmt: skip
 
 
+@both
 @pytest.mark.parametrize("payload", ["die", "hang"])
-def test_the_task_it_dies_of_fails_alone(payload: str) -> None:
+def test_the_task_it_dies_of_fails_alone(words: tuple[str, ...], payload: str) -> None:
     """The culprit is found, also where several stand together; the others are judged by a new program."""
-    with command(*AWK, limit=0.5 if payload == "hang" else None) as made:
+    with command(*words, limit=0.5 if payload == "hang" else None) as made:
         said = ask(made, "a", payload, payload, "b", payload, "c")
     failed = TimeoutError if payload == "hang" else CommandFailed
     assert kinds(said) == [Judgment, failed, failed, Judgment, failed, Judgment]
+    assert [one.value for one in said if isinstance(one, Judgment)] == ["a", "b", "c"]
     if payload == "die":
         assert "status 7: cannot go on" in str(said[1])
 
 
-def test_answers_that_are_none() -> None:
-    """A line that is no JSON fails its task; answers out of step end the program, and it starts again."""
-    with command(*AWK) as made:
-        assert kinds(ask(made, "a", "babble", "b")) == [Judgment, CommandFailed, Judgment]
-        assert kinds(ask(made, "a", "late", "b")) == [Judgment, CommandFailed, Judgment]
-        ask(made, "twice")
-        assert ask(made, "ab") == [Judgment("33", 0.5)]
+@both
+@pytest.mark.parametrize("payload", ["babble", "other"])
+def test_answers_that_are_none(words: tuple[str, ...], payload: str) -> None:
+    """A line that is no JSON, or is for another position, fails its task alone."""
+    with command(*words) as made:
+        said = ask(made, "a", payload, "b")
+    assert (said[0], kinds(said)[1], said[2]) == (Judgment("a", 0.5), CommandFailed, Judgment("b", 0.5))
+
+
+@both
+@pytest.mark.parametrize("payload", ["twice", "late", "stray"])
+def test_a_line_too_many_is_no_other_tasks_answer(words: tuple[str, ...], payload: str) -> None:
+    """At once or late, at the end of a suite or amid it; the next suite has the same positions, like another job's."""
+    with command(*words) as made:
+        for tasks in ((payload,), ("ab",), ("a", payload, "b"), ("c", payload), ("d", "e"), (payload, payload), ("f",)):
+            said = ask(made, *tasks)
+            assert [one for task, one in zip(tasks, said, strict=True) if task != payload] == [
+                Judgment(task, 0.5) for task in tasks if task != payload
+            ]
+            own = [one for task, one in zip(tasks, said, strict=True) if task == payload]
+            if words == NUMBERING:  # the first line was the task's own, and the other was seen to be none
+                assert own == [Judgment(1)] * len(own)
+            else:
+                assert kinds(own) == [CommandFailed] * len(own)
+                assert all("more lines than" in str(one) for one in own)
+
+
+def test_a_program_that_neither_repeats_the_line_nor_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it has more to say cannot be known, so its tasks fail with a sentence that says so."""
+    monkeypatch.setattr("manyhands_worker.command.ENDING", 0.2)
+    script = 'while read -r line; do echo "{\\"value\\": 1}"; done; sleep 600'
+    with command("sh", "-c", script) as made:
+        assert all("did not end within 0.2 s" in str(one) for one in ask(made, "a", "b", "c"))
 
 
 def test_a_program_that_never_works_is_given_up() -> None:
@@ -109,7 +152,7 @@ def test_runs_in_its_folder_and_is_ended_with_all_it_started(tmp_path: Path) -> 
 
 def test_in_a_child(tmp_path: Path) -> None:
     """Through the pool: judged by the program, and killed with its child."""
-    judging = 'case $line in *hang*) sleep 600;; esac; echo "{\\"value\\": 1}"'
+    judging = 'case $line in *hang*) sleep 600;; esac; rest=${line#*,}; echo "${line%"$rest"} \\"value\\": 1}"'
     script = f"echo $$ > program; while read -r line; do {judging}; done"
     config = {"command": ["sh", "-c", script], "folder": str(tmp_path), "version": "5", "time_limit": 0.5}
     with pool(commands={"c": config}) as made:
