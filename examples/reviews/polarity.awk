@@ -88,8 +88,10 @@ function weigh(text,    list, i, n, found) {
 # The lighter side half the heavier: mixed. Neither heard: positive, as most reviews anywhere are, but hardly confident.
 # The confidence is the share of the words that say so, smoothed.
 {
+    # the number of the line goes back with the answer, so that nobody can take it for another's
+    line = match($0, /"line": *[0-9]+/) ? substr($0, RSTART, RLENGTH) ", " : ""
     if (!match($0, /"payload": *"/)) {  # not a text: no judgment, which the answer type refuses
-        print "{\"value\": null}"
+        print "{" line "\"value\": null}"
         fflush()
         next
     }
@@ -99,6 +101,6 @@ function weigh(text,    list, i, n, found) {
     if (more == 0) { value = "positive"; share = 1 / 3 }
     else if (less * 2 >= more) { value = "mixed"; share = (2 * less + 1) / (kind + unkind + 2) }
     else { value = kind > unkind ? "positive" : "negative"; share = (more + 1) / (kind + unkind + 2) }
-    printf "{\"value\": \"%s\", \"confidence\": %.2f}\n", value, share
+    printf "{%s\"value\": \"%s\", \"confidence\": %.2f}\n", line, value, share
     fflush()  # a line is an answer: the reader waits for it
 }

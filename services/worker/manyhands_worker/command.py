@@ -98,14 +98,14 @@ class Command:
                 self._ask(tasks[part.start : part.stop], heard)
             except (CommandFailed, TimeoutError) as error:
                 # then it may be the line of an earlier task that stands where this one's answer should
-                innocent = self._program is before and isinstance(error, OutOfStep)
+                innocent = before is not None and before is self._program and isinstance(error, OutOfStep)
                 self.close()
                 failed = error
                 failures += 1
                 heard, lines = list(takewhile(lambda answer: answer.numbered, heard)), len(heard)
             said[part.start : part.start + len(heard)] = [answer.says for answer in heard]
             self._works = self._works or bool(heard)
-            if failed is None:
+            if failed is None or len(heard) == len(part):
                 continue
             if time.monotonic() > until or (failures >= GIVE_UP and not self._works):
                 for i in (*part[len(heard) :], *(i for other in todo for i in other)):
@@ -131,8 +131,11 @@ class Command:
             program.numbers = answer.numbered
             heard.append(answer)
         if not all(answer.numbered for answer in heard):
-            program.finish()
+            more = program.finish()
             self.close()
+            self._works = True
+            if more:
+                raise OutOfStep(f"it wrote more lines than it was given tasks: {_quoted(more)}")
 
     def close(self) -> None:
         """End the program, if one runs."""
@@ -209,11 +212,11 @@ class _Program:
             if self._in in self._selector.get_map():
                 self._selector.unregister(self._in)
 
-    def finish(self) -> None:
-        """Close its input and wait for its end, which alone tells that it has no more to say.
+    def finish(self) -> bytes:
+        """Close its input and wait for its end, which alone tells that it has no more to say; or return what it says.
 
         Raises:
-            CommandFailed: it had more to say, or did not end.
+            CommandFailed: it did not end.
         """
         assert self._process.stdin is not None  # noqa: S101  as in _unblocked
         self._process.stdin.close()
@@ -227,15 +230,15 @@ class _Program:
             if self._out in ready:
                 self._read = os.read(self._out, CHUNK)
                 if not self._read:
-                    return
+                    break
             elif ended:
-                return
+                break
             elif time.monotonic() > until:
                 raise CommandFailed(
                     f"{self._name} did not end within {ENDING:g} s of its input's end, "
                     "as one must whose answers do not repeat the line"
                 )
-        raise CommandFailed(f"{self._name} wrote more lines than it was given tasks: {_quoted(self._read)}")
+        return self._read
 
     def _write(self, unsent: memoryview) -> memoryview:
         try:
