@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import faulthandler
 import gc
@@ -31,11 +32,48 @@ from manyhands_worker.report import Report, Station, messages
 GATHER = 0.005
 
 
+class Replies:
+    """Replies on their way, a few at a time; none waits longer than ``GATHER``, whatever is judged next."""
+
+    def __init__(self, line: Connection) -> None:
+        self._line = line
+        self._lock = threading.Lock()
+        self._gathered: list[list[Any]] = []
+        self._some = threading.Event()
+        threading.Thread(target=self._see_to_it, name="replies", daemon=True).start()
+
+    def add(self, reply: list[Any]) -> None:
+        """Add a reply; it is sent with those that follow soon."""
+        with self._lock:
+            self._gathered.append(reply)
+        self._some.set()
+
+    def send(self) -> None:
+        """Send what is gathered."""
+        with self._lock:
+            if self._gathered:
+                self._line.send_bytes(frames.pack(self._gathered))
+                self._gathered = []
+
+    def note(self, what: int, value: int) -> None:
+        """Tell the worker something beside the replies."""
+        with self._lock:
+            self._line.send_bytes(frames.pack([*self._gathered, [frames.NOTE, what, value]]))
+            self._gathered = []
+
+    def _see_to_it(self) -> None:
+        while self._some.wait():
+            self._some.clear()
+            time.sleep(GATHER)
+            with contextlib.suppress(OSError):  # the worker is gone, and this process with it
+                self.send()
+
+
 class Bench:
     """Where suites are judged: the judges of this process, and the rules by which their findings are told."""
 
-    def __init__(self, setup: Setup, line: Connection) -> None:
-        self._line = line
+    def __init__(self, setup: Setup, replies: Replies) -> None:
+        self._replies = replies
         self._groups: list[int] = []
         self.offers: dict[str, Offer] = offers(setup, self._started)
         self._judges: dict[str, Judge] = {}
@@ -96,11 +134,11 @@ class Bench:
         return findings, seconds
 
     def _make(self, name: str) -> Judge:
-        self.note(frames.LOADING, 1)
+        self._replies.note(frames.LOADING, 1)
         try:
             self._judges[name] = make(name, self.offers[name])  # when it raises that costs its suites an attempt
         finally:
-            self.note(frames.LOADED, 1)
+            self._replies.note(frames.LOADED, 1)
         gc.collect()
         gc.freeze()  # a model's objects are there for good: the collector need not walk them again
         return self._judges[name]
@@ -116,11 +154,7 @@ class Bench:
 
     def _started(self, group: int) -> None:
         self._groups.append(group)
-        self.note(frames.GROUP, group)
-
-    def note(self, what: int, value: int) -> None:
-        """Tell the worker something beside the replies."""
-        self._line.send_bytes(frames.pack([[frames.NOTE, what, value]]))
+        self._replies.note(frames.GROUP, group)
 
     def close(self) -> None:
         """End what the judges hold."""
@@ -137,19 +171,12 @@ class Bench:
                 continue
 
 
-def serve(line: Connection, bench: Bench) -> None:
+def serve(line: Connection, bench: Bench, replies: Replies) -> None:
     """Judge what comes, until the worker's last word."""
     while (raw := line.recv_bytes()) != frames.STOP:
-        replies: list[list[Any]] = []
-        since = time.monotonic()
         for row in frames.unpack(raw):
-            replies.append(bench.judge(Unit(*row)))
-            now = time.monotonic()
-            if now - since > GATHER:
-                line.send_bytes(frames.pack(replies))
-                replies, since = [], now
-        if replies:
-            line.send_bytes(frames.pack(replies))
+            replies.add(bench.judge(Unit(*row)))
+        replies.send()
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -162,8 +189,9 @@ def main(arguments: Sequence[str]) -> None:
     line = Connection(fd)
     setup = Setup(**frames.unpack(line.recv_bytes()))
     sys.path[:] = setup.path  # as the worker's, so that a module means the same here
+    replies = Replies(line)
     try:
-        bench = Bench(setup, line)
+        bench = Bench(setup, replies)
     except HandlerError as error:
         line.send_bytes(frames.pack([[frames.FAILED, error.detail]]))
         return
@@ -173,7 +201,7 @@ def main(arguments: Sequence[str]) -> None:
     offered = {name: [offer.version, offer.batch] for name, offer in bench.offers.items()}
     line.send_bytes(frames.pack([[frames.READY, offered]]))
     try:
-        serve(line, bench)
+        serve(line, bench, replies)
     except (EOFError, OSError):
         pass  # the worker is gone
     finally:
