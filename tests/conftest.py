@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import services
+
+# how long an example takes says how busy the machine is; figures belong into the benchmarks
+settings.register_profile("manyhands", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("manyhands")
 
 #: starting (or installing) a server may take longer than any test may: it does not count as the test's time
 SLOW_FIXTURES = {"rabbitmq", "postgres", "private_rabbitmq", "private_postgres"}

@@ -72,10 +72,8 @@ def select(message: Judgments, indexes: Sequence[int]) -> Judgments:
 
 def column(said: Sequence[Judgments], first: int, count: int) -> Column:
     """All that one slot said of the suite of positions ``first`` .. ``first + count - 1``."""
-    if len(said) == 1 and not said[0].errors and len(said[0].positions) == count and said[0].positions[0] == first:
-        only = said[0]
-        if only.positions[-1] == first + count - 1:  # the common case: one message, whole and in order
-            return Column(only.values, only.confidences, {}, count)
+    if len(said) == 1 and not said[0].errors and list(said[0].positions) == list(range(first, first + count)):
+        return Column(said[0].values, said[0].confidences, {}, count)  # the common case: one message, whole, in order
     values: list[Any] = [NOTHING] * count
     confidences: list[float | None] = [None] * count
     errors: dict[int, Failure] = {}

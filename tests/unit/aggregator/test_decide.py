@@ -223,6 +223,12 @@ def test_any_order_repetition_and_splitting_gives_the_same_column(data: st.DataO
         assert [found.confidences[i] for i in values] == [stated[first + i] for i in values]
 
 
+def test_one_message_in_another_order() -> None:
+    """A whole suite in one message, its first and last position in place and others not: each value finds its own."""
+    truth: dict[int, str | None] = {0: "a", 1: "b", 2: "c", 3: "a"}
+    assert _column([_part([0, 2, 1, 3], truth, None)], 0, 4).values == ["a", "b", "c", "a"]
+
+
 @given(st.permutations(range(3)))
 def test_a_value_beats_an_error_in_any_order(order: Sequence[int]) -> None:
     """A failure, another failure and a value of the same task: the value stands."""
