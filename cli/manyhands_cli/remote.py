@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
@@ -23,6 +23,7 @@ from manyhands_cli.options import (
     complete_job,
     producer_client,
 )
+from manyhands_cli.paths import of_job
 from manyhands_cli.watch import or_unheard
 
 Format = Literal["csv", "jsonl", "parquet"]
@@ -44,7 +45,7 @@ def status(
     Example: manyhands status digits-1f00ba11 --json
     """
     client = aggregator_client(aggregator, token)
-    said = client.call("GET", f"/api/jobs/{job}" if job else "/api/jobs")
+    said = client.call("GET", of_job(job) if job else "/api/jobs")
     if json_:
         show.as_json(said)
     elif job:
@@ -76,19 +77,23 @@ def results(
     Example: manyhands results digits-1f00ba11 --out answers.parquet
     """
     ending = out.suffix.removeprefix(".") if out else ""
-    kind = format_ or (ending if ending in ("csv", "jsonl", "parquet") else "csv")
+    if ending and format_ is None and ending not in get_args(Format):
+        raise typer.BadParameter(
+            f"what .{ending} should be is not known; name it .csv, .jsonl or .parquet, or give --format"
+        )
+    kind = format_ or ending or "csv"
     if failed and kind != "csv":
         raise typer.BadParameter("--failed is CSV; choose no other format")
     stream = typer.get_binary_stream("stdout")
     if kind == "parquet" and out is None and stream.isatty():
         raise typer.BadParameter("Parquet is no text; give --out FILE")
     client = aggregator_client(aggregator, token)
-    said = client.call("GET", f"/api/jobs/{job}")
+    said = client.call("GET", of_job(job))
     if said["state"] == "open":
         show.notes().print(
             f"{job} is still open: {said['answered']:,} of {said['tasks']:,} tasks have an answer so far"
         )
-    blocks = client.stream(f"/api/jobs/{job}/failed.csv" if failed else f"/api/jobs/{job}/answers.{kind}")
+    blocks = client.stream(of_job(job, "/failed.csv" if failed else f"/answers.{kind}"))
     if out is not None:
         from manyhands_cli.files import write_whole
 
@@ -112,7 +117,7 @@ def cancel(
 
     Example: manyhands cancel digits-1f00ba11 --reason "wrong file"
     """
-    said = producer_client(producer, token).call("DELETE", f"/api/jobs/{job}", params={"reason": reason})
+    said = producer_client(producer, token).call("DELETE", of_job(job), params={"reason": reason})
     if json_:
         show.as_json(said)
     else:
@@ -163,6 +168,6 @@ def _from_stores(job: str, store: str | None) -> dict[str, Any] | None:
 
 
 def _from_services(job: str, producer: str, aggregator: str, token: str | None) -> dict[str, Any]:
-    published = producer_client(producer, token).call("GET", f"/api/jobs/{job}/audit")
-    said = or_unheard(aggregator_client(aggregator, token), f"/api/jobs/{job}/audit") or {"job": job, **UNHEARD}
+    published = producer_client(producer, token).call("GET", of_job(job, "/audit"))
+    said = or_unheard(aggregator_client(aggregator, token), of_job(job, "/audit")) or {"job": job, **UNHEARD}
     return balance(published, said)

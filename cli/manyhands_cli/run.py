@@ -186,6 +186,9 @@ def _say(summary: dict[str, Any], folder: Path, json_: bool) -> None:
     show.pairs({key: value for key, value in summary.items() if key != "judges"})
     show.line("")
     show.table(summary["judges"], ("judge", "judgments", "errors", "agreement", "accuracy", "seconds_per_task"))
+    for judge in summary["judges"]:
+        if judge["errors"]:
+            show.line(f"\n{judge['judge']} failed {judge['errors']:,} times, first at {judge['first_error']}")
     show.line(f"\nanswers are in {folder / 'answers.csv'}")
     if (folder / "failed.csv").exists():
         show.line(f"tasks without an answer, and why, are in {folder / 'failed.csv'}")

@@ -19,6 +19,7 @@ from manyhands_cli.options import (
     aggregator_client,
     producer_client,
 )
+from manyhands_cli.paths import of_job
 from manyhands_cli.watch import code_of_end, follow
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _upload(client: Client, spec: JobSpec, name: str) -> None:
     with JobProgress(f"uploading {spec.name}") as progress:
         first = 0
         for tasks in tasks_of(spec, PUSH):
-            client.call("POST", f"/api/jobs/{name}/tasks", json={"tasks": tasks, "first": first})
+            client.call("POST", of_job(name, "/tasks"), json={"tasks": tasks, "first": first})
             first += len(tasks)
             progress.note(f"{first:,} tasks pushed")
-    client.call("POST", f"/api/jobs/{name}/seal")
+    client.call("POST", of_job(name, "/seal"))

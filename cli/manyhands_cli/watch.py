@@ -20,6 +20,7 @@ from manyhands_cli.options import (
     aggregator_client,
     producer_client,
 )
+from manyhands_cli.paths import of_job
 
 if TYPE_CHECKING:
     from manyhands_cli.client import Client
@@ -57,8 +58,8 @@ def follow(job: str, producer: Client, aggregator: Client) -> dict[str, Any]:
     with JobProgress(job) as progress:
         while True:
             try:
-                published = producer.call("GET", f"/api/jobs/{job}")
-                said = or_unheard(aggregator, f"/api/jobs/{job}")
+                published = producer.call("GET", of_job(job))
+                said = or_unheard(aggregator, of_job(job))
             except ServiceAway as away:
                 # a service that is started anew goes on where it was; one that was never there is a mistake
                 if heard is None or time.monotonic() - heard > AWAY:

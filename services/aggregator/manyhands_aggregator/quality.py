@@ -36,6 +36,7 @@ class Tally:
     gold: int = 0
     right: int = 0
     seconds: float = 0.0
+    first_error: str | None = None
 
     def said(self, judge: str) -> dict[str, Any]:
         """As a row of the report; shares are 0..1, None where nothing could be compared (as with means)."""
@@ -43,6 +44,7 @@ class Tally:
             "judge": judge,
             "judgments": self.judgments,
             "errors": self.errors,
+            "first_error": self.first_error,
             "agreement": round(self.agreed / self.compared, 6) if self.compared else None,
             "accuracy": round(self.right / self.gold, 6) if self.gold else None,
             "seconds_per_task": round(self.seconds / self.judgments, 9) if self.judgments else None,
@@ -86,6 +88,9 @@ def _tally(
 ) -> None:
     tally.seconds += max(0.0, message.finished - message.started)
     tally.errors += len(message.errors)
+    if tally.first_error is None and message.errors:
+        position, failure = next(iter(message.errors.items()))
+        tally.first_error = f"position {position}: {failure.code}: {failure.message}"
     tally.judgments += len(message.positions) - len(message.errors)
     at = [(p - first, v) for p, v in zip(message.positions, message.values, strict=True) if p not in message.errors]
     compared = [(index, value) for index, value in at if index not in decision.errors]
