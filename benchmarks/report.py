@@ -26,7 +26,7 @@ class Aim:
     unit: str = ""
 
 
-#: The ratios are wanted of both ways to run it: three processes, as in production, and all in one process by `run`.
+#: The ratios are wanted of both ways to run it: three processes, as in production, and the one command, `run`.
 AIMS = (
     *(
         Aim(f"suites of 500, {way}, to {rival}", (case, "tasks_per_second"), reach, over=(against, "tasks_per_second"))

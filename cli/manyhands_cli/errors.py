@@ -24,3 +24,7 @@ class NotThere(ManyhandsError):
 
 class FolderTaken(ManyhandsError):
     """Another run is at work in this output folder; wait for it, or choose another with --out."""
+
+
+class PartFailed(ManyhandsError):
+    """A process of this run keeps ending."""

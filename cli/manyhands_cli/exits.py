@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 from manyhands import errors
-from manyhands_cli.errors import NotThere, ServiceAway
+from manyhands_cli.errors import NotThere, PartFailed, ServiceAway
 
 
 class Exit(enum.IntEnum):
@@ -39,6 +39,7 @@ _CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (errors.BrokerError, Exit.AWAY),
     (errors.StoreUnavailable, Exit.AWAY),
     (ServiceAway, Exit.AWAY),
+    (PartFailed, Exit.AWAY),
     (errors.ManyhandsError, Exit.INPUT),
     (OSError, Exit.SYSTEM),
 )

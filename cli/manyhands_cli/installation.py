@@ -1,4 +1,4 @@
-"""A whole installation in this process: producer, worker and aggregator on one broker, for ``manyhands run``."""
+"""A whole installation for ``manyhands run``: producer, worker and aggregator on one broker."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from manyhands import logs
 from manyhands import settings as core_settings
 from manyhands.broker import Broker, connect
-from manyhands.errors import SettingsError
+from manyhands.errors import AccessRefused, BrokerError, SettingsError, TopologyConflict
 from manyhands.spec import JobSpec
 from manyhands.topology import Topology, topology
 from manyhands_aggregator.service import Aggregator
 from manyhands_aggregator.settings import AggregatorSettings
-from manyhands_cli.exits import refused_by_machine
 from manyhands_cli.jobfile import references
+from manyhands_cli.parts import Apart, Here, Part
 from manyhands_producer.service import Producer
 from manyhands_producer.settings import ProducerSettings
 from manyhands_worker.service import Worker
 from manyhands_worker.settings import WorkerSettings
+
+_log = logs.get(__name__)
+
+#: Seconds that each service gets to finish what it has in hand.
+GRACE = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +41,19 @@ class Wanted:
 
 
 class Installation:
-    """Producer, worker and aggregator in the background, on a broker that they share."""
+    """Producer, worker and aggregator in the background, on a broker that they share.
+
+    The embedded broker is within one process, so all of them are in this one. On a broker that others can reach, worker
+    and aggregator get processes of their own, for one Python process works on one core; this one then only reads from
+    the aggregator's store.
+    """
 
     def __init__(self, wanted: Wanted, spec: JobSpec) -> None:
         url = wanted.broker
         # a namespace of its own keeps a run apart from an installation, and from other runs, on the same broker
         digest = hashlib.sha256(f"{wanted.store}\0{spec.digest}".encode()).hexdigest()[:8]
         # its queues are its own, so it declares them, whatever the environment says of an installation's
-        common: dict[str, Any] = {"broker": url, "namespace": f"run-{digest}", "grace": 5.0, "declare": True}
+        common: dict[str, Any] = {"broker": url, "namespace": f"run-{digest}", "grace": GRACE, "declare": True}
         self.broker: Broker = connect(url, name="manyhands-run")
         producer = core_settings.load(ProducerSettings, store=wanted.store, **common)
         aggregator = core_settings.load(AggregatorSettings, store=wanted.store, **common)
@@ -55,29 +66,47 @@ class Installation:
             **common,
         )
         self._topology: Topology = topology(producer.names, [judge.judge for judge in spec.judges])
-        self.worker = Worker(worker, self.broker)
         self.producer = Producer(producer, self.broker, open_sources=True)
         self.aggregator = Aggregator(aggregator, self.broker)
+        apart = self.broker.durable
+        #: By name, in the order in which they are stopped.
+        self.parts: dict[str, Part] = {
+            "producer": Here(self.producer),
+            "worker": Apart(Worker, worker) if apart else Here(Worker(worker, self.broker)),
+            "aggregator": Apart(Aggregator, aggregator) if apart else Here(self.aggregator),
+        }
+
+    def reach(self) -> None:
+        """Declare the run's queues; a broker that is not there is waited for later.
+
+        Raises:
+            AccessRefused: it is there and refuses the user, which no waiting mends.
+            TopologyConflict: it has queues of these names that are of another kind.
+        """
+        try:
+            self.broker.declare(self._topology)
+        except (AccessRefused, TopologyConflict):
+            raise
+        except BrokerError as error:
+            _log.debug("not reached yet", error=str(error))
 
     def start(self) -> None:
-        """Start everything in the background."""
-        for service in (self.aggregator, self.worker, self.producer):
-            service.start()
+        """Start everything in the background.
+
+        Raises:
+            HandlerError: the handlers cannot be loaded.
+        """
+        for part in reversed(self.parts.values()):
+            part.start()
 
     def waiting(self) -> dict[str, str]:
-        """What the services still wait for."""
-        # a full disk takes the little write of a readiness check and refuses the next batch: what that said counts
-        found = {
-            f"{name} store": said
-            for name, store in (("producer", self.producer.store), ("aggregator", self.aggregator.store))
-            if (said := store.trouble) is not None and refused_by_machine(said)
-        }
-        found |= {
-            f"{name} {what}": said
-            for name, service in (("producer", self.producer), ("worker", self.worker), ("aggregator", self.aggregator))
-            for what, check in service.checks.items()
-            if (said := check()) is not None
-        }
+        """What the services still wait for.
+
+        Raises:
+            HandlerError: the handlers cannot be loaded.
+            PartFailed: the process of a service keeps ending.
+        """
+        found = {f"{name} {what}": said for name, part in self.parts.items() for what, said in part.waiting().items()}
         if not found and not self.producer.leads:
             found["producer lead"] = "another producer works on this store"
         return found
@@ -107,8 +136,9 @@ class Installation:
 
     def stop(self, *, remove: bool) -> None:
         """Stop everything; with ``remove`` the run's own queues go too."""
-        for service in (self.producer, self.worker, self.aggregator):
-            service.stop(5.0)
+        for part in self.parts.values():
+            part.stop(GRACE)
+        self.aggregator.store.close()
         if remove and self.broker.durable:
             self.broker.delete(self._topology)
         self.broker.close()

@@ -1,4 +1,4 @@
-"""``manyhands run``: a job from end to end, in this process."""
+"""``manyhands run``: a job from end to end."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Seconds between looks at the job, and between looks at what the services wait for.
 LOOK, CHECK = 0.1, 1.0
+#: Seconds that the services may take to start before it is told what they wait for.
+STARTING = 5.0
 #: Seconds for which the connection of a run that was killed may still hold the store.
 STAND_BY = 30.0
 
@@ -88,6 +90,7 @@ def run(
     ended = False
     try:
         with JobProgress(spec.name, quiet=quiet or json_) as progress:
+            installation.reach()
             if resumed:
                 progress.note(f"going on with {name}")
             if store != folder.own_store:
@@ -138,19 +141,23 @@ def _until_ready(installation: Installation, progress: JobProgress, stop: thread
     began = time.monotonic()
     while waiting := installation.waiting():
         waited = time.monotonic() - began
-        if waited > CHECK:  # that nothing is connected at first is no news
-            _say_waiting(waiting, progress)
+        _refuse(waiting)
+        if waited > STARTING:  # that nothing is connected at first is no news
+            progress.note(_said(waiting))
         if waited > STAND_BY and list(waiting) == ["producer lead"]:
             raise SettingsError("another producer works on this store; give the run one of its own with --store")
         if stop.wait(0.02):
             return
 
 
-def _say_waiting(waiting: dict[str, str], progress: JobProgress) -> None:
+def _refuse(waiting: dict[str, str]) -> None:
     for what, why in waiting.items():
         if what.endswith("store") and refused_by_machine(why):
             raise StoreUnavailable(f"{why}; make room or mend it, and the same command goes on where it stopped")
-    progress.note("waiting for the " + "; the ".join(f"{what}: {why}" for what, why in waiting.items()))
+
+
+def _said(waiting: dict[str, str]) -> str:
+    return "waiting for the " + "; the ".join(f"{what}: {why}" for what, why in waiting.items())
 
 
 def _follow(installation: Installation, job: str, progress: JobProgress, stop: threading.Event) -> bool:
@@ -170,11 +177,12 @@ def _follow(installation: Installation, job: str, progress: JobProgress, stop: t
         except UnknownJob:
             pass  # its first event is still on its way
         except StoreUnavailable:
-            _say_waiting(installation.waiting(), progress)
+            checked = 0.0
         if now - checked > CHECK:
             checked = now
             if waiting := installation.waiting():
-                _say_waiting(waiting, progress)
+                _refuse(waiting)
+                progress.note(_said(waiting))
         stop.wait(LOOK)
     return False
 

@@ -77,6 +77,10 @@ class BrokerUnavailable(BrokerError):
     """The broker cannot be reached."""
 
 
+class AccessRefused(BrokerUnavailable):
+    """The broker does not let this user in."""
+
+
 class Unroutable(BrokerError):
     """No queue takes the message."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
@@ -35,7 +36,7 @@ def declared(
 
     Waits with back-off while the broker is away or refuses, and says why to ``waiting``.
     """
-    attempt = 0
+    attempt, said = 0, ""
     while not stop.is_set():
         try:
             broker.declare(wanted)
@@ -43,7 +44,10 @@ def declared(
             attempt += 1
             delay = backoff.reconnect_delay(attempt, random.random)
             waiting(str(error))
-            _log.warning("waiting for the broker", error=str(error), again_in=round(delay, 2))
+            # the same again is no news, but a log that goes silent is none either
+            level = logging.INFO if said == str(error) else logging.WARNING
+            said = str(error)
+            _log.log(level, "waiting for the broker", error=said, again_in=round(delay, 2))
             stop.wait(delay)
         else:
             return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 import sqlite3
@@ -146,9 +147,10 @@ class Store:
                 migrate(self.engine, self._package, self._service)
             except (SQLAlchemyError, CommandError) as error:
                 attempt += 1
-                self._away = _first_line(error)
+                before, self._away = self._away, _first_line(error)
                 delay = backoff.reconnect_delay(attempt, random.random)
-                _log.warning("waiting for the store", error=self._away, again_in=round(delay, 2))
+                level = logging.INFO if before == self._away else logging.WARNING  # the same again is no news
+                _log.log(level, "waiting for the store", error=self._away, again_in=round(delay, 2))
                 stop.wait(delay)
             else:
                 self._opened, self._away = True, None

@@ -18,6 +18,8 @@ from manyhands_cli.exits import Exit
 from manyhands_cli.foretell import Counted, Pilot, count, foretell, pilot
 from manyhands_cli.installation import Installation, Wanted
 from manyhands_cli.main import app
+from manyhands_cli.parts import Here
+from manyhands_worker.service import Worker
 
 
 def job(suite: int = 10, **judge: Any) -> JobSpec:
@@ -112,12 +114,14 @@ def test_handlers_take_the_place_of_the_key(tmp_path: Path) -> None:
     spec = jobfile.read(file, given)
     assert {p.judge: p.failed for p in pilot(spec, file, given, ["a"])} == {"j": 0, "c": 1}
     wanted = Wanted(broker="memory://", store=f"sqlite:///{tmp_path}/s.db", job_file=file, handlers=given, children=1)
-    worker = Installation(wanted, spec).worker
+    part = Installation(wanted, spec).parts["worker"]
+    assert isinstance(part, Here)
+    assert isinstance(part.service, Worker)
     try:
-        worker.start()
-        assert worker.judges == ("c", "j")
+        part.start()
+        assert part.service.judges == ("c", "j")
     finally:
-        worker.stop(5)
+        part.stop(5)
     with pytest.raises(HandlerError, match="broken"):
         jobfile.read(file, None)
 

@@ -49,7 +49,7 @@ class Fake:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look all the time."""
-    for name in ("LOOK", "CHECK", "STAND_BY"):
+    for name in ("LOOK", "CHECK", "STARTING", "STAND_BY"):
         monkeypatch.setattr(run, name, 0.0)
 
 

@@ -13,7 +13,7 @@ import pika
 from pika.exceptions import ConnectionClosedByBroker, ProbableAccessDeniedError, ProbableAuthenticationError
 
 from manyhands import logs
-from manyhands.errors import BrokerUnavailable, SettingsError
+from manyhands.errors import AccessRefused, BrokerUnavailable, SettingsError
 from manyhands.topology import Topology
 
 #: Seconds between heartbeats, unless the URL says otherwise: a half-open connection is found in twice that.
@@ -92,9 +92,9 @@ def unavailable(error: BaseException | None, to: pika.connection.Parameters) -> 
     user = getattr(to.credentials, "username", "")
     code = cause.reply_code if isinstance(cause, ConnectionClosedByBroker) else 0
     if isinstance(cause, ProbableAuthenticationError) or code == _ACCESS_REFUSED:
-        return BrokerUnavailable(f"{where} refused the user {user!r}; check the user and password in the URL")
+        return AccessRefused(f"{where} refused the user {user!r}; check the user and password in the URL")
     if isinstance(cause, ProbableAccessDeniedError) or code == _NOT_ALLOWED:
-        return BrokerUnavailable(f"{where} did not let {user!r} into the virtual host {to.virtual_host!r}")
+        return AccessRefused(f"{where} did not let {user!r} into the virtual host {to.virtual_host!r}")
     said = logs.mask(str(cause)) or type(cause).__name__
     return BrokerUnavailable(f"{where}: {said}")
 
