@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from manyhands import permissions
 from manyhands import topology as core
 from manyhands.errors import TopologyConflict
-from manyhands_cli import show
+from manyhands_cli import definitions, show
 from manyhands_cli.exits import Exit
 from manyhands_cli.options import AsJson, BrokerUrl
 
@@ -35,11 +38,15 @@ def _wanted(broker: str | None, judges: str) -> tuple[Settings, core.Topology]:
     from manyhands.settings import Settings, load
 
     settings = load(Settings, broker=broker)
-    names = [name.strip() for name in judges.split(",") if name.strip()]
+    names = _names_of(judges)
     bad = [name for name in names if not core.JUDGE_NAME.fullmatch(name)]
     if bad:
         raise typer.BadParameter(f"{bad[0]!r}: a judge's name may have small letters, digits, - and _")
     return settings, core.topology(settings.names, names)
+
+
+def _names_of(judges: str) -> list[str]:
+    return [name.strip() for name in judges.split(",") if name.strip()]
 
 
 def _connect(settings: Settings) -> Broker:
@@ -116,34 +123,40 @@ def _problem(connection: Broker, queue: core.Queue) -> str | None:
 
 
 @app.command()
-def export(judges: Judges = "") -> None:
+def export(
+    judges: Judges = "",
+    vhost: Annotated[str, typer.Option(metavar="NAME", help="The virtual host that all of it is in.")] = "manyhands",
+    users: Annotated[bool, typer.Option("--users", help="Add what each service's user may do.")] = False,
+    user_per_judge: Annotated[
+        bool,
+        typer.Option("--user-per-judge", help="Each judge's workers have a user of their own, mh-worker-JUDGE."),
+    ] = False,
+    passwords: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Add the users, too, with hashes of their passwords: each from the file of the user's name in this "
+            "folder, or from MANYHANDS_PASSWORD_ and the user's name, such as MANYHANDS_PASSWORD_MH_PRODUCER.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Print the topology as RabbitMQ definitions (JSON), to import or to read.
 
-    Example: manyhands topology export --judges svm > definitions.json
+    Needs no broker. With --users it has the rights of each service, with --passwords all that a broker needs to start.
+
+    Example: manyhands topology export --judges svm --passwords secrets > definitions.json
     """
-    _, wanted = _wanted(None, judges)
-    show.line(json.dumps(definitions(wanted), indent=2))
-
-
-def definitions(wanted: core.Topology, vhost: str = "/") -> dict[str, object]:
-    """The topology as RabbitMQ's definitions file has it."""
-    return {
-        "exchanges": [
-            {
-                "name": e.name, "vhost": vhost, "type": e.kind, "durable": True, "auto_delete": False,
-                "internal": False, "arguments": {"alternate-exchange": e.alternate} if e.alternate else {},
-            }
-            for e in wanted.exchanges
-        ],
-        "queues": [
-            {"name": q.name, "vhost": vhost, "durable": True, "auto_delete": False, "arguments": q.arguments}
-            for q in wanted.queues
-        ],
-        "bindings": [
-            {
-                "source": b.exchange, "vhost": vhost, "destination": b.queue, "destination_type": "queue",
-                "routing_key": b.key, "arguments": {},
-            }
-            for b in wanted.bindings
-        ],
-    }  # fmt: skip
+    settings, wanted = _wanted(None, judges)
+    said: dict[str, object] = {"vhosts": [{"name": vhost}]}
+    if users or user_per_judge or passwords is not None:
+        named = _names_of(judges)
+        if user_per_judge and not named:
+            raise typer.BadParameter("--user-per-judge needs --judges")
+        known = permissions.users(settings.names, named, user_per_judge=user_per_judge)
+        if passwords is not None:
+            found = definitions.read_passwords(known, passwords, os.environ)
+            said["users"] = definitions.accounts(known, found)
+        said |= definitions.rights(known, vhost)
+    said["policies"] = definitions.policies(settings.names, wanted, vhost)
+    show.line(json.dumps(said | definitions.definitions(wanted, vhost), indent=2))
