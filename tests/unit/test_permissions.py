@@ -46,7 +46,7 @@ def test_producer(names: Names) -> None:
 
 @pytest.mark.parametrize("names", NAMES, ids=ids)
 def test_worker_of_one_judge(names: Names) -> None:
-    """It takes its own judge's suites and brings them back; of other judges it reaches nothing, and it hands out none."""
+    """It takes its own judge's suites and brings them back; it reaches no other judge, and hands nothing out."""
     may = permissions(names, "worker", ["svm"])
     assert readable(names, may) == {names.tasks_queue("svm")}
     assert may_publish(may, names.to_aggregator("job", 1))
