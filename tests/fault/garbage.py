@@ -74,19 +74,18 @@ def undecodable(kind: str, route: tuple[str, str], message: Message) -> Iterator
 
 
 def strange_tasks(route: tuple[str, str], suite: Suite) -> Iterator[Garbage]:
-    """Suites that nobody published. They are judged, and then nobody has asked for their judgments."""
+    """Suites that nobody published. They are judged, where they can be, and nobody has asked for their judgments."""
 
-    def made(why: str, *others: tuple[str, str, str], **changes: Any) -> Garbage:
+    def made(why: str, kind: str = "judgments", code: str = "stranger", **changes: Any) -> Garbage:
         whole = encode(replace(suite, **changes))
-        letters = (("judgments", "stranger", why), *others)
-        return Garbage(route=route, body=whole.body, type=whole.type, letters=letters)
+        return Garbage(route=route, body=whole.body, type=whole.type, letters=((kind, code, why),))
 
     yield made("nothing was heard", job=FORGED, payloads=[1])
     yield made("nothing was heard", job=FORGED, suite=1, payloads=[math.nan])
     yield made("no job of this id", job="../\0", payloads=[1])
     yield made("has positions", positions=[TASKS * 2], payloads=[2])
     yield made("the plan has no judge", slot=7, payloads=[3])
-    yield made("no judge nobody", ("tasks", "unknown-judge", ""), judge="nobody", payloads=[4])
+    yield made("does not serve the judge nobody", "tasks", "unknown-judge", judge="nobody", payloads=[4])
 
 
 def strange_judgments(names: Names, said: Judgments) -> Iterator[Garbage]:

@@ -87,16 +87,18 @@ class Bench:
         try:
             suite = decode(unit.body, unit.type, unit.content_encoding, limit=self._station.limit)
         except DecodeError as error:
-            return [frames.UNDECODABLE, str(error)]
+            return [frames.REFUSED, "undecodable", str(error)]
         if not isinstance(suite, Suite):
-            return [frames.UNDECODABLE, f"a suite is expected here, not {unit.type}"]
+            return [frames.REFUSED, "undecodable", f"a suite is expected here, not {unit.type}"]
+        if suite.judge not in self.offers:
+            # it speaks for no judge but its own, so it can say nothing of these tasks
+            return [frames.REFUSED, "unknown-judge", f"this worker does not serve the judge {suite.judge}"]
         started = time.time()
         findings, seconds = self._find(suite, started)
         if unit.part:
             return self._part(findings, seconds)
-        offer = self.offers.get(suite.judge)
         report = Report(
-            suite=suite, findings=findings, version=offer.version if offer else "", headers=unit.headers,
+            suite=suite, findings=findings, version=self.offers[suite.judge].version, headers=unit.headers,
             started=started, finished=started + seconds,
         )  # fmt: skip
         outgoing = [frames.flat(message) for message in messages(report, self._station)]
@@ -105,17 +107,13 @@ class Bench:
             if one.retry is not None:
                 retries[f"{one.retry:g}s"] = retries.get(f"{one.retry:g}s", 0) + 1
         failed = len(findings.problems)
-        name = suite.judge if offer else "unknown"  # a label must not be whatever a message says
-        return [frames.JUDGED, name, len(suite.positions) - failed, failed, seconds, retries, outgoing]
+        return [frames.JUDGED, suite.judge, len(suite.positions) - failed, failed, seconds, retries, outgoing]
 
     def _find(self, suite: Suite, now: float) -> tuple[Findings, float]:
         count = len(suite.positions)
         if suite.expires_at is not None and now > suite.expires_at:
             late = Problem(code="expired", message="nobody wanted it any more when it was its turn", letter=False)
             return all_failed(count, late), 0.0
-        if suite.judge not in self.offers:
-            unknown = Problem(code="unknown-judge", message=f"this worker does not serve the judge {suite.judge}")
-            return all_failed(count, unknown), 0.0
         try:
             judge = self._judges.get(suite.judge) or self._make(suite.judge)
         except HandlerError as error:

@@ -13,7 +13,7 @@ from manyhands.broker.protocol import Delivery, Outgoing
 #: The worker's last word: a child that reads it ends by itself.
 STOP = b""
 
-READY, FAILED, NOTE, JUDGED, PART, UNDECODABLE = range(6)
+READY, FAILED, NOTE, JUDGED, PART, REFUSED = range(6)
 #: Notes of a child, beside its replies: it makes a handler; it has made it; it has started a process group.
 LOADING, LOADED, GROUP = range(3)
 

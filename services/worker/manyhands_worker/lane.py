@@ -206,8 +206,9 @@ class Lane:
             publish = [frames.outgoing(row) for row in said.outgoing]
             self._shared.tally.judged(said)
         else:
-            publish = [raw_letter(delivery, reply[1], self._shared.station, self._shared.clock.now())]
-            _log.warning("undecodable", error=reply[1], queue=delivery.queue)
+            _, code, said = reply
+            publish = [raw_letter(delivery, said, self._shared.station, self._shared.clock.now(), code)]
+            _log.warning("set aside", code=code, error=said, queue=delivery.queue)
         task.finish(Outcome(deliveries=[delivery], publish=publish))
 
     def _suspect(self, task: Task, death: Death) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from manyhands import deadletters
+from manyhands.backoff import LADDER
 from manyhands.broker.protocol import Delivery, Outgoing
 from manyhands.codec import BODY_LIMIT, Encoded, encode
 from manyhands.deadletters import HISTORY_LIMIT, Cause
@@ -162,17 +163,26 @@ def letters(
 
 
 def raw_letter(delivery: Delivery, said: str, station: Station, now: float, code: str = "undecodable") -> Outgoing:
-    """The dead letter of what is no suite, with its bytes as they came."""
+    """The dead letter of what is no suite, with its bytes as they came, under the judge whose queue it came from.
+
+    Not under the key it came with: a worker may set aside for its own judges only.
+    """
     cause = Cause(code=code, error=said, at=now, worker=station.worker, host=station.host)
-    return deadletters.raw_letter(station.names, "tasks", delivery, cause)
+    judge = delivery.queue.removeprefix(station.names.tasks_queue(""))
+    return deadletters.raw_letter(station.names, "tasks", replace(delivery, key=judge), cause)
 
 
 def halves(suite: Suite, deliveries: int, station: Station, headers: Mapping[str, Any]) -> list[Outgoing]:
-    """The two halves of a suite, to be delivered anew; ``deliveries`` have ended with their worker so far."""
+    """The two halves of a suite, to be delivered anew; ``deliveries`` have ended with their worker so far.
+
+    They go by the ladder's first rung, since workers hand out no suites: only the producer may.
+    """
     middle = len(suite.positions) // 2
     kept = {**headers, "mh-deliveries": deliveries}
     return [
-        _outgoing(station.names.to_judge(suite.judge), encode(subset(suite, part), limit=station.limit), kept)
+        _outgoing(
+            station.names.to_retry(suite.judge, LADDER[0]), encode(subset(suite, part), limit=station.limit), kept
+        )
         for part in (range(middle), range(middle, len(suite.positions)))
     ]
 

@@ -78,7 +78,7 @@ def conclude(
 def received(delivery: Delivery, least: Suspicion, station: Station, clock: Clock) -> Concluded | None:
     """What a suite causes that has been delivered before and came back by fault; None when it is simply judged."""
     suite = _suite(delivery, station)
-    if not isinstance(suite, Suite):
+    if not isinstance(suite, Suite) or station.names.tasks_queue(suite.judge) != delivery.queue:
         return None  # the child will say so
     headers = frames.kept(delivery.headers)
     carried = headers.get("mh-deliveries", 0)

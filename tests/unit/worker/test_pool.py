@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,6 @@ from tests.unit.worker.harness import (
     read,
     retried,
     suite,
-    suites,
     values,
 )
 
@@ -188,11 +188,19 @@ def test_what_is_no_suite_is_set_aside_with_its_bytes() -> None:
 
 
 def test_an_unknown_judge_and_an_expired_suite() -> None:
-    """A judge that is not served is set aside; what nobody wants any more is only said to have failed."""
+    """A judge that is not served is set aside as it came, under the judge of its queue, and nothing is said for it.
+
+    What nobody wants any more is only said to have failed.
+    """
+    strange = replace(delivery(suite("nobody", ["a"]), count=9), queue="tasks.echo")
+    results = Results()
     with pool(PLAIN) as made:
-        unknown, late = judge(made, suite("nobody", ["a"]), suite("echo", ["a"], expires_at=1.0))
-    assert judgments(unknown).errors[100].code == "unknown-judge"
-    assert len(dead(unknown)) == 1
+        made.handle([strange], results.finish)
+        ((letter,),) = [outcome.publish for outcome in results.wait(1)]
+        (late,) = judge(made, suite("echo", ["a"], expires_at=1.0))
+    assert (letter.exchange, letter.key, letter.body) == ("mh.dead", "tasks.echo", strange.body)
+    assert letter.headers["mh-code"] == "unknown-judge"
+    assert "mh-told" not in letter.headers
     assert judgments(late).errors[100].code == "expired"
     assert dead(late) == retried(late) == []
 
@@ -269,10 +277,9 @@ def test_deliveries_that_ended_with_their_worker_are_cut() -> None:
         made.handle([delivery(suite("one", ["a"]), {"mh-deliveries": 3}, count=2)], results.finish)
         made.handle([delivery(suite("one", ["a"]), {"mh-deliveries": 9}, count=1)], results.finish)
         cut, gone, judged = results.wait(3)
-    halves = suites(cut.publish, "mh.tasks")
-    assert [(key, s.positions, h["mh-deliveries"]) for key, s, h in halves] == [
-        ("one", [100], 2),
-        ("one", [101, 102], 2),
+    assert [(key, s.positions, h["mh-deliveries"]) for key, s, h in retried(cut.publish)] == [
+        ("one.1s", [100], 2),
+        ("one.1s", [101, 102], 2),
     ]
     assert judgments(gone.publish).errors[100].code == "worker-died"
     assert len(dead(gone.publish)) == 1
@@ -286,12 +293,14 @@ def test_the_attempts_that_a_suite_grants() -> None:
         made.handle([delivery(suite("one", ["raise"], attempt=4, max_attempts=5))], results.finish)
         made.handle([delivery(suite("one", ["raise"], max_attempts=1))], results.finish)
         made.handle([delivery(suite("one", ["a", "b"], max_attempts=5), count=2)], results.finish)
-        outcomes = {len(suites(o.publish, "mh.tasks")): o for o in results.wait(3) if suites(o.publish, "mh.tasks")}
-        again = [one for o in results.outcomes for one in retried(o.publish)]
-        gone = [one for o in results.outcomes for one in dead(o.publish)]
-    assert [(s.attempt, s.max_attempts) for _, s, _ in again] == [(5, 5)]
+        outcomes = results.wait(3)
+        back = [one for o in outcomes for one in retried(o.publish)]
+        gone = [one for o in outcomes for one in dead(o.publish)]
+    again = [s for _, s, h in back if "mh-deliveries" not in h]
+    halves = [s for _, s, h in back if "mh-deliveries" in h]
+    assert [(s.attempt, s.max_attempts) for s in again] == [(5, 5)]
     assert [(s.attempt, s.max_attempts) for _, s, _ in gone] == [(1, 1)]
-    assert [s.max_attempts for _, s, _ in suites(outcomes[2].publish, "mh.tasks")] == [5, 5]
+    assert [(s.attempt, s.max_attempts) for s in halves] == [(1, 5), (1, 5)]
 
 
 def test_a_child_that_cannot_make_its_judge_keeps_the_attempts_that_a_suite_grants(tmp_path: Path) -> None:
