@@ -6,9 +6,12 @@ stop. When the pipe closes, the run is gone, and it ends at once: whatever it he
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
@@ -27,15 +30,22 @@ def main(arguments: Sequence[str]) -> None:
         signal.signal(ignored, signal.SIG_IGN)  # the run decides when its parts end
     fd = int(arguments[0])
     os.set_inheritable(fd, False)
-    line = Connection(fd)
-    try:
-        _serve(line)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        os._exit(1)  # not sys.exit, which would wait for threads that nobody stops any more
+    threading.Thread(target=_die_with_run, args=(fd,), name="run's end", daemon=True).start()
+    with contextlib.suppress(EOFError, OSError):
+        _serve(Connection(fd))
+
+
+def _die_with_run(fd: int) -> None:
+    """End the process when the run's end of the pipe closes, whatever it is about."""
+    poll = select.poll()
+    poll.register(fd, 0)  # no event but the hang-up, which is always told
+    poll.poll()
+    os._exit(1)
 
 
 def _serve(line: Connection) -> None:
-    sys.path[:], build, settings = line.recv()  # the path as the run's, so that a module means the same here
+    sys.path[:] = line.recv()  # as the run's, so that a module means the same here
+    build, settings = line.recv()
     logs.configure("run", level="warning", format="text")
     broker = connect(settings.broker.get_secret_value(), name=f"manyhands-run {build.__name__.lower()}")
     try:

@@ -27,4 +27,4 @@ class FolderTaken(ManyhandsError):
 
 
 class PartFailed(ManyhandsError):
-    """A process of this run keeps ending."""
+    """A process of this run does not stay alive."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from manyhands import errors
 from manyhands.ops import Checks
@@ -16,12 +18,11 @@ from manyhands.process import Service
 from manyhands.settings import Settings
 from manyhands_cli.errors import PartFailed
 from manyhands_cli.exits import refused_by_machine
-from manyhands_service.store import Store
 
 #: Seconds beyond its grace that a process gets to end by itself.
 FAREWELL = 5.0
-#: How often the process of a part may end unasked before the run gives up.
-DEATHS = 5
+#: How often the process of a part may end unasked within so many seconds before the run gives up.
+DEATHS, SPAN = 5, 300.0
 
 
 class Part(Protocol):
@@ -53,12 +54,29 @@ class Checked(Service, Protocol):
         """What must be well for it to be ready."""
 
 
+class Troubled(Protocol):
+    """A store that knows what its last use said."""
+
+    @property
+    def trouble(self) -> str | None:
+        """What was wrong, or None."""
+
+
+@runtime_checkable
+class Stored(Protocol):
+    """A service with a store of its own."""
+
+    @property
+    def store(self) -> Troubled:
+        """The store."""
+
+
 def waiting_for(service: Checked) -> dict[str, str]:
     """What a service of this process waits for."""
-    store = getattr(service, "store", None)
-    found = {}
+    found: dict[str, str] = {}
     # a full disk takes the little write of a readiness check and refuses the next batch: what that said counts
-    if isinstance(store, Store) and (said := store.trouble) is not None and refused_by_machine(said):
+    said = service.store.trouble if isinstance(service, Stored) else None
+    if said is not None and refused_by_machine(said):
         found["store"] = said
     return found | {what: said for what, check in service.checks.items() if (said := check()) is not None}
 
@@ -94,7 +112,7 @@ class Apart:
         self._child: _Child | None = None
         self._waiting: Mapping[str, str] = {}
         self._ready = False
-        self._deaths = 0
+        self._deaths: list[float] = []
 
     @property
     def pid(self) -> int | None:
@@ -107,12 +125,14 @@ class Apart:
         with theirs:
             # a session of its own, so that a Ctrl-C meant for this process does not reach it
             process = subprocess.Popen(
-                [sys.executable, "-m", "manyhands_cli.apart", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "manyhands_cli.apart", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
             )  # fmt: skip
         self._child = _Child(process, Connection(ours.detach()))
-        self._waiting, self._ready = {"process": "starting"}, False
-        self._child.line.send((sys.path, self._build, self._settings))
+        self._waiting = {"process": "starting"}
+        with contextlib.suppress(OSError):  # that it ended already is seen by who asks what it waits for
+            self._child.line.send(sys.path)
+            self._child.line.send((self._build, self._settings))
 
     def waiting(self) -> Mapping[str, str]:
         """What it still waits for.
@@ -133,12 +153,15 @@ class Apart:
             return self._again(_bury(self._child, 1.0))
         return self._waiting
 
-    def _again(self, how: str) -> Mapping[str, str]:
+    def _again(self, code: int) -> Mapping[str, str]:
         """Start it once more, unless that would go on for ever."""
         self._child = None
-        self._deaths += 1
-        if not self._ready or self._deaths >= DEATHS:
-            raise PartFailed(f"it {how}; what it printed says why")
+        now = time.monotonic()
+        self._deaths = [death for death in self._deaths if now - death < SPAN] + [now]
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+        if len(self._deaths) >= DEATHS or (code >= 0 and not self._ready):
+            why = "" if code < 0 else "; what it printed says why"
+            raise PartFailed(f"the {self._build.__name__.lower()} {how}{why}")
         self.start()
         return {"process": f"{how}; it is started again"}
 
@@ -154,15 +177,15 @@ class Apart:
         _bury(child, grace + FAREWELL)
 
 
-def _bury(child: _Child, patience: float) -> str:
-    """How it ended within ``patience`` seconds, or was killed then."""
+def _bury(child: _Child, patience: float) -> int:
+    """The code with which it ended within ``patience`` seconds, or was killed then."""
     try:
         code = child.process.wait(patience)
     except subprocess.TimeoutExpired:
         child.process.kill()
         code = child.process.wait()
     child.line.close()
-    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+    return code
 
 
 def _error(name: str, detail: str) -> errors.ManyhandsError:

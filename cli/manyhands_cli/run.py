@@ -90,11 +90,11 @@ def run(
     ended = False
     try:
         with JobProgress(spec.name, quiet=quiet or json_) as progress:
-            installation.reach()
             if resumed:
                 progress.note(f"going on with {name}")
             if store != folder.own_store:
                 installation.take_over(name, left, stop)
+            installation.reach()
             if resumed is None:
                 folder.begin(name, spec, broker, store)
             installation.start()
@@ -176,8 +176,9 @@ def _follow(installation: Installation, job: str, progress: JobProgress, stop: t
                 return True
         except UnknownJob:
             pass  # its first event is still on its way
-        except StoreUnavailable:
-            checked = 0.0
+        except StoreUnavailable as error:
+            _refuse({"aggregator store": error.detail})
+            progress.note(_said({"aggregator store": error.detail}))
         if now - checked > CHECK:
             checked = now
             if waiting := installation.waiting():

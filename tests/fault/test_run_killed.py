@@ -15,6 +15,7 @@ import pytest
 from tests.e2e.processes import Process, command
 from tests.fault.stage import PATIENCE
 from tests.services import RabbitMQ, wait_until
+from tests.unit.worker.test_command import assert_gone
 
 TASKS, HALF = 200, 100
 
@@ -49,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(folder: Path, rabbitmq: RabbitMQ) -> Iterator[Start]:
-    """Starts the run, and waits for its half; what is left of it is killed with the test."""
+    """Starts the run; what is left of it is killed with the test."""
     runs: list[Process] = []
 
     def begin() -> Process:
@@ -125,7 +126,7 @@ def test_the_run_killed(start: Start, folder: Path) -> None:
     assert set(left) == {"worker", "aggregator"}
     run.kill()
     for pid in left.values():
-        wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), PATIENCE, f"{pid} to end")  # type: ignore[misc]
+        assert_gone(pid)
     (folder / "gate").touch()
     again = start()
     assert again.ends() == 0, again.log
@@ -138,9 +139,11 @@ def test_ctrl_c(start: Start, folder: Path) -> None:
     run = start()
     until_half(folder)
     left = parts(run)
+    assert set(left) == {"worker", "aggregator"}
     run.send(signal.SIGINT)
     assert run.ends() == 130, run.log
-    assert not any(Path(f"/proc/{pid}").exists() for pid in left.values())
+    for pid in left.values():
+        assert_gone(pid)
     assert "Traceback" not in "".join(run.log)
     (folder / "gate").touch()
     assert start().ends() == 0

@@ -1,11 +1,19 @@
-"""What is known of a RabbitMQ by its version, without one."""
+"""What is known of a RabbitMQ without one: by its version, and by how it says no."""
 
 from __future__ import annotations
 
+import pika
 import pytest
+from pika.exceptions import (
+    ConnectionClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+    StreamLostError,
+)
 
 from manyhands.broker import connect
-from manyhands.broker.rabbit.wire import counts_hand_backs
+from manyhands.broker.rabbit.wire import counts_hand_backs, unavailable
+from manyhands.errors import AccessRefused, BrokerUnavailable
 
 
 @pytest.mark.parametrize(
@@ -31,3 +39,22 @@ def test_a_broker_that_was_not_connected_to() -> None:
     """Nothing is known of it yet."""
     broker = connect("amqp://localhost:1/")
     assert (broker.version, broker.counts_hand_backs) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ConnectionClosedByBroker(403, "ACCESS_REFUSED - Login was refused"), AccessRefused),
+        (ConnectionClosedByBroker(530, "NOT_ALLOWED - vhost x not found"), AccessRefused),
+        (ConnectionClosedByBroker(530, "NOT_ALLOWED - user connection limit (0) is reached"), BrokerUnavailable),
+        (ConnectionClosedByBroker(320, "CONNECTION_FORCED"), BrokerUnavailable),
+        (ProbableAuthenticationError(repr(ConnectionClosedByBroker(403, "ACCESS_REFUSED"))), AccessRefused),
+        (ProbableAccessDeniedError(repr(ConnectionClosedByBroker(530, "vhost x not found"))), AccessRefused),
+        (ProbableAccessDeniedError(repr(ConnectionClosedByBroker(530, "connection limit"))), BrokerUnavailable),
+        (ProbableAuthenticationError(repr(StreamLostError("eof"))), BrokerUnavailable),
+        (ProbableAccessDeniedError(repr(StreamLostError("eof"))), BrokerUnavailable),
+    ],
+)
+def test_what_no_waiting_mends(error: Exception, kind: type[Exception]) -> None:
+    """Only the broker's own word is a refusal: a connection lost while it is opened may come about the next time."""
+    assert type(unavailable(error, pika.URLParameters("amqp://user:secret@host/"))) is kind

@@ -72,9 +72,8 @@ class Replies:
 class Bench:
     """Where suites are judged: the judges of this process, and the rules by which their findings are told."""
 
-    def __init__(self, setup: Setup, replies: Replies) -> None:
-        self._replies = replies
-        self._groups: list[int] = []
+    def __init__(self, setup: Setup, replies: Replies, groups: list[int]) -> None:
+        self._replies, self._groups = replies, groups
         self.offers: dict[str, Offer] = offers(setup, self._started)
         self._judges: dict[str, Judge] = {}
         self._station = Station(
@@ -160,14 +159,6 @@ class Bench:
             if hasattr(judge, "close"):
                 judge.close()
 
-    def kill_groups(self) -> None:
-        """End every process group that a judge started."""
-        for group in self._groups:
-            try:
-                os.killpg(group, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-
 
 def serve(line: Connection, bench: Bench, replies: Replies) -> None:
     """Judge what comes, until the worker's last word."""
@@ -187,13 +178,14 @@ def main(arguments: Sequence[str]) -> None:
     line = Connection(fd)
     setup = Setup(**frames.unpack(line.recv_bytes()))
     sys.path[:] = setup.path  # as the worker's, so that a module means the same here
-    replies = Replies(line)
+    replies, groups = Replies(line), list[int]()
+    # before the handlers are imported, which may take as long as judging
+    threading.Thread(target=_die_with_worker, args=(fd, groups), name="worker's end", daemon=True).start()
     try:
-        bench = Bench(setup, replies)
+        bench = Bench(setup, replies, groups)
     except HandlerError as error:
         line.send_bytes(frames.pack([[frames.FAILED, error.detail]]))
         return
-    threading.Thread(target=_die_with_worker, args=(fd, bench), name="worker's end", daemon=True).start()
     gc.collect()
     gc.freeze()
     offered = {name: [offer.version, offer.batch] for name, offer in bench.offers.items()}
@@ -206,12 +198,17 @@ def main(arguments: Sequence[str]) -> None:
         bench.close()
 
 
-def _die_with_worker(fd: int, bench: Bench) -> None:
-    """End the process when the worker's end of the pipe closes, even in the middle of a handler that never returns."""
+def _die_with_worker(fd: int, groups: Sequence[int]) -> None:
+    """End the process when the worker's end of the pipe closes, even in the middle of a handler that never returns.
+
+    The process groups that its judges started end with it.
+    """
     poll = select.poll()
     poll.register(fd, 0)  # no event but the hang-up, which is always told
     poll.poll()
-    bench.kill_groups()
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
     os._exit(1)
 
 

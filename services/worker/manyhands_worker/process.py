@@ -50,7 +50,7 @@ class Child:
             # a new interpreter and not a fork, for this process has threads; its own session, so that a Ctrl-C meant
             # for the worker does not reach it; it prints to our error output, since a program may read our other one
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "manyhands_worker.child", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "manyhands_worker.child", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
             )  # fmt: skip
         self._line = Connection(ours.detach())

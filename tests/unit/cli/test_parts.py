@@ -20,6 +20,7 @@ from manyhands.settings import Settings, load
 from manyhands_cli.errors import PartFailed
 from manyhands_cli.parts import DEATHS, Apart, Checked
 from tests.services import wait_until
+from tests.unit.worker.test_command import assert_gone
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE = 30.0
@@ -54,6 +55,15 @@ class Unwell(Well):
     def __init__(self, settings: Told, broker: Broker) -> None:
         super().__init__(settings, broker)
         self.checks = {"tea": lambda: "not brewed yet"}
+
+
+class Stuck(Well):
+    """A service that is long about starting."""
+
+    def start(self) -> None:
+        """Say so, and wait."""
+        super().start()
+        time.sleep(600)
 
 
 class Refusing(Well):
@@ -98,19 +108,6 @@ def ready(part: Apart) -> None:
     wait_until(lambda: not part.waiting(), PATIENCE, "the part to be ready", every=0.01)
 
 
-def gone(pid: int) -> None:
-    """Wait until there is no such process."""
-
-    def look() -> bool:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        return False
-
-    wait_until(look, PATIENCE, f"process {pid} to end")
-
-
 def test_it_is_started_and_stopped(started: Callable[[Any], Apart], tmp_path: Path) -> None:
     """It is not ready before it says so, and stops within the grace that it is given."""
     part = started(Well)
@@ -140,7 +137,7 @@ def test_an_error_at_its_start_is_an_error_here(started: Callable[[Any], Apart])
 def test_a_process_that_never_was_ready_is_not_started_again(started: Callable[[Any], Apart]) -> None:
     """It would end the same way."""
     part = started(Dying)
-    with pytest.raises(PartFailed, match="it exited with status 7"):
+    with pytest.raises(PartFailed, match="the dying exited with status 7; what it printed"):
         wait_until(lambda: not part.waiting(), PATIENCE, "an error")
 
 
@@ -157,31 +154,52 @@ def test_a_killed_process_is_started_again(started: Callable[[Any], Apart]) -> N
     ready(part)
     assert part.pid is not None
     os.kill(part.pid, signal.SIGKILL)
-    with pytest.raises(PartFailed, match="SIGKILL"):
+    with pytest.raises(PartFailed, match=r"the well was ended by SIGKILL$"):
         wait_until(part.waiting, PATIENCE, "the last end")
+
+
+def test_a_process_killed_before_it_was_ready_is_started_again(started: Callable[[Any], Apart]) -> None:
+    """Even before it was told what it is to do."""
+    part = started(Well)
+    assert part.pid is not None
+    os.kill(part.pid, signal.SIGKILL)
+    wait_until(lambda: "SIGKILL" in part.waiting()["process"], PATIENCE, "news of its end")
+    ready(part)
+
+
+def test_nothing_in_the_working_folder_takes_the_place_of_a_module(
+    started: Callable[[Any], Apart], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The part finds the modules that the run finds, wherever it was started."""
+    (tmp_path / "html.py").write_text("raise RuntimeError('shadowed')")
+    (tmp_path / "select.py").write_text("raise RuntimeError('shadowed')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(ROOT), *filter(None, sys.path)])
+    ready(started(Well))
 
 
 RUN = """
 import sys, time
 from pathlib import Path
-from tests.unit.cli.test_parts import Well, apart, ready
-part = apart(Well, Path(sys.argv[1]))
+from tests.unit.cli import test_parts
+part = test_parts.apart(getattr(test_parts, sys.argv[2]), Path(sys.argv[1]))
 part.start()
-ready(part)
+while not Path(sys.argv[1]).exists():
+    part.waiting()
 print(part.pid, flush=True)
 time.sleep(600)
 """
 
 
-def test_it_ends_with_its_run(tmp_path: Path) -> None:
-    """A run that is killed leaves no process behind."""
-    with subprocess.Popen(
-        [sys.executable, "-c", RUN, str(tmp_path / "said")], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as run:
+@pytest.mark.parametrize("service", ["Well", "Stuck"])
+def test_it_ends_with_its_run(tmp_path: Path, service: str) -> None:
+    """A run that is killed leaves no process behind, whatever its part was about."""
+    command = [sys.executable, "-c", RUN, str(tmp_path / "said"), service]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         pid = int(run.stdout.readline())
         run.kill()
-        gone(pid)
+        assert_gone(pid)
 
 
 def test_ctrl_c_is_for_the_run(started: Callable[[Any], Apart]) -> None:

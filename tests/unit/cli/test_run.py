@@ -83,7 +83,13 @@ def test_a_store_that_comes_back_is_waited_for(notes: list[str]) -> None:
     """What is waited for is said, and the job goes on."""
     away = {"aggregator store": "connection refused"}
     assert follow(Fake(OPEN, StoreUnavailable("x"), {**OPEN, "state": "complete"}, waiting=({}, away, {})))
-    assert notes == ["waiting for the aggregator store: connection refused"]
+    assert notes == ["waiting for the aggregator store: x", "waiting for the aggregator store: connection refused"]
+
+
+def test_a_store_that_only_the_run_cannot_reach(notes: list[str]) -> None:
+    """Its parts may be well: then it says itself what it waits for."""
+    assert follow(Fake(OPEN, StoreUnavailable("no more connections"), {**OPEN, "state": "complete"}))
+    assert notes == ["waiting for the aggregator store: no more connections"]
 
 
 def test_a_full_disk_ends_the_run() -> None:

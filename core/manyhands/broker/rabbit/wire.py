@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import pika
-from pika.exceptions import ConnectionClosedByBroker, ProbableAccessDeniedError, ProbableAuthenticationError
 
 from manyhands import logs
 from manyhands.errors import AccessRefused, BrokerUnavailable, SettingsError
@@ -23,6 +22,8 @@ CHUNK = 64 * 1024
 
 _RABBITMQ = re.compile(r"RabbitMQ (\d+)\.(\d+)")
 _ACCESS_REFUSED, _NOT_ALLOWED = 403, 530
+#: The code and the text with which the broker closed a connection.
+_BROKERS_WORD = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +91,12 @@ def unavailable(error: BaseException | None, to: pika.connection.Parameters) -> 
     cause = _innermost(error)
     where = f"{to.host}:{to.port}"
     user = getattr(to.credentials, "username", "")
-    code = cause.reply_code if isinstance(cause, ConnectionClosedByBroker) else 0
-    if isinstance(cause, ProbableAuthenticationError) or code == _ACCESS_REFUSED:
+    # while a connection is opened, pika takes any end of it for a refusal, and keeps but the text of what was said
+    told = _BROKERS_WORD.search(str(cause.args[0]) if len(cause.args) == 1 else repr(cause))
+    code, text = (int(told[1]), told[2]) if told else (0, "")
+    if code == _ACCESS_REFUSED:
         return AccessRefused(f"{where} refused the user {user!r}; check the user and password in the URL")
-    if isinstance(cause, ProbableAccessDeniedError) or code == _NOT_ALLOWED:
+    if code == _NOT_ALLOWED and "limit" not in text:
         return AccessRefused(f"{where} did not let {user!r} into the virtual host {to.virtual_host!r}")
     said = logs.mask(str(cause)) or type(cause).__name__
     return BrokerUnavailable(f"{where}: {said}")
