@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from manyhands import __version__
-from manyhands_cli import dead, plan, processes, remote, run, submit, topology, watch
+from manyhands_cli import dead, migrate, plan, processes, remote, run, submit, topology, watch
 from manyhands_cli.exits import Exit, code_of, sentence
 
 
@@ -76,6 +76,7 @@ app.add_typer(dead.app, name="dead", rich_help_panel=RUNNING)
 app.command(rich_help_panel=PROCESSES)(processes.producer)
 app.command(rich_help_panel=PROCESSES)(processes.worker)
 app.command(rich_help_panel=PROCESSES)(processes.aggregator)
+app.command(rich_help_panel=PROCESSES)(migrate.migrate)
 app.add_typer(topology.app, name="topology", rich_help_panel=PROCESSES)
 
 

@@ -57,6 +57,10 @@ class StoreSettings(Settings):
         default=SecretStr("sqlite:///manyhands.db"),
         description="URL of the store: sqlite:///file.db (each service keeps a file of its own beside it) or postgresql://…",
     )
+    migrate: bool = Field(
+        default=True,
+        description="Bring the store's schema up to date when starting; false where `manyhands migrate` does it.",
+    )
 
 
 S = TypeVar("S", bound=Settings)

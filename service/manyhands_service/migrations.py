@@ -7,7 +7,7 @@ from alembic import context
 
 
 def run(metadata: sa.MetaData) -> None:
-    """Run the migrations on the connection that :func:`manyhands_service.store.migrate` opened."""
+    """Run the migrations on the connection that :func:`manyhands_service.schema.migrate` opened."""
     service = context.config.attributes["service"]
     context.configure(
         connection=context.config.attributes["connection"],

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from manyhands import backoff, logs, metrics
 from manyhands.errors import SettingsError, StoreUnavailable
 from manyhands.settings import store_url
+from manyhands_service import schema
 
 _log = logs.get(__name__)
 
@@ -42,9 +41,6 @@ _POSTGRES: dict[str, Any] = {
         "tcp_user_timeout": SILENT_SECONDS * 1000,
     },
 }
-
-#: Alembic's ``context`` is one for the whole process, and several services may start in one.
-_migrating = threading.Lock()
 
 T = TypeVar("T")
 
@@ -104,29 +100,15 @@ def _sqlite_begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
-def migrate(engine: sa.Engine, package: str, service: str) -> None:
-    """Bring the store's schema up to the newest migration of ``package`` (its folder ``migrations``).
-
-    Replicas that start together take turns: PostgreSQL by an advisory lock, SQLite by its single writer.
-    """
-    config = Config()
-    config.set_main_option("script_location", f"{package}:migrations")
-    config.attributes.update(service=service)
-    with _migrating, engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(
-                sa.text("select pg_advisory_xact_lock(hashtext(:name))"), {"name": f"manyhands-{service}"}
-            )
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-
-
 class Store:
-    """Transactions on a service's store. Every method may be called from any thread."""
+    """Transactions on a service's store. Every method may be called from any thread.
 
-    def __init__(self, url: str, service: str, package: str) -> None:
+    ``migrate``: whether opening it brings its schema up to date, or waits until somebody else has.
+    """
+
+    def __init__(self, url: str, service: str, package: str, *, migrate: bool = True) -> None:
         self.engine = open_engine(url, service)
-        self._service, self._package = service, package
+        self._service, self._package, self._migrate = service, package, migrate
         postgres = self.engine.dialect.name == "postgresql"
         # both are reset when a connection goes back to the pool, which the engines share
         self._reader = self.engine.execution_options(
@@ -140,14 +122,17 @@ class Store:
         self._away: str | None = "not opened yet"
 
     def open(self, stop: threading.Event) -> bool:
-        """Migrate; waits with back-off while the store is away. False when told to stop before it came."""
+        """Migrate, or see that somebody has; waits with back-off while the store is away or its schema will not do.
+
+        False when told to stop before it came.
+        """
         attempt = 0
         while not stop.is_set():
             try:
-                migrate(self.engine, self._package, self._service)
-            except (SQLAlchemyError, CommandError) as error:
+                self._prepare()
+            except (SQLAlchemyError, CommandError, schema.SchemaDiffers) as error:
                 attempt += 1
-                before, self._away = self._away, _first_line(error)
+                before, self._away = self._away, first_line(error)
                 delay = backoff.reconnect_delay(attempt, random.random)
                 level = logging.INFO if before == self._away else logging.WARNING  # the same again is no news
                 _log.log(level, "waiting for the store", error=self._away, again_in=round(delay, 2))
@@ -156,6 +141,13 @@ class Store:
                 self._opened, self._away = True, None
                 return True
         return False
+
+    def _prepare(self) -> None:
+        if self._migrate:
+            schema.migrate(self.engine, self._package, self._service)
+        else:
+            with self._reader.connect() as connection:
+                schema.check(connection, self._package, self._service)
 
     @property
     def trouble(self) -> str | None:
@@ -177,7 +169,7 @@ class Store:
 
     def away(self, error: Exception) -> None:
         """Note that the store could not be reached by who uses the engine itself."""
-        self._away = _first_line(error)
+        self._away = first_line(error)
 
     def write(self, work: Callable[[sa.Connection], T], *, attempts: int = 5) -> T:
         """Run ``work`` in a transaction and commit it; tries again on a lost connection, a lock or a conflict.
@@ -200,7 +192,7 @@ class Store:
                 if not _passing(error) or attempt == attempts:
                     if isinstance(error, IntegrityError):
                         raise
-                    said = self._away = _first_line(error)
+                    said = self._away = first_line(error)
                     raise StoreUnavailable(said) from error
                 metrics.STORE_RETRIES.inc()
                 time.sleep(backoff.reconnect_delay(attempt, random.random, base=0.05, cap=1.0))
@@ -222,7 +214,7 @@ class Store:
         except DBAPIError as error:
             if isinstance(error, DataError):
                 raise
-            said = self._away = _first_line(error)
+            said = self._away = first_line(error)
             raise StoreUnavailable(said) from error
 
     def close(self) -> None:
@@ -238,6 +230,7 @@ def _passing(error: DBAPIError | Conflict) -> bool:
     return not any(word in text for word in ("disk", "no space", "read-only", "readonly", "permission"))
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What a store said, in one line."""
     lines = str(getattr(error, "orig", None) or error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -44,7 +44,8 @@ class Aggregator:
         self._settings, self._broker = settings, broker
         self._clock = clock or SystemClock()
         self._names = settings.names
-        self.store = Store(settings.store.get_secret_value(), "aggregator", "manyhands_aggregator")
+        url = settings.store.get_secret_value()
+        self.store = Store(url, "aggregator", "manyhands_aggregator", migrate=settings.migrate)
         self._stop = threading.Event()
         self._settled = threading.Condition()
         self._commits = 0

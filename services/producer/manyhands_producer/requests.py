@@ -42,7 +42,7 @@ class Requests:
     def __init__(self, settings: ProducerSettings, broker: Broker, clock: Clock, *, open_sources: bool) -> None:
         self._settings, self._broker, self._clock, self._open_sources = settings, broker, clock, open_sources
         self._limits = Limits(settings.body_limit)
-        self.store = ProducerStore(settings.store.get_secret_value())
+        self.store = ProducerStore(settings.store.get_secret_value(), migrate=settings.migrate)
         self.board = Board()
         self._opened = threading.Event()
         self._leading = threading.Event()

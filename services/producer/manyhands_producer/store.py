@@ -63,8 +63,8 @@ class _Mismatch(Exception):
 class ProducerStore:
     """Transactions of the producer."""
 
-    def __init__(self, url: str) -> None:
-        self._store = Store(url, "producer", "manyhands_producer")
+    def __init__(self, url: str, *, migrate: bool = True) -> None:
+        self._store = Store(url, "producer", "manyhands_producer", migrate=migrate)
         self._sqlite = self._store.engine.dialect.name == "sqlite"
 
     @property
