@@ -141,6 +141,11 @@ class Runner:
             self._unpublished.append((self._clock.monotonic(), outcome))
             self._lock.notify_all()
 
+    @property
+    def in_hand(self) -> int:
+        """Deliveries received and not yet settled."""
+        return len(self._in_hand)
+
     def stop(self) -> None:
         """Take no more deliveries; safe to call from a signal handler."""
         self._stop.set()

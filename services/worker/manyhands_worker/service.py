@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -16,6 +17,7 @@ from manyhands.runner import Finish, Runner
 from manyhands.topology import topology
 from manyhands_worker.isolate import Suspicion, suspicion
 from manyhands_worker.lane import Limits
+from manyhands_worker.pod import DeletionCost, this_pod
 from manyhands_worker.pool import Pool
 from manyhands_worker.prefetch import prefetch, worthwhile
 from manyhands_worker.report import Station
@@ -57,6 +59,7 @@ class Worker:
         self._runner: Runner | None = None
         self._consumer: Consumer | None = None
         self._publisher: Publisher | None = None
+        self._deletion = DeletionCost(this_pod(os.environ), self._in_hand) if settings.deletion_cost else None
         self._prefetch = settings.prefetch or prefetch(None, settings.children)
         self._adapted = 0.0
 
@@ -85,6 +88,8 @@ class Worker:
         self._trouble = "connecting"
         _log.info("worker starts", judges=self._judges, worker=self._settings.worker_id)
         self._thread.start()
+        if self._deletion is not None:
+            self._deletion.start()
 
     def stop(self, grace: float) -> None:
         """Take no more; finish what is in hand within ``grace`` seconds and hand back the rest; end the children."""
@@ -93,6 +98,8 @@ class Worker:
                 return
             self._stopping.set()
             runner = self._runner
+        if self._deletion is not None:
+            self._deletion.stop()
         deadline = time.monotonic() + grace
         if runner is not None:
             runner.stop()
@@ -136,6 +143,9 @@ class Worker:
     def _suspicion(self) -> Suspicion:
         # asked for each time: the broker is known once it is connected to, and may be upgraded meanwhile
         return suspicion(self._settings.max_deliveries, counts_hand_backs=self._broker.counts_hand_backs)
+
+    def _in_hand(self) -> int:
+        return 0 if self._runner is None else self._runner.in_hand
 
     def _adapt(self) -> None:
         now = self._clock.monotonic()

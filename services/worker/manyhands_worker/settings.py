@@ -63,4 +63,9 @@ class WorkerSettings(Settings):
         description="Deliveries that ended with their worker before a task is set aside for it; "
         "at least 15 before RabbitMQ 4.3, which counts those that were handed back as well.",
     )
+    deletion_cost: bool = Field(
+        default=False,
+        description="In Kubernetes, annotate this worker's pod with its deliveries in hand, so that a scale-down takes "
+        "the idle ones; needs POD_NAME, POD_NAMESPACE and a token that may patch the pod.",
+    )
     worker_id: str = Field(default_factory=_own_name, description="Name in the judgments; made up when unset.")
