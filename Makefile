@@ -1,25 +1,30 @@
 # Every target does its own set-up: a fresh machine needs Python 3.11 or newer, and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench clean
+.PHONY: help setup demo test check format docs bench deploy-check clean
 B := .venv/bin
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1  \2/p' $(MAKEFILE_LIST) | while read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1  \2/p' $(MAKEFILE_LIST) | while read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 setup: .venv/.ready  ## make .venv with the pinned dependencies of uv.lock (fetches uv if absent)
 
-# the stamps: scripts/setup runs again only when what it installs has changed
+# the stamps: scripts/setup runs again only when what it installs has changed; it takes away what the group has not
 .venv/.ready: uv.lock scripts/setup $(wildcard pyproject.toml */pyproject.toml */*/pyproject.toml)
 	@sh scripts/setup
 	@touch $@
 .venv/.bench: .venv/.ready
 	@sh scripts/setup --group bench
+	@rm -f .venv/.deploy
+	@touch $@
+.venv/.deploy: .venv/.ready
+	@sh scripts/setup --group deploy
+	@rm -f .venv/.bench
 	@touch $@
 
 demo: .venv/.ready  ## real images, three models, answers and how good they are: out/digits/
 	$(B)/manyhands run examples/digits/job.yaml --handlers examples/digits/handlers.py --out out/digits
 
-test: .venv/.ready  ## every test: unit, contract, broker, fault, e2e (finds or installs RabbitMQ, PostgreSQL)
+test: .venv/.deploy  ## every test: unit, contract, broker, fault, e2e (finds or installs RabbitMQ, PostgreSQL)
 	$(B)/pytest
 
 check: .venv/.ready  ## format, lint, types, import contracts, unit and contract tests, docs in sync
@@ -39,6 +44,9 @@ docs: .venv/.ready  ## write the generated pages of docs/
 
 bench: .venv/.bench  ## measure: benchmarks/results.json and docs/performance.md
 	$(B)/python -m benchmarks
+
+deploy-check: .venv/.deploy  ## render deploy/k8s in every combination; schemas, policies, alert rules (needs kubectl or kustomize)
+	$(B)/pytest -q $(wildcard tests/deploy/test_manifests.py tests/deploy/test_rules.py)
 
 clean:  ## remove what these targets made
 	rm -rf .venv .venv-uv out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
