@@ -124,6 +124,37 @@ def cancel(
         show.line(f"{job} is cancelled" if said["state"] == "cancelled" else f"{job} had ended before")
 
 
+def republish(
+    jobs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[JOB]...",
+            help="Jobs' ids; every job that has not ended without.",
+            show_default=False,
+            autocompletion=complete_job,
+        ),
+    ] = None,
+    json_: AsJson = False,
+    producer: ProducerUrl = PRODUCER,
+    token: Token = None,
+) -> None:
+    """Publish again what is not settled: after a restore, or when the broker has lost its queues.
+
+    It does no harm to a job that lost nothing: what comes twice counts once, but is judged again.
+
+    Example: manyhands republish digits-1f00ba11
+    """
+    client = producer_client(producer, token)
+    named = jobs or [said["job"] for said in client.call("GET", "/api/jobs") if said["state"] != "ended"]
+    said = [client.call("POST", of_job(job, "/republish")) for job in named]
+    if json_:
+        show.as_json(said)
+    elif not said:
+        show.line("no job is open")
+    for each in () if json_ else said:
+        show.line(f"{each['job']} is published again" if each["republished"] else f"{each['job']} had ended before")
+
+
 def audit(
     job: JobIdOrFolder,
     json_: AsJson = False,

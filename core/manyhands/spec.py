@@ -248,8 +248,23 @@ def parse(data: object, *, file: str = "job") -> JobSpec:
     Raises:
         SpecError: names ``file``, and for data read by :func:`load` the line, the key and what was expected.
     """
+    return _parse(data, file, "forbid")
+
+
+def received(data: object, *, file: str = "job") -> JobSpec:
+    """A job as another process sent or stored it, as plain data or as JSON.
+
+    That may have been one of a later version: keys that are not known here are passed over, as in any message.
+
+    Raises:
+        SpecError: it is no job file.
+    """
+    return _parse(json.loads(data) if isinstance(data, str) else data, file, "ignore")
+
+
+def _parse(data: object, file: str, extra: Literal["forbid", "ignore"]) -> JobSpec:
     try:
-        return JobSpec.model_validate(data)
+        return JobSpec.model_validate(data, extra=extra)
     except ValidationError as error:
         raise SpecError("; ".join(_say(file, data, e["loc"], e["type"], e["msg"]) for e in error.errors())) from error
 

@@ -61,18 +61,28 @@ class Stage:
         }  # fmt: skip
         self.job_file = write_job(folder)
         self.processes: dict[str, Process] = {}
+        self.others: list[Process] = []
         self._urls: dict[str, str] = {}
 
     # -- processes -----------------------------------------------------------------------------------------------------
 
-    def start(self, *services: str) -> None:
-        """Start services, or start them again; returns when they are reachable, ready or not."""
+    def start(self, *services: str, **settings: str) -> None:
+        """Start services, or start them again; returns when they are reachable, ready or not.
+
+        One that is running already goes on beside the new one, and is asked nothing any more.
+        """
         for service in services or SERVICES:
+            if service in self.processes:
+                self.others.append(self.processes[service])
             options = ("--config", str(self.job_file), "--children", "2") if service == "worker" else ()
-            self.processes[service] = Process(service, *options, env=self._env)
+            self.processes[service] = Process(service, *options, env={**self._env, **settings})
         for service in services or SERVICES:
             self._urls[service] = url = self.processes[service].url
             self._env[f"MANYHANDS_{service.upper()}_URL"] = url
+
+    def settings(self, **settings: str) -> None:
+        """What processes are told that start from now on."""
+        self._env.update(settings)
 
     def said(self, service: str, words: str) -> dict[str, Any]:
         """Wait until a service logs a line with these words; the line."""
@@ -146,6 +156,10 @@ class Stage:
         """Let the job end."""
         (self.folder / "gate").touch()
 
+    def close_gate(self) -> None:
+        """Let the next job not end."""
+        (self.folder / "gate").unlink()
+
     def completes(self, job: str) -> None:
         """Wait for the end of the job: every task has its answer, from as many judgments as asked for, in order."""
         self.open_gate()
@@ -195,7 +209,7 @@ def stage(folder: Path, broker: str, store: str, namespace: str, **settings: str
             sys.stderr.write(f"--- {service}\n{''.join(process.log[-40:])}")
         raise
     finally:
-        for process in made.processes.values():
+        for process in (*made.processes.values(), *made.others):
             process.kill()
         owner = connect(broker)
         owner.delete(topology(made.names, [JUDGE]))

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from manyhands.messages import JOB_COMPLETED, Event
-from manyhands.spec import JobSpec
+from manyhands.spec import received
 from manyhands_aggregator import tables
 from manyhands_aggregator.news import Announced, Cancelled, Opened, Sealed
 from manyhands_aggregator.plan import Plan
@@ -119,7 +119,7 @@ class Plans:
             spec = connection.scalar(sa.select(_jobs.c.spec).where(_jobs.c.job == job))
             if spec is None:
                 return None
-            plan = Plan.of(JobSpec.model_validate_json(spec))
+            plan = Plan.of(received(spec))
             if len(self._plans) >= PLANS:
                 self._plans.pop(next(iter(self._plans)), None)
             self._plans[job] = plan

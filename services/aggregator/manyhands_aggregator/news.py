@@ -11,7 +11,7 @@ import msgpack
 
 from manyhands.errors import SpecError
 from manyhands.messages import JOB_CANCELLED, JOB_ID, JOB_OPENED, JOB_SEALED, SUITES_OPENED, Event, Failure
-from manyhands.spec import JobSpec, parse
+from manyhands.spec import received
 from manyhands_aggregator.decide import Decision
 from manyhands_aggregator.suite import pack_answers, pack_failures
 
@@ -79,11 +79,11 @@ def read(event: Event) -> News:
 
 def _opened(job: str, data: Mapping[str, Any]) -> Opened:
     try:
-        spec = parse(dict(data["spec"]), file=job)
+        spec = received(dict(data["spec"]), file=job)
     except SpecError as error:
         raise ValueError(str(error)) from error
     packed = spec.model_dump_json(by_alias=True, exclude_none=True)
-    JobSpec.model_validate_json(packed)  # what the store will give back must be a job file too
+    received(packed)  # what the store will give back must be a job file too
     opened = data["opened"]
     if type(opened) not in (int, float) or not math.isfinite(opened):
         raise ValueError("opened is a time in seconds")

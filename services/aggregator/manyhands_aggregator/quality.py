@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from manyhands.errors import UnknownJob
 from manyhands.messages import Judgments
-from manyhands.spec import JobSpec
+from manyhands.spec import received
 from manyhands_aggregator import judging, tables, values
 from manyhands_aggregator.decide import VOTES, Decision
 from manyhands_aggregator.plan import Plan
@@ -60,7 +60,7 @@ def judges(store: Store, job: str) -> list[dict[str, Any]]:
     spec = store.read(lambda c: c.scalar(sa.select(tables.jobs.c.spec).where(tables.jobs.c.job == job)))
     if spec is None:
         raise UnknownJob(f"{job!r}; `manyhands status` lists the jobs")
-    plan = Plan.of(JobSpec.model_validate_json(spec))
+    plan = Plan.of(received(spec))
     tallies: dict[str, Tally] = defaultdict(Tally)
     last = -1
     while True:

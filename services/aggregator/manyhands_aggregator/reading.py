@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from manyhands.errors import UnknownJob
-from manyhands.spec import JobSpec
+from manyhands.spec import received
 from manyhands_aggregator import judging, tables
 from manyhands_aggregator.suite import unpack_answers
 from manyhands_service.store import Store
@@ -108,7 +108,7 @@ def judges(connection: sa.Connection, job: str) -> list[str]:
         UnknownJob: the aggregator has not heard of it.
     """
     spec = _job(connection, job).spec
-    return [judge.judge for judge in JobSpec.model_validate_json(spec).judges] if spec else []
+    return [judge.judge for judge in received(spec).judges] if spec else []
 
 
 def audit(store: Store, job: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from manyhands.codec import encode
 from manyhands.deadletters import Cause, raw_letter
 from manyhands.errors import BrokerError, BrokerUnavailable
 from manyhands.runner import Outcome
-from manyhands.spec import JobSpec
+from manyhands.spec import received
 from manyhands.topology import Names
 from manyhands_aggregator import early, jobs, judging, tables
 from manyhands_aggregator.intake import Intake
@@ -115,7 +115,7 @@ class Upkeep:
         now = self._clock.now()
         query = sa.select(_jobs.c.job, _jobs.c.spec).where(_jobs.c.state == "open", _jobs.c.overdue_at <= now)
         for job, spec in self._store.read(lambda c: c.execute(query).all()):
-            plan = Plan.of(JobSpec.model_validate_json(spec))
+            plan = Plan.of(received(spec))
             after: int | None = -1
             while after is not None:
                 after = self._store.write(lambda c, j=job, p=plan, a=after: self._end_some(c, j, p, a, now))  # type: ignore[misc]  # mypy infers no lambda defaults

@@ -71,6 +71,13 @@ class Total(BaseModel):
     tasks: int
 
 
+class Republished(BaseModel):
+    """Whether a job is published again; one whose end the producer has heard of is not."""
+
+    job: str
+    republished: bool
+
+
 class Status(BaseModel):
     """How far a job is with the producer; ``error`` says why it was cancelled."""
 
@@ -164,6 +171,11 @@ def build(producer: Producer, token: SecretStr | None) -> FastAPI:
         """End a job as it is."""
         producer.cancel(job, reason)
         return Status(**producer.status(job))
+
+    @app.post("/api/jobs/{job}/republish")
+    def republish(job: str) -> Republished:
+        """Publish again what is not settled: for a broker that has lost it."""
+        return Republished(job=job, republished=producer.republish(job))
 
     @app.get("/api/jobs/{job}/audit")
     def audit(job: str) -> Audit:

@@ -19,7 +19,8 @@ class Live:
 
     ``suites`` and ``tasks`` count what was cut; suites from ``next`` on are not published yet, ``waiting`` is their
     bytes and ``largest`` the bytes of the largest suite there was. ``unsettled`` are published suites that take up the
-    window. While the publisher looks into the spool, ``early`` collects what is settled meanwhile.
+    window. While the publisher looks into the spool, ``early`` collects what is settled meanwhile. ``anew`` counts how
+    often the job was published from its first unsettled suite on; it is ``again`` where the publisher is to do so.
     """
 
     number: int
@@ -39,6 +40,8 @@ class Live:
     largest: int = 0
     unsettled: set[int] = field(default_factory=set)
     early: set[int] | None = None
+    anew: int = 0
+    again: int = 0
 
     @property
     def ahead(self) -> int:
@@ -135,7 +138,8 @@ class Board:
             if _ORDER[row.state] > _ORDER[live.state]:  # a row may have been read before the last change
                 live.state, live.reason = row.state, row.reason
                 live.closed = live.closed and row.closed
-            if (live.suites, live.state) != before:
+            again, live.again = live.again, max(live.again, row.anew)
+            if (live.suites, live.state) != before or live.again != again:
                 self.ring()
 
     def settled(self, job: str, suites: Iterable[int]) -> None:

@@ -19,10 +19,12 @@ class Desk:
 
     ``pending`` counts the unconfirmed messages of each suite, the oldest suite first; ``failed`` has those of them that
     are to be published: whose suite was just taken, or that were published in vain. ``told`` is the state that the last
-    job event told of, ``closed`` that of which it is confirmed. ``saved`` is what the store knows.
+    job event told of, ``closed`` that of which it is confirmed. ``saved`` is what the store knows. A job that is
+    published ``anew`` has a new desk; what the old one sent is confirmed to the old one.
     """
 
     live: Live
+    anew: int = 0
     pending: dict[int, int] = field(default_factory=dict)
     failed: dict[int, set[Slot]] = field(default_factory=dict)
     opened: bool = False
@@ -37,15 +39,23 @@ class Desk:
     def of(cls, live: Live) -> Desk:
         """The desk of a job as the store knows it."""
         closed = live.state if live.closed else None
-        desk = cls(live, opened=live.announced, announced=live.announced, told=closed, closed=closed)
-        desk.saved = Progress(number=live.number, published=live.published, announced=live.announced, closed=closed)
+        desk = cls(live, anew=live.anew, opened=live.announced, announced=live.announced, told=closed, closed=closed)
+        desk.saved = Progress(
+            number=live.number, anew=live.anew, published=live.published, announced=live.announced, closed=closed
+        )
         return desk
 
     @property
     def progress(self) -> Progress:
         """How far the job is confirmed: over all suites before the first with an unconfirmed message."""
         confirmed = next(iter(self.pending), self.live.next)
-        return Progress(number=self.live.number, published=confirmed, announced=self.announced, closed=self.closed)
+        return Progress(
+            number=self.live.number,
+            anew=self.anew,
+            published=confirmed,
+            announced=self.announced,
+            closed=self.closed,
+        )
 
     @property
     def slots(self) -> list[Slot]:

@@ -14,7 +14,7 @@ from manyhands.deadletters import Cause, raw_letter
 from manyhands.errors import DecodeError, TooLarge, UnknownJob
 from manyhands.messages import JOB_COMPLETED, JOB_ID, SUITE_ESCALATED, SUITES_SETTLED, Event
 from manyhands.runner import Finish, Outcome
-from manyhands.spec import JobSpec
+from manyhands.spec import received
 from manyhands.topology import Names
 from manyhands_producer.board import Board
 from manyhands_producer.outgoing import Messages
@@ -90,7 +90,7 @@ class Events:
         suite = self._store.suites(row.number, [number]).get(number)
         if suite is None or row.state in ("cancelled", "ended"):
             return []
-        spec = JobSpec.model_validate_json(row.spec)
+        spec = received(row.spec)
         positions, payloads = _part(suite, wanted)
         if not positions or judge not in {j.judge for j in spec.judges}:
             return []

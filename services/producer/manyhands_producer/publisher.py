@@ -138,7 +138,19 @@ class Pump:
         lives = self._board.jobs()
         if len(lives) != len(self._desks) or any(live.job not in self._desks for live in lives):
             self._desks = {live.job: self._desks.get(live.job) or Desk.of(live) for live in lives}
+        for live in lives:
+            if live.again > live.anew:
+                self._desks[live.job] = self._anew(live)
         return list(self._desks.values())
+
+    def _anew(self, live: Live) -> Desk:
+        """The desk of a job of which nothing counts as said: all that is in the spool is to be published."""
+        _, waiting, _ = self._store.sizes(live.number)
+        with self._board.changed:
+            live.anew, live.published, live.next, live.waiting = live.again, 0, 0, waiting
+            live.announced = live.closed = False
+            live.unsettled.clear()
+        return Desk.of(live)
 
     def _prepared(self, desk: Desk) -> bool:
         """Whether the job may publish now: it is not backing off, and its judges' queues are declared."""

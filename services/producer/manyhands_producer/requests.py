@@ -14,7 +14,7 @@ from manyhands import logs
 from manyhands.broker import Broker
 from manyhands.clock import Clock
 from manyhands.errors import SourceError, StoreUnavailable
-from manyhands.spec import JobSpec
+from manyhands.spec import JobSpec, received
 from manyhands_producer.board import Board, Live
 from manyhands_producer.cutter import Limits
 from manyhands_producer.errors import JobRefused, Moved, Repeated, SpoolFull
@@ -184,6 +184,23 @@ class Requests:
         self.board.moved(row)
         _log.info("job cancelled", job=job, reason=row.reason)
 
+    def republish(self, job: str) -> bool:
+        """Publish again what is not settled, for a broker that has lost it; False where the job's end was heard of.
+
+        The news of the job and the suites in the spool go out once more. Whoever has had them knows them by their key.
+
+        Raises:
+            UnknownJob: there is no such job.
+        """
+        self._need_store()
+        if not self.store.republish(job):
+            return False
+        _log.info("job published again", job=job)
+        row = self.store.job(job)
+        self._put(row)
+        self.board.moved(row)
+        return True
+
     def status(self, job: str) -> dict[str, Any]:
         """How far a job is with the producer.
 
@@ -232,10 +249,11 @@ class Requests:
         _, waiting, _ = self.store.sizes(row.number, following)
         _, _, largest = self.store.sizes(row.number)
         return Live(
-            number=row.number, job=row.job, spec=JobSpec.model_validate_json(row.spec), digest=row.digest,
+            number=row.number, job=row.job, spec=received(row.spec), digest=row.digest,
             opened=row.opened, state=row.state, reason=row.reason, suites=row.suites, tasks=row.tasks,
             announced=row.announced and kept, closed=row.closed and kept, published=following, next=following,
             waiting=waiting, largest=largest, unsettled=self.store.unsettled(row.number, following),
+            anew=row.anew, again=row.anew,
         )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -20,6 +21,7 @@ from manyhands_producer.publisher import Pump
 from manyhands_producer.reader import Reader
 from manyhands_producer.requests import Requests
 from manyhands_producer.settings import ProducerSettings
+from manyhands_producer.standstill import Standstill
 
 _log = logs.get(__name__)
 
@@ -82,11 +84,15 @@ class Producer(Requests):
         try:
             if not self._settings.declare or declared(self._broker, topology(self._settings.names), self._stop):
                 self._work = _Work(self)
+            watch = Standstill(self._settings.names, self._broker.depth, self._clock, self._settings.republish_after)
             while not self._stop.wait(EVERY):
                 if not leadership.held():
                     _log.warning("standing by", reason="the connection that holds the lead is lost")
                     return
                 self._refresh()
+                for job in watch.look(self.board.jobs()):
+                    with contextlib.suppress(StoreUnavailable):  # which the next round waits for
+                        self.republish(job)
         finally:
             reader.stop()
             work, self._work = self._work, None

@@ -26,6 +26,13 @@ class ProducerSettings(StoreSettings):
         description="Bytes of pushed tasks that one job may have waiting; more are refused meanwhile.",
     )
 
+    republish_after: float = Field(
+        default=3600.0,
+        ge=0,
+        description="Seconds after which a job that stands still, while all its queues are empty, is published again; "
+        "0 leaves that to `manyhands republish`.",
+    )
+
     @field_validator("source_roots", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:

@@ -48,9 +48,13 @@ class Added:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far the publishing of a job is known to be confirmed; ``closed``: the state that its last event told of."""
+    """How far the publishing of a job is known to be confirmed; ``closed``: the state that its last event told of.
+
+    It says nothing of a job that was asked to be published once more than ``anew`` times.
+    """
 
     number: int
+    anew: int
     published: int
     announced: bool
     closed: State | None
@@ -266,21 +270,36 @@ class ProducerStore:
 
         def work(connection: sa.Connection) -> None:
             for p in progress:
-                connection.execute(
-                    sa.update(_jobs)
-                    .where(_jobs.c.number == p.number)
-                    .values(published=p.published, announced=p.announced)
-                )
+                meant = (_jobs.c.number == p.number) & (_jobs.c.anew == p.anew)
+                connection.execute(sa.update(_jobs).where(meant).values(published=p.published, announced=p.announced))
                 if p.closed is None:
                     continue
                 # a job that was cancelled while it said that it is sealed has not said the last word yet
                 told = ("sealed", "ended") if p.closed == "sealed" else (p.closed,)
-                mine = (_jobs.c.number == p.number) & _jobs.c.state.in_(told)
+                mine = meant & _jobs.c.state.in_(told)
                 connection.execute(sa.update(_jobs).where(mine).values(closed=True))
                 over = sa.select(_jobs.c.number).where(mine, _jobs.c.state != "sealed")
                 connection.execute(sa.delete(_spool).where(_spool.c.job.in_(over)))
 
         self._store.write(work)
+
+    def republish(self, job: str) -> bool:
+        """Take everything said of a job for unsaid, unless its end was heard of; whether anything is to be said again.
+
+        Raises:
+            UnknownJob: there is none of this name.
+        """
+
+        def work(connection: sa.Connection) -> bool:
+            _one(connection, job)
+            changed = connection.execute(
+                sa.update(_jobs)
+                .where(_jobs.c.job == job, _jobs.c.outcome.is_(None))
+                .values(published=0, announced=False, closed=False, anew=_jobs.c.anew + 1)
+            )
+            return changed.rowcount == 1
+
+        return self._store.write(work)
 
     def settle(
         self, settled: Mapping[str, Iterable[int]], ended: Mapping[str, Mapping[str, Any]]

@@ -9,7 +9,8 @@ metadata = sa.MetaData()
 #: A row a job. ``state`` is open, sealed, cancelled or ended; ``cursor`` where its source goes on, as JSON; ``tasks``,
 #: ``refused`` and ``suites`` count what was cut. All suites below ``published`` are confirmed, their events too;
 #: ``settled`` counts suites the aggregator is done with. ``announced`` and ``closed`` say that job.opened, and
-#: job.sealed or job.cancelled, are confirmed. ``outcome`` is what job.completed said, as JSON.
+#: job.sealed or job.cancelled, are confirmed. ``outcome`` is what job.completed said, as JSON. ``anew`` counts how
+#: often it was asked to be published from its first unsettled suite on.
 jobs = sa.Table(
     "producer_jobs",
     metadata,
@@ -29,6 +30,7 @@ jobs = sa.Table(
     sa.Column("announced", sa.Boolean, nullable=False),
     sa.Column("closed", sa.Boolean, nullable=False),
     sa.Column("outcome", sa.Text),
+    sa.Column("anew", sa.Integer, nullable=False, server_default="0"),
 )
 
 #: A row a suite, from when it is cut to when it is settled. ``job`` is the job's number.

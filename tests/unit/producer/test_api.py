@@ -123,6 +123,7 @@ def test_openapi_tells_of_every_route(client: TestClient) -> None:
     described: dict[str, Any] = client.get("/openapi.json").json()
     assert set(described["paths"]) == {
         "/api/jobs", "/api/jobs/{job}", "/api/jobs/{job}/tasks", "/api/jobs/{job}/seal", "/api/jobs/{job}/audit",
+        "/api/jobs/{job}/republish",
     }  # fmt: skip
     content = described["paths"]["/api/jobs/{job}/tasks"]["post"]["requestBody"]["content"]
     assert set(content) == {"application/json", "application/x-ndjson"}

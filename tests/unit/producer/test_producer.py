@@ -21,9 +21,11 @@ from tests.unit.producer.support import job_spec
 
 
 @contextmanager
-def running(folder: Path, broker: Broker) -> Iterator[Producer]:
+def running(folder: Path, broker: Broker, republish_after: float = 0) -> Iterator[Producer]:
     """A producer that runs, with the store in this folder."""
-    settings = ProducerSettings(store=SecretStr(f"sqlite:///{folder}/store.db"), source_roots=(str(folder),))
+    settings = ProducerSettings(
+        store=SecretStr(f"sqlite:///{folder}/store.db"), source_roots=(str(folder),), republish_after=republish_after
+    )
     producer = Producer(settings, broker)
     producer.start()
     try:
