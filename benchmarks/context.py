@@ -14,7 +14,7 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How much each case does."""
+    """How much each case does: tasks or messages, and seconds of sleep for each worker."""
 
     rounds: int
     tasks: int
@@ -25,15 +25,16 @@ class Sizes:
     latency: int
     memory: int
     micro: int
+    naps: float
 
 
 FULL = Sizes(
     rounds=3, tasks=500_000, singles=20_000, celery=5_000, chunked=100_000, dramatiq=20_000, latency=200,
-    memory=5_000_000, micro=20_000,
+    memory=5_000_000, micro=20_000, naps=10,
 )  # fmt: skip
 QUICK = Sizes(
     rounds=1, tasks=100_000, singles=5_000, celery=1_000, chunked=20_000, dramatiq=5_000, latency=50,
-    memory=500_000, micro=5_000,
+    memory=500_000, micro=5_000, naps=3,
 )  # fmt: skip
 
 

@@ -21,11 +21,11 @@ from manyhands.broker import connect
 from manyhands.topology import Names, topology
 
 HANDLERS = Path(__file__).with_name("handlers.py")
-JUDGE = "length"
+JUDGE, SLEEPER = "length", "nap"
 BLOCK = 1 << 20
 
 
-def job(name: str, *, suite: int, source: Path | None = None) -> dict[str, Any]:
+def job(name: str, *, suite: int, source: Path | None = None, judge: str = JUDGE) -> dict[str, Any]:
     """A job file: one judge says of each text whether it is long.
 
     The window is the default of 128 suites, or 1,000 tasks where that is more: suites of 1 are small enough for it.
@@ -34,7 +34,7 @@ def job(name: str, *, suite: int, source: Path | None = None) -> dict[str, Any]:
         "name": name,
         "question": "Is it long?",
         "answer": {"type": "choice", "options": OPTIONS},
-        "stages": [{"judges": [JUDGE]}],
+        "stages": [{"judges": [judge]}],
         "suite": suite,
         "in_flight": max(128, 1000 // suite),
     }
@@ -110,12 +110,16 @@ class Installation:
 
 
 @contextmanager
-def installation(context: Context) -> Iterator[Installation]:
-    """Start the three with stores and queues of their own; in the end stop them and remove both."""
+def installation(context: Context, *, workers: int = 1, **more: str) -> Iterator[Installation]:
+    """Start the three with stores and queues of their own; in the end stop them and remove both.
+
+    There may be more workers than the one that is asked of; ``more`` settings are for all of them.
+    """
     namespace = f"bench-{secrets.token_hex(4)}"
     folder = context.folder / namespace
     folder.mkdir()
-    ports = dict(zip(("producer", "worker", "aggregator"), _free_ports(3), strict=True))
+    names = ["producer", "worker", "aggregator", *(f"worker-{number}" for number in range(2, workers + 1))]
+    ports = dict(zip(names, _free_ports(len(names)), strict=True))
     env = {
         "MANYHANDS_BROKER": context.broker,
         "MANYHANDS_NAMESPACE": namespace,
@@ -127,12 +131,12 @@ def installation(context: Context) -> Iterator[Installation]:
         with ExitStack() as stack:
             services = {}
             for name, port in ports.items():
-                own = env | {"MANYHANDS_PORT": str(port)}
-                command = [str(BIN / "manyhands"), name]
+                own = env | {"MANYHANDS_PORT": str(port)} | more
+                command = [str(BIN / "manyhands"), name.partition("-")[0]]
                 services[name] = Service(stack.enter_context(running(command, folder / f"{name}.log", env=own)), port)
             for name, service in services.items():
                 wait_for(service.is_ready, 60, f"{name} to be ready")
-            yield Installation(**services)
+            yield Installation(**{name: services[name] for name in names[:3]})
     finally:
         remove(context, namespace)
         rmtree(folder, ignore_errors=True)
@@ -141,7 +145,7 @@ def installation(context: Context) -> Iterator[Installation]:
 def remove(context: Context, namespace: str) -> None:
     """Take an installation's queues and exchanges away: the broker may be somebody else's."""
     broker = connect(context.broker, name="bench")
-    broker.delete(topology(Names(namespace=namespace), [JUDGE]))
+    broker.delete(topology(Names(namespace=namespace), [JUDGE, SLEEPER]))
     broker.close()
 
 
