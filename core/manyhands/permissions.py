@@ -51,9 +51,11 @@ def permissions(names: Names, service: Service, judges: Collection[str] = ()) ->
     """
     match service:
         case "producer":
+            # whether a job stands still is asked of the queues, as an audit is by the aggregator: see there
+            asked = _families(names, {"tasks", "retry", "judgments", "events", "dead"})
             return Permissions(
                 # mh.dead: an event that it cannot read is set aside
-                write=_names(names.exchange(e) for e in ("tasks", "events", "dead")),
+                write=_whole([*(_text(names.exchange(e)) for e in ("tasks", "events", "dead")), *asked]),
                 read=_names([names.events_queue("producer")]),
                 topics=(
                     TopicPermission(exchange=names.exchange("tasks"), write=_keys([_judges()])),

@@ -42,6 +42,7 @@ def test_producer(names: Names) -> None:
     assert not may_publish(may, names.to_aggregator("job", 1))
     assert not may_publish(may, names.to_retry("svm", LADDER[0]))
     assert not may_publish(may, names.to_dead("tasks", "svm"))
+    assert all(re.search(may.write, queue.name) for queue in topology(names, JUDGES).queues)  # to ask for its length
 
 
 @pytest.mark.parametrize("names", NAMES, ids=ids)
