@@ -108,7 +108,7 @@ def test_the_command_migrates_both_services_or_one(url: str) -> None:
     first = CliRunner().invoke(app, ["migrate", "aggregator", "--store", url, "--json"])
     assert json.loads(first.stdout) == {"aggregator": {"before": None, "after": "0001"}}
     both = CliRunner().invoke(app, ["migrate", "--store", url])
-    assert both.stdout.splitlines() == ["producer: nothing to 0001", "aggregator: was at 0001"]
+    assert both.stdout.splitlines() == ["producer: nothing to 0002", "aggregator: was at 0001"]
     assert CliRunner().invoke(app, ["migrate", "--store", url]).exit_code == Exit.OK
 
 
