@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 from manyhands import logs
-from manyhands.broker import connect
 from manyhands.errors import ManyhandsError
+from manyhands.process import broker_of
 from manyhands_cli.parts import waiting_for
 
 #: Seconds between looks at what the service waits for.
@@ -47,7 +47,7 @@ def _serve(line: Connection) -> None:
     sys.path[:] = line.recv()  # as the run's, so that a module means the same here
     build, settings = line.recv()
     logs.configure("run", level="warning", format="text")
-    broker = connect(settings.broker.get_secret_value(), name=f"manyhands-run {build.__name__.lower()}")
+    broker = broker_of(settings, f"manyhands-run {build.__name__.lower()}")
     try:
         service = build(settings, broker)
         service.start()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 
+from manyhands import tls
 from manyhands_cli.errors import NotThere, RequestRefused, ServiceAway
 
 #: Seconds to connect; and to wait for an answer, which may take as long as the longest `wait` of the API.
@@ -16,12 +19,15 @@ CONNECT, ANSWER = 5.0, 70.0
 class Client:
     """One service's API; errors are sentences, the service's own where it said one."""
 
-    def __init__(self, service: str, url: str, token: str | None, *, patience: float = ANSWER) -> None:
+    def __init__(
+        self, service: str, url: str, token: str | None, *, ca: Path | None = None, patience: float = ANSWER
+    ) -> None:
         self._service, self._url = service, url
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         timeout = httpx.Timeout(patience, connect=min(patience, CONNECT))
         try:
-            self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
+            verify: ssl.SSLContext | bool = True if ca is None else tls.client_context(tls.Files(ca=ca))
+            self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=verify)
         except (httpx.InvalidURL, UnicodeError) as error:
             raise ServiceAway(self._away(error)) from error
 
@@ -56,6 +62,8 @@ class Client:
 
     def _away(self, error: Exception | str) -> str:
         name = self._service
+        if isinstance(error, Exception) and (said := _of_tls(error)) is not None:
+            return f"{name} at {self._url}: {said}; --ca or MANYHANDS_CA names the authorities to trust"
         return (
             f"no {name} at {self._url} ({error}); start `manyhands {name}`, "
             f"or say where it is with --{name} or MANYHANDS_{name.upper()}_URL"
@@ -76,3 +84,12 @@ class Client:
         if answer.status_code == 401:
             raise RequestRefused("give the installation's token with --token or MANYHANDS_API_TOKEN")
         raise RequestRefused(f"{self._service}: {said}")
+
+
+def _of_tls(error: BaseException | None) -> str | None:
+    """What TLS stumbled over, from the chain of causes."""
+    while error is not None:
+        if (said := tls.words(error)) is not None:
+            return said
+        error = error.__cause__ or error.__context__
+    return None

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from manyhands_cli import show
-from manyhands_cli.options import AGGREGATOR, AggregatorUrl, AsJson, Token, aggregator_client, complete_job
+from manyhands_cli.options import AGGREGATOR, AggregatorUrl, AsJson, Ca, Token, aggregator_client, complete_job
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,12 +40,13 @@ def list_(
     json_: AsJson = False,
     url: AggregatorUrl = AGGREGATOR,
     token: Token = None,
+    ca: Ca = None,
 ) -> None:
     """Count dead letters by cause, and list the newest.
 
     Example: manyhands dead list --job digits-1f00ba11
     """
-    said = aggregator_client(url, token).call("GET", "/api/dead", params={**_choice(job, code), "limit": limit})
+    said = aggregator_client(url, token, ca).call("GET", "/api/dead", params={**_choice(job, code), "limit": limit})
     if json_:
         show.as_json(said)
     elif not said["letters"]:
@@ -57,14 +58,16 @@ def list_(
 
 
 @app.command("show")
-def show_(letter: Letter, json_: AsJson = False, url: AggregatorUrl = AGGREGATOR, token: Token = None) -> None:
+def show_(
+    letter: Letter, json_: AsJson = False, url: AggregatorUrl = AGGREGATOR, token: Token = None, ca: Ca = None
+) -> None:
     """Print one dead letter whole: cause, traceback, handler version, history, tasks.
 
     It is JSON, indented for people unless --json is given.
 
     Example: manyhands dead show 5f1d2c3b4a596877
     """
-    show.as_json(aggregator_client(url, token).call("GET", f"/api/dead/{letter}"), indent=None if json_ else 2)
+    show.as_json(aggregator_client(url, token, ca).call("GET", f"/api/dead/{letter}"), indent=None if json_ else 2)
 
 
 @app.command()
@@ -76,6 +79,7 @@ def replay(
     json_: AsJson = False,
     url: AggregatorUrl = AGGREGATOR,
     token: Token = None,
+    ca: Ca = None,
 ) -> None:
     """Send dead letters out again: some, those of a job or cause, or all.
 
@@ -87,7 +91,7 @@ def replay(
         raise typer.BadParameter("name letters, or give --job, --code or --all; not both")
     if not (letters or job or code or everything):
         raise typer.BadParameter("name letters, or give --job, --code or --all")
-    client = aggregator_client(url, token)
+    client = aggregator_client(url, token, ca)
     if letters:
         count = sum(client.call("POST", f"/api/dead/{letter}/replay")["letters"] for letter in letters)
     else:
@@ -101,12 +105,13 @@ def drop(
     json_: AsJson = False,
     url: AggregatorUrl = AGGREGATOR,
     token: Token = None,
+    ca: Ca = None,
 ) -> None:
     """Take dead letters from the file for good. Their tasks stay failed.
 
     Example: manyhands dead drop 5f1d2c3b4a596877
     """
-    client = aggregator_client(url, token)
+    client = aggregator_client(url, token, ca)
     _counted(sum(client.call("DELETE", f"/api/dead/{letter}")["letters"] for letter in letters), "dropped", json_)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from manyhands import logs
 from manyhands import settings as core_settings
-from manyhands.broker import Broker, connect
+from manyhands.broker import Broker
 from manyhands.errors import AccessRefused, BrokerError, SettingsError, TopologyConflict
+from manyhands.process import broker_of
 from manyhands.spec import JobSpec
 from manyhands.topology import Topology, topology
 from manyhands_aggregator.service import Aggregator
@@ -54,7 +55,6 @@ class Installation:
         digest = hashlib.sha256(f"{wanted.store}\0{spec.digest}".encode()).hexdigest()[:8]
         # its queues and store are its own, so it makes them, whatever the environment says of an installation's
         common: dict[str, Any] = {"broker": url, "namespace": f"run-{digest}", "grace": GRACE, "declare": True}
-        self.broker: Broker = connect(url, name="manyhands-run")
         producer = core_settings.load(ProducerSettings, store=wanted.store, migrate=True, **common)
         aggregator = core_settings.load(AggregatorSettings, store=wanted.store, migrate=True, **common)
         worker = core_settings.load(
@@ -65,6 +65,7 @@ class Installation:
             children=wanted.children,
             **common,
         )
+        self.broker: Broker = broker_of(producer, "manyhands-run")
         self._topology: Topology = topology(producer.names, [judge.judge for judge in spec.judges])
         self.producer = Producer(producer, self.broker, open_sources=True)
         self.aggregator = Aggregator(aggregator, self.broker)

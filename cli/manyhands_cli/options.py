@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,27 +17,33 @@ AGGREGATOR = "http://127.0.0.1:8103"
 TAB = 1.0
 
 
-def producer_client(url: str, token: str | None) -> Client:
+def producer_client(url: str, token: str | None, ca: Path | None = None) -> Client:
     """The producer's API."""
-    from manyhands_cli.client import Client
-
-    return Client("producer", url, token)
+    return _client("producer", url, token, ca)
 
 
-def aggregator_client(url: str, token: str | None) -> Client:
+def aggregator_client(url: str, token: str | None, ca: Path | None = None) -> Client:
     """The aggregator's API."""
+    return _client("aggregator", url, token, ca)
+
+
+def _client(service: str, url: str, token: str | None, ca: Path | None, **options: float) -> Client:
+    from manyhands.settings import from_files
     from manyhands_cli.client import Client
 
-    return Client("aggregator", url, token)
+    files = from_files(os.environ) if token is None or ca is None else {}
+    token = token or files.get("api_token")
+    return Client(service, url, token, ca=ca or (Path(files["ca"]) if "ca" in files else None), **options)
 
 
 def complete_job(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Ids of jobs that begin so, each with its state, for tab completion; none where no aggregator answers at once."""
-    from manyhands_cli.client import Client
-
     given = context.params
     try:
-        client = Client("aggregator", given.get("aggregator") or AGGREGATOR, given.get("token"), patience=TAB)
+        client = _client(
+            "aggregator", given.get("aggregator") or given.get("url") or AGGREGATOR, given.get("token"),
+            given.get("ca"), patience=TAB,
+        )  # fmt: skip
         return [
             (job["job"], job["state"]) for job in client.call("GET", "/api/jobs") if job["job"].startswith(incomplete)
         ]
@@ -77,6 +84,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON, fo
 Token = Annotated[
     str | None,
     typer.Option("--token", envvar="MANYHANDS_API_TOKEN", help="Bearer token of the APIs.", show_default=False),
+]
+Ca = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca",
+        envvar="MANYHANDS_CA",
+        metavar="FILE",
+        help="PEM file of the authorities to trust where an API's URL is https://. Default: public ones.",
+        show_default=False,
+    ),
 ]
 ProducerUrl = Annotated[
     str, typer.Option("--producer", envvar="MANYHANDS_PRODUCER_URL", metavar="URL", help="The producer's API.")

@@ -15,6 +15,7 @@ from manyhands_cli.options import (
     PRODUCER,
     AggregatorUrl,
     AsJson,
+    Ca,
     JobId,
     JobIdOrFolder,
     ProducerUrl,
@@ -39,12 +40,13 @@ def status(
     json_: AsJson = False,
     aggregator: AggregatorUrl = AGGREGATOR,
     token: Token = None,
+    ca: Ca = None,
 ) -> None:
     """Show how far a job is, or list all jobs, the newest first.
 
     Example: manyhands status digits-1f00ba11 --json
     """
-    client = aggregator_client(aggregator, token)
+    client = aggregator_client(aggregator, token, ca)
     said = client.call("GET", of_job(job) if job else "/api/jobs")
     if json_:
         show.as_json(said)
@@ -69,6 +71,7 @@ def results(
     failed: Annotated[bool, typer.Option("--failed", help="The tasks without an answer, and why (CSV).")] = False,
     aggregator: AggregatorUrl = AGGREGATOR,
     token: Token = None,
+    ca: Ca = None,
 ) -> None:
     """Fetch a job's answers in source order: id, answer, confidence, judgments.
 
@@ -87,7 +90,7 @@ def results(
     stream = typer.get_binary_stream("stdout")
     if kind == "parquet" and out is None and stream.isatty():
         raise typer.BadParameter("Parquet is no text; give --out FILE")
-    client = aggregator_client(aggregator, token)
+    client = aggregator_client(aggregator, token, ca)
     said = client.call("GET", of_job(job))
     if said["state"] == "open":
         show.notes().print(
@@ -110,6 +113,7 @@ def cancel(
     json_: AsJson = False,
     producer: ProducerUrl = PRODUCER,
     token: Token = None,
+    ca: Ca = None,
 ) -> None:
     """Cancel a job. Answers there are stay; tasks without one count as cancelled.
 
@@ -117,7 +121,7 @@ def cancel(
 
     Example: manyhands cancel digits-1f00ba11 --reason "wrong file"
     """
-    said = producer_client(producer, token).call("DELETE", of_job(job), params={"reason": reason})
+    said = producer_client(producer, token, ca).call("DELETE", of_job(job), params={"reason": reason})
     if json_:
         show.as_json(said)
     else:
@@ -167,6 +171,7 @@ def audit(
     producer: ProducerUrl = PRODUCER,
     aggregator: AggregatorUrl = AGGREGATOR,
     token: Token = None,
+    ca: Ca = None,
 ) -> None:
     """Prove that no task is lost: count them from the rows of both stores.
 
@@ -177,7 +182,7 @@ def audit(
 
     Example: manyhands audit out/digits
     """
-    account = _from_stores(job, store) or _from_services(job, producer, aggregator, token)
+    account = _from_stores(job, store) or _from_services(job, producer, aggregator, token, ca)
     if json_:
         show.as_json(account)
     else:
@@ -198,7 +203,7 @@ def _from_stores(job: str, store: str | None) -> dict[str, Any] | None:
     return audit_stores(job, store)
 
 
-def _from_services(job: str, producer: str, aggregator: str, token: str | None) -> dict[str, Any]:
-    published = producer_client(producer, token).call("GET", of_job(job, "/audit"))
-    said = or_unheard(aggregator_client(aggregator, token), of_job(job, "/audit")) or {"job": job, **UNHEARD}
+def _from_services(job: str, producer: str, aggregator: str, token: str | None, ca: Path | None) -> dict[str, Any]:
+    published = producer_client(producer, token, ca).call("GET", of_job(job, "/audit"))
+    said = or_unheard(aggregator_client(aggregator, token, ca), of_job(job, "/audit")) or {"job": job, **UNHEARD}
     return balance(published, said)

@@ -13,6 +13,7 @@ from manyhands_cli.options import (
     PRODUCER,
     AggregatorUrl,
     AsJson,
+    Ca,
     JobFile,
     ProducerUrl,
     Token,
@@ -44,6 +45,7 @@ def submit(
     producer: ProducerUrl = PRODUCER,
     aggregator: AggregatorUrl = AGGREGATOR,
     token: Token = None,
+    ca: Ca = None,
 ) -> None:
     """Submit a job to a running producer and print its id.
 
@@ -55,7 +57,7 @@ def submit(
     from manyhands import spec as specs
 
     spec = specs.load(job)
-    client = producer_client(producer, token)
+    client = producer_client(producer, token, ca)
     name = job_id or f"{spec.name}-{secrets.token_hex(4)}"
     if upload:
         _upload(client, spec, name)
@@ -66,7 +68,7 @@ def submit(
     elif not wait:
         show.as_json({"job": name})
     if wait:
-        said = follow(name, client, aggregator_client(aggregator, token))
+        said = follow(name, client, aggregator_client(aggregator, token, ca))
         if json_:
             show.as_json(said)
         raise typer.Exit(code_of_end(said))

@@ -51,10 +51,10 @@ def _names_of(judges: str) -> list[str]:
 
 def _connect(settings: Settings) -> Broker:
     from manyhands import logs
-    from manyhands.broker import connect
+    from manyhands.process import broker_of
 
     logs.configure("topology", level="error", format="text")
-    return connect(settings.broker.get_secret_value(), name="manyhands-topology")
+    return broker_of(settings, "manyhands-topology")
 
 
 @app.command()

@@ -14,6 +14,7 @@ from manyhands_cli.options import (
     AGGREGATOR,
     PRODUCER,
     AggregatorUrl,
+    Ca,
     JobId,
     ProducerUrl,
     Token,
@@ -32,7 +33,11 @@ AWAY = 60.0
 
 
 def watch(
-    job: JobId, producer: ProducerUrl = PRODUCER, aggregator: AggregatorUrl = AGGREGATOR, token: Token = None
+    job: JobId,
+    producer: ProducerUrl = PRODUCER,
+    aggregator: AggregatorUrl = AGGREGATOR,
+    token: Token = None,
+    ca: Ca = None,
 ) -> None:
     """Follow a job until it ends: published, judged, answered, failed, rate and time left.
 
@@ -41,7 +46,9 @@ def watch(
 
     Example: manyhands watch digits-1f00ba11
     """
-    raise typer.Exit(code_of_end(follow(job, producer_client(producer, token), aggregator_client(aggregator, token))))
+    raise typer.Exit(
+        code_of_end(follow(job, producer_client(producer, token, ca), aggregator_client(aggregator, token, ca)))
+    )
 
 
 def code_of_end(said: Mapping[str, Any]) -> Exit:

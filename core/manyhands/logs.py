@@ -10,13 +10,14 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-#: A password in a URL, wherever it turns up.
+#: A password in a URL, wherever it turns up: before the host, or as a parameter.
 _PASSWORD = re.compile(r"(?<=://)([^/:@\s]*):([^/\s]+)@")
+_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&\s\"']+")
 
 
 def mask(text: str) -> str:
     """The text with every password in a URL replaced."""
-    return _PASSWORD.sub(r"\1:***@", text)
+    return _PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
 
 
 def _masked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

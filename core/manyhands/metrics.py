@@ -25,6 +25,11 @@ DELIVERED = Counter("manyhands_delivered", "Deliveries received.", ["type"])
 SETTLED = Counter("manyhands_settled", "Deliveries settled, by verdict.", ["verdict"])
 IN_HAND = Gauge("manyhands_in_hand", "Deliveries received and not yet settled.")
 STORE_RETRIES = Counter("manyhands_store_retries", "Transactions tried again because the store was away or busy.")
+CERTIFICATE_EXPIRES = Gauge(
+    "manyhands_certificate_expires_timestamp_seconds",
+    "When the TLS certificate in use expires (http: the one served; broker: ours or the broker's, the earlier).",
+    ["use"],
+)
 COMMIT_SECONDS = Histogram("manyhands_commit_seconds", "Time of one store transaction.", buckets=SECONDS)
 
 # -- producer ----------------------------------------------------------------------------------------------------------

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
 from manyhands.errors import SettingsError
+from manyhands.tls import Files, Serving
+
+#: Seconds that a client may be silent, in its handshake or its request.
+PATIENCE = 10.0
 
 #: A check of readiness: its name, and a function that says what is missing, or None when all is well.
 Checks = Mapping[str, Callable[[], str | None]]
@@ -52,11 +58,12 @@ class Ops:
 
 
 class OpsServer:
-    """Serves :class:`Ops` on a thread of its own, from the standard library."""
+    """Serves :class:`Ops` on a thread of its own, from the standard library; over HTTPS if there are files for it."""
 
-    def __init__(self, ops: Ops, host: str, port: int) -> None:
+    def __init__(self, ops: Ops, host: str, port: int, tls: Files | None = None) -> None:
+        serving = None if tls is None else Serving(tls)
         try:
-            self._server = ThreadingHTTPServer((host, port), _handler(ops))
+            self._server = _Server((host, port), _handler(ops), serving)
         except OSError as error:
             raise SettingsError(
                 f"cannot listen on {host}:{port}: {error.strerror}; choose another MANYHANDS_PORT"
@@ -75,6 +82,24 @@ class OpsServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], tls: Serving | None) -> None:
+        self._tls = tls
+        super().__init__(address, handler)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        # here, on the thread of the request: whoever is slow to shake hands keeps nobody else waiting
+        request.settimeout(PATIENCE)
+        if self._tls is None:
+            super().finish_request(request, client_address)
+            return
+        with self._tls.context.wrap_socket(request, server_side=True) as wrapped:
+            super().finish_request(wrapped, client_address)
+
+    def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
+        """A client that went away, or speaks no TLS, is not worth a traceback."""
 
 
 def _handler(ops: Ops) -> type[BaseHTTPRequestHandler]:

@@ -54,16 +54,24 @@ def declared(
     return False
 
 
+def broker_of(settings: Settings, name: str) -> Broker:
+    """The broker of the settings; ``name`` is how it shows up there.
+
+    Raises:
+        SettingsError: its URL or a file for TLS is not right.
+    """
+    return connect(settings.broker.get_secret_value(), name=name, tls=settings.broker_tls)
+
+
 def shared_broker(settings: Settings, name: str) -> Broker:
     """The broker of the settings, for a process that others must reach through it; ``name`` is how it shows up there.
 
     Raises:
         SettingsError: it is none, or is within this process.
     """
-    url = settings.broker.get_secret_value()
-    if url.startswith("memory:"):
+    if settings.broker.get_secret_value().startswith("memory:"):
         raise SettingsError("no other process can reach a broker at memory://; give an amqp:// URL with --broker")
-    return connect(url, name=name)
+    return broker_of(settings, name)
 
 
 def live(name: str, settings: Settings, broker: Broker, service: Service, close: Callable[[], None]) -> int:

@@ -17,9 +17,9 @@ def serve_with_api(name: str, settings: Settings, broker: Broker, service: Servi
     """Serve the application and run the service until a signal; the exit code.
 
     Raises:
-        SettingsError: the address cannot be listened on.
+        SettingsError: the address cannot be listened on, or a file for TLS is not right.
     """
     logs.configure(name, level=settings.log_level, format=settings.log_format)
-    web = WebServer(app, settings.host, settings.port)
-    _log.info("started", address=web.address, settings=str(settings))
+    web = WebServer(app, settings.host, settings.port, settings.http_tls)
+    _log.info("started", address=web.address, tls=settings.http_tls is not None, settings=settings.shown())
     return live(name, settings, broker, service, web.close)

@@ -26,6 +26,7 @@ from manyhands.errors import (
     UnknownJob,
 )
 from manyhands.ops import Ops
+from manyhands.tls import Files, Serving
 
 #: What an error of the contract is in HTTP; anything else of ours is the caller's mistake.
 STATUS: Mapping[type[ManyhandsError], int] = {
@@ -81,13 +82,14 @@ def _bearer(token: SecretStr | None) -> Callable[[Request], None]:
 
 
 class WebServer:
-    """Serves an application on a thread of its own.
+    """Serves an application on a thread of its own; over HTTPS if there are files for it.
 
     Raises:
-        SettingsError: the address cannot be listened on.
+        SettingsError: the address cannot be listened on, or a file is not right.
     """
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    def __init__(self, app: FastAPI, host: str, port: int, tls: Files | None = None) -> None:
+        serving = None if tls is None else Serving(tls)
         try:
             self._socket = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         except OSError as error:
@@ -96,7 +98,10 @@ class WebServer:
             ) from error
         # asyncio sets this only where the protocol is named; without it the end of a reply waits 40 ms for an ACK
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, timeout_graceful_shutdown=5,
+            ssl_context_factory=None if serving is None else lambda _config, _default: serving.context,
+        )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="web", daemon=True)
         self._thread.start()

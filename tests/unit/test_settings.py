@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from manyhands import settings
@@ -66,6 +69,71 @@ def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     for shown in (repr(told), str(told), told.model_dump_json(), f"{told.broker} {told.store}"):
         assert "hunter2" not in shown
     assert "**" in repr(told)
+
+
+def test_secrets_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A file named like a variable in lower case is its value, of a secret or any setting; others are not read."""
+    for name, text in {
+        "manyhands_broker": "amqp://u:from-file@rabbit/\n", "manyhands_store": "postgresql://u:p@db/m\r\n",
+        "manyhands_api_token": " spaces stay ", "MANYHANDS_PORT": "8080", "manyhands_grace": "\n", "other": "x",
+        "manyhands_window": "5",
+    }.items():  # fmt: skip
+        (tmp_path / name).write_text(text)
+    (tmp_path / "..data").mkdir()  # as Kubernetes has it beside the files
+    monkeypatch.setenv("MANYHANDS_SECRETS", str(tmp_path))
+    told = load(StoreSettings)
+    assert told.broker.get_secret_value() == "amqp://u:from-file@rabbit/"
+    assert told.store.get_secret_value() == "postgresql://u:p@db/m"
+    assert told.api_token is not None
+    assert told.api_token.get_secret_value() == " spaces stay "
+    assert (told.port, told.grace) == (8080, 25.0)
+
+
+def test_what_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is given wins over variables, they over files; an empty variable is as good as none."""
+    (tmp_path / "manyhands_port").write_text("1")
+    monkeypatch.setenv("MANYHANDS_SECRETS", str(tmp_path))
+    assert load(Settings).port == 1
+    monkeypatch.setenv("MANYHANDS_PORT", "")
+    assert load(Settings).port == 1
+    monkeypatch.setenv("MANYHANDS_PORT", "2")
+    assert load(Settings).port == 2
+    assert load(Settings, port=3).port == 3
+
+
+def test_secrets_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A missing folder, a file that cannot be read, and a value that is not right, are one sentence each."""
+    monkeypatch.setenv("MANYHANDS_SECRETS", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match=r"MANYHANDS_SECRETS: cannot read the folder .*none: No such file"):
+        load(Settings)
+    monkeypatch.setenv("MANYHANDS_SECRETS", str(tmp_path))
+    (tmp_path / "manyhands_port").write_text("hunter2")
+    with pytest.raises(SettingsError, match=r"MANYHANDS_PORT: .*valid integer") as caught:
+        load(Settings)
+    assert "hunter2" not in str(caught.value)
+    (tmp_path / "manyhands_broker").mkdir()
+    with pytest.raises(SettingsError, match=r"MANYHANDS_SECRETS: cannot read .*manyhands_broker: Is a directory"):
+        load(Settings)
+    (tmp_path / "manyhands_broker").rmdir()
+    (tmp_path / "manyhands_broker").write_bytes(b"\xff")
+    with pytest.raises(SettingsError, match="manyhands_broker is no text in UTF-8"):
+        load(Settings)
+
+
+def test_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is logged is plain values: of a secret no more than a URL without its password."""
+    monkeypatch.setenv("MANYHANDS_BROKER", "amqps://u:hunter2@rabbit/")
+    monkeypatch.setenv(
+        "MANYHANDS_STORE", "postgresql://u@db/m?sslmode=verify-full&password=hunter2&sslpassword=hunter2"
+    )
+    monkeypatch.setenv("MANYHANDS_API_TOKEN", "hunter2")
+    monkeypatch.setenv("MANYHANDS_BROKER_CA", "/etc/ca.pem")
+    shown = load(StoreSettings).shown()
+    assert shown["broker"] == "amqps://u:***@rabbit/"
+    assert shown["store"] == "postgresql://u@db/m?sslmode=verify-full&password=***&sslpassword=***"
+    assert (shown["api_token"], shown["broker_ca"], shown["port"]) == ("***", "/etc/ca.pem", 0)
+    assert "tls_cert" not in shown
+    assert json.loads(json.dumps(shown)) == shown
 
 
 @pytest.mark.parametrize(

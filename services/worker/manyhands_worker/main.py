@@ -20,6 +20,6 @@ def serve(settings: WorkerSettings) -> int:
     logs.configure("worker", level=settings.log_level, format=settings.log_format)
     broker = shared_broker(settings, f"manyhands-worker {settings.worker_id}")
     worker = Worker(settings, broker)
-    server = OpsServer(Ops(worker.checks), settings.host, settings.port)
-    _log.info("started", address=server.address, settings=str(settings))
+    server = OpsServer(Ops(worker.checks), settings.host, settings.port, settings.http_tls)
+    _log.info("started", address=server.address, tls=settings.http_tls is not None, settings=settings.shown())
     return live("worker", settings, broker, worker, server.close)

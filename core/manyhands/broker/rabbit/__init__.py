@@ -18,6 +18,7 @@ from manyhands.broker.rabbit import wire
 from manyhands.broker.rabbit.consumer import RabbitConsumer
 from manyhands.broker.rabbit.publisher import RabbitPublisher
 from manyhands.errors import BrokerError, TopologyConflict
+from manyhands.tls import Files
 from manyhands.topology import Binding, Exchange, Queue, Topology
 
 __all__ = ["RabbitBroker"]
@@ -29,16 +30,17 @@ _NOT_FOUND, _PRECONDITION_FAILED = 404, 406
 class RabbitBroker:
     """A RabbitMQ by its URL: ``amqp://user:password@host:port/vhost``, or ``amqps://`` for TLS.
 
-    ``?ca=FILE`` names the authorities that TLS trusts instead of the system's; other parameters of the query are those
-    of ``pika.URLParameters``. ``timeout`` is the connection timeout in seconds.
+    ``tls`` names the authorities that are trusted instead of the system's, and our own certificate where the broker
+    asks for one; the files are read anew for every connection. ``?ca=FILE`` in the URL also names authorities; other
+    parameters of the query are those of ``pika.URLParameters``. ``timeout`` is the connection timeout in seconds.
 
     Raises:
         SettingsError: the URL is not right.
     """
 
-    def __init__(self, url: str, *, name: str = "manyhands", timeout: float = 10.0) -> None:
-        self._url, self._name, self._timeout = url, name, timeout
-        wire.parameters(url, name, timeout)
+    def __init__(self, url: str, *, name: str = "manyhands", timeout: float = 10.0, tls: Files | None = None) -> None:
+        self._url, self._name, self._timeout, self._tls = url, name, timeout, tls or Files()
+        self._parameters("")
         self._lock = threading.Lock()
         self._exchanges: dict[str, Exchange] = {}
         self._queues: dict[str, Queue] = {}
@@ -133,11 +135,14 @@ class RabbitBroker:
 
     def _settings(self, role: str) -> wire.Settings:
         return wire.Settings(
-            parameters=wire.parameters(self._url, f"{self._name} {role}", self._timeout),
+            parameters=lambda: self._parameters(role),
             role=role,
             topology=self._declared,
             greeted=self._greeted,
         )
+
+    def _parameters(self, purpose: str) -> pika.connection.Parameters:
+        return wire.parameters(self._url, f"{self._name} {purpose}", self._timeout, self._tls)
 
     def _declared(self) -> Topology:
         with self._lock:
@@ -153,7 +158,7 @@ class RabbitBroker:
     @contextlib.contextmanager
     def _channel(self, purpose: str) -> Iterator[Any]:
         """A channel for a few questions, on a connection that ends with them."""
-        parameters = wire.parameters(self._url, f"{self._name} {purpose}", self._timeout)
+        parameters = self._parameters(purpose)
         try:
             connection = pika.BlockingConnection(parameters)
         except (AMQPError, OSError) as error:

@@ -33,6 +33,7 @@ class Link:
 
     def __init__(self, settings: wire.Settings) -> None:
         self._settings = settings
+        self._parameters = settings.parameters()
         self._connection: wire.Connection | None = None
         self._loop: Any = None
         self._wake_at: Any = None
@@ -96,7 +97,7 @@ class Link:
             if since is not None:
                 made += 1
                 attempt = 0 if time.monotonic() - since > GOOD else attempt
-            failure = wire.unavailable(error, self._settings.parameters)
+            failure = wire.unavailable(error, self._parameters)
             self._lost(failure)
             if self._closing.is_set():
                 break
@@ -127,8 +128,9 @@ class Link:
             loop.stop()
 
         try:
+            self._parameters = self._settings.parameters()
             self._connection = wire.Connection(
-                self._settings.parameters,
+                self._parameters,
                 on_open_callback=opened,
                 on_open_error_callback=ended,
                 on_close_callback=ended,

@@ -112,7 +112,7 @@ class RabbitPublisher(Link):
     def _channel_closed(self, _channel: Any, reason: BaseException) -> None:
         self._channel = None
         if not isinstance(reason, ChannelClosedByBroker):
-            reason = wire.unavailable(reason, self._settings.parameters)
+            reason = wire.unavailable(reason, self._parameters)
         self._fail_sent(reason)
         if self._connection is None or not self._connection.is_open:
             return  # the connection went with it

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import pika
 
-from manyhands import logs
+from manyhands import logs, tls
 from manyhands.errors import AccessRefused, BrokerUnavailable, SettingsError
 from manyhands.topology import Topology
 
@@ -28,9 +28,12 @@ _BROKERS_WORD = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (.*)", re.DOTAL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a link is given by its broker: how to connect, as what, what to declare, and whom to tell of the server."""
+    """What a link is given by its broker: how to connect, as what, what to declare, and whom to tell of the server.
 
-    parameters: pika.connection.Parameters
+    ``parameters`` is asked for every connection, since certificates are renewed.
+    """
+
+    parameters: Callable[[], pika.connection.Parameters]
     role: str
     topology: Callable[[], Topology]
     greeted: Callable[[Mapping[str, Any]], None]
@@ -45,25 +48,30 @@ def counts_hand_backs(version: str) -> bool:
     return found is None or (int(found[1]), int(found[2])) < (4, 3)
 
 
-def parameters(url: str, name: str, timeout: float) -> pika.connection.Parameters:
+def parameters(url: str, name: str, timeout: float, files: tls.Files) -> pika.connection.Parameters:
     """Connection parameters from a URL; ``name`` is how the connection shows up in the broker's management.
 
     Raises:
-        SettingsError: the URL is not right.
+        SettingsError: the URL is not right, or a file for TLS is not.
     """
     try:
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query))
         ca = query.pop("ca", None)
         found = pika.URLParameters(urlunsplit(parts._replace(query=urlencode(query))))
-        if ca is not None:
-            found.ssl_options = pika.SSLOptions(ssl.create_default_context(cafile=ca))
-    except (ValueError, TypeError, OSError) as error:
-        # what the parser says of a torn URL may quote the password, so only a file's error is passed on
-        detail = f"cannot read {error.filename or 'the file of ?ca='}: " if isinstance(error, OSError) else ""
+    except (ValueError, TypeError, OSError):
+        # what the parser says of a torn URL may quote the password
         raise SettingsError(
-            f"{detail}the broker URL {logs.mask(url)} must be like amqp://user:password@host:5672/vhost"
+            f"the broker URL {logs.mask(url)} must be like amqp://user:password@host:5672/vhost"
         ) from None
+    if ca is not None:
+        files = replace(files, ca=Path(ca))
+    given = files != tls.Files()
+    if found.ssl_options is None:
+        if given:
+            raise SettingsError("there are certificates for the broker, but its URL is amqp://; make it amqps://")
+    elif given or "ssl_options" not in query:  # those of pika may stand in the URL
+        found.ssl_options = pika.SSLOptions(tls.client_context(files, "broker"), found.host)
     found.client_properties = {"connection_name": name}
     found.connection_attempts = 1
     found.socket_timeout = found.stack_timeout = timeout
@@ -98,7 +106,7 @@ def unavailable(error: BaseException | None, to: pika.connection.Parameters) -> 
         return AccessRefused(f"{where} refused the user {user!r}; check the user and password in the URL")
     if code == _NOT_ALLOWED and "limit" not in text:
         return AccessRefused(f"{where} did not let {user!r} into the virtual host {to.virtual_host!r}")
-    said = logs.mask(str(cause)) or type(cause).__name__
+    said = tls.words(cause) or logs.mask(str(cause)) or type(cause).__name__
     return BrokerUnavailable(f"{where}: {said}")
 
 
