@@ -63,7 +63,7 @@ class Client:
     def _away(self, error: Exception | str) -> str:
         name = self._service
         if isinstance(error, Exception) and (said := _of_tls(error)) is not None:
-            return f"{name} at {self._url}: {said}; --ca or MANYHANDS_CA names the authorities to trust"
+            return f"{name} at {self._url}: {said}" + (" with --ca or MANYHANDS_CA" if "to trust" in said else "")
         return (
             f"no {name} at {self._url} ({error}); start `manyhands {name}`, "
             f"or say where it is with --{name} or MANYHANDS_{name.upper()}_URL"

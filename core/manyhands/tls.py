@@ -26,8 +26,12 @@ _ALERTS = {
     "WRONG_VERSION_NUMBER": "what listens there does not speak TLS",
     "RECORD_LAYER_FAILURE": "what listens there does not speak TLS",
     "UNSUPPORTED_PROTOCOL": "it speaks no TLS that is new enough (1.2)",
+    "EOF occurred": "it ended the connection during the handshake; perhaps it asks for a client certificate",
     "PROTOCOL_VERSION": "it does not speak our versions of TLS (1.2 and 1.3)",
 }
+
+#: What OpenSSL calls it when nobody who is trusted has signed. Source: openssl-verification-options(1), X509_V_ERR_*.
+_UNKNOWN_ISSUER = (18, 19, 20, 21)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,13 +112,16 @@ class Serving:
 
 
 def words(error: BaseException) -> str | None:
-    """What TLS stumbled over, in words; None if the error is none of TLS."""
+    """What TLS stumbled over, in words; None if the error is none of TLS.
+
+    Others' errors may tell of one of TLS in their text only.
+    """
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        reason = getattr(error, "reason", None) or ""
-        said = next((said for alert, said in _ALERTS.items() if alert in reason), None)
-        return said or f"TLS failed: {reason.lower().replace('_', ' ') or error}"
+        hint = "; name the authorities to trust" if error.verify_code in _UNKNOWN_ISSUER else ""
+        return f"its certificate is not accepted: {error.verify_message.rstrip('.')}{hint}"
+    text = str(error)
+    if isinstance(error, ssl.SSLError) or "SSLError(" in text:
+        return next((said for alert, said in _ALERTS.items() if alert in text), f"TLS failed: {text}")
     return None
 
 

@@ -79,7 +79,7 @@ class Process:
         except queue.Empty:
             raise AssertionError(f"{self._name} did not start:\n{''.join(self.log)}") from None
         self._started.put(said)
-        return f"http://{said['address']}"
+        return f"{'https' if said['tls'] else 'http'}://{said['address']}"
 
     def kill(self) -> None:
         """SIGKILL: it can do nothing about it."""
@@ -102,13 +102,16 @@ class Process:
 class Installation:
     """A producer, an aggregator and some workers as processes of their own, in a namespace of their own."""
 
-    def __init__(self, broker: str, store: str, namespace: str, worker: tuple[str, ...], workers: int) -> None:
+    def __init__(
+        self, broker: str, store: str, namespace: str, worker: tuple[str, ...], workers: int, env: Mapping[str, str]
+    ) -> None:
         self.env = {
             "MANYHANDS_BROKER": broker,
             "MANYHANDS_STORE": store,
             "MANYHANDS_NAMESPACE": namespace,
             "MANYHANDS_PORT": "0",
             "MANYHANDS_SOURCE_ROOTS": "/",
+            **env,
         }
         self._worker = worker
         self.processes: list[Process] = []
@@ -149,10 +152,16 @@ class Installation:
 
 @contextmanager
 def installation(
-    broker: str, store: str, namespace: str, worker: tuple[str, ...], *, workers: int = 3
+    broker: str,
+    store: str,
+    namespace: str,
+    worker: tuple[str, ...],
+    *,
+    workers: int = 3,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[Installation]:
     """An installation that is ended with the test: every job must balance, each process stop within its grace."""
-    running = Installation(broker, store, namespace, worker, workers)
+    running = Installation(broker, store, namespace, worker, workers, env or {})
     try:
         yield running
         running.balances()

@@ -107,6 +107,8 @@ def unavailable(error: BaseException | None, to: pika.connection.Parameters) -> 
     if code == _NOT_ALLOWED and "limit" not in text:
         return AccessRefused(f"{where} did not let {user!r} into the virtual host {to.virtual_host!r}")
     said = tls.words(cause) or logs.mask(str(cause)) or type(cause).__name__
+    if said.endswith("to trust"):
+        said += " with MANYHANDS_BROKER_CA"
     return BrokerUnavailable(f"{where}: {said}")
 
 
