@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from manyhands_cli.errors import NotThere, RequestRefused, ServiceAway
 
 #: Seconds to connect; and to wait for an answer, which may take as long as the longest `wait` of the API.
 CONNECT, ANSWER = 5.0, 70.0
+#: Seconds for which a request is made again that the service says has come too soon.
+PATIENT = 60.0
 
 
 class Client:
@@ -32,17 +35,23 @@ class Client:
             raise ServiceAway(self._away(error)) from error
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        """A request, and its JSON.
+        """A request, and its JSON; one that comes too soon is made again when the service says so.
 
         Raises:
             ServiceAway: nobody listens at its URL, somebody else does, or it is not ready.
             NotThere: it does not know the job or the dead letter.
             RequestRefused: anything else it said no to.
         """
-        try:
-            answer = self._http.request(method, path, **options)
-        except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise ServiceAway(self._away(error)) from error
+        ends = time.monotonic() + PATIENT
+        while True:
+            try:
+                answer = self._http.request(method, path, **options)
+            except (httpx.TransportError, httpx.InvalidURL) as error:
+                raise ServiceAway(self._away(error)) from error
+            after = answer.headers.get("Retry-After", "")
+            if answer.status_code != 429 or not after.isdecimal() or time.monotonic() + int(after) > ends:
+                break
+            time.sleep(int(after))
         self._raise(answer)
         try:
             return answer.json()

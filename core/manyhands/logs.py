@@ -10,6 +10,9 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+#: The logger of the audit trail, which no log level silences.
+AUDIT = "manyhands.audit"
+
 #: A password in a URL, wherever it turns up: before the host, or as a parameter.
 _PASSWORD = re.compile(r"(?<=://)([^/:@\s]*):([^/\s]+)@")
 _PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&\s\"']+")
@@ -55,6 +58,7 @@ def configure(service: str, *, level: str = "info", format: str = "json") -> Non
     # alembic and the web server tell at INFO what our own lines already say
     for noisy in ("alembic", "uvicorn.access", "uvicorn.error", "httpx", "kombu", "amqp"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger(AUDIT).setLevel(logging.INFO)
     # and at ERROR, with tracebacks, every attempt to connect while a broker is away, which is one line of ours
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     structlog.configure(

@@ -121,6 +121,23 @@ class StoreSettings(Settings):
     )
 
 
+class ApiSettings(StoreSettings):
+    """What a process with a store and an API is told besides."""
+
+    api_rate: float = Field(
+        default=200.0,
+        ge=0,
+        description="Requests a second that one client address may make of the API; more get 429 and Retry-After. "
+        "0 sets no limit.",
+    )
+    api_body: int = Field(
+        default=64 << 20,
+        ge=1024,
+        description="Bytes of one request's body, at most; more gets 413. A body of JSON Lines may be longer: it is "
+        "taken line by line.",
+    )
+
+
 class _FromFiles(PydanticBaseSettingsSource):
     """The files of the folder of secrets. Ours and not pydantic's: that one passes over what it cannot read."""
 

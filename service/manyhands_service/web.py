@@ -26,7 +26,10 @@ from manyhands.errors import (
     UnknownJob,
 )
 from manyhands.ops import Ops
+from manyhands.settings import ApiSettings
 from manyhands.tls import Files, Serving
+from manyhands_service.audit import record
+from manyhands_service.limits import Limits
 
 #: What an error of the contract is in HTTP; anything else of ours is the caller's mistake.
 STATUS: Mapping[type[ManyhandsError], int] = {
@@ -35,18 +38,24 @@ STATUS: Mapping[type[ManyhandsError], int] = {
 
 
 def application(
-    title: str, ops: Ops, token: SecretStr | None, *, status: Mapping[type[ManyhandsError], int] | None = None
+    title: str, ops: Ops, settings: ApiSettings, *, status: Mapping[type[ManyhandsError], int] | None = None
 ) -> FastAPI:
-    """A FastAPI application with health, readiness and metrics; ``/api`` asks for the bearer token if one is set.
+    """A FastAPI application with health, readiness and metrics.
 
-    Errors are JSON: ``{"error": "one sentence"}``; ``status`` says what the service's own errors are in HTTP.
+    ``/api`` asks for the bearer token if one is set, and has limits. Errors are JSON: ``{"error": "one sentence"}``;
+    ``status`` says what the service's own errors are in HTTP.
     """
+    token = settings.api_token
     codes = {**STATUS, **(status or {})}
     app = FastAPI(title=title, version=__version__, dependencies=[Depends(_bearer(token))])
+    app.add_middleware(Limits, rate=settings.api_rate, body=settings.api_body)
 
     @app.exception_handler(ManyhandsError)
     def _said(_request: Request, error: ManyhandsError) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, status_code=codes.get(type(error), 400))
+        code = codes.get(type(error), 400)
+        return JSONResponse(
+            {"error": str(error)}, status_code=code, headers={"Retry-After": "1"} if code == 429 else None
+        )
 
     @app.exception_handler(AnyHTTPException)
     def _http(_request: Request, error: AnyHTTPException) -> JSONResponse:
@@ -75,6 +84,7 @@ def _bearer(token: SecretStr | None) -> Callable[[Request], None]:
             return
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not secrets.compare_digest(given.encode(), token.get_secret_value().encode()):
+            record(request, "authenticate", "refused", reason="another token" if given else "no token")
             said = "send the installation's token: Authorization: Bearer …"
             raise HTTPException(401, said, headers={"WWW-Authenticate": "Bearer"})
 

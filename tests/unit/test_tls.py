@@ -19,6 +19,7 @@ from prometheus_client import REGISTRY
 from manyhands import tls
 from manyhands.errors import SettingsError
 from manyhands.ops import Ops, OpsServer
+from manyhands.settings import ApiSettings
 from manyhands.tls import Files, Serving, client_context
 from manyhands_service.web import WebServer, application
 from tests.unit.certificates import Authority
@@ -34,7 +35,7 @@ def authority(tmp_path: Path) -> Authority:
 
 def app() -> FastAPI:
     """A service's application with nothing of its own."""
-    return application("test", Ops({}), None)
+    return application("test", Ops({}), ApiSettings())
 
 
 @pytest.fixture(params=["ops", "web"])

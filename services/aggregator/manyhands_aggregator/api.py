@@ -6,14 +6,16 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Annotated, Any, Literal
 
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 
 from manyhands.ops import Ops
+from manyhands.settings import ApiSettings
 from manyhands_aggregator import export
 from manyhands_aggregator.deadfiles import NoSuchLetter
 from manyhands_aggregator.service import Aggregator
+from manyhands_service.audit import about, audited
 from manyhands_service.web import application
 
 #: Bytes of a file sent at a time.
@@ -57,9 +59,9 @@ class Count(BaseModel):
     letters: int
 
 
-def build(aggregator: Aggregator, token: SecretStr | None) -> FastAPI:
+def build(aggregator: Aggregator, settings: ApiSettings) -> FastAPI:
     """The application over an aggregator."""
-    app = application("Manyhands aggregator", Ops(aggregator.checks), token, status={NoSuchLetter: 404})
+    app = application("Manyhands aggregator", Ops(aggregator.checks), settings, status={NoSuchLetter: 404})
 
     @app.get("/api/jobs")
     def jobs() -> list[Progress]:
@@ -124,17 +126,19 @@ def build(aggregator: Aggregator, token: SecretStr | None) -> FastAPI:
         """One dead letter whole."""
         return aggregator.dead_letter(letter)
 
-    @app.post("/api/dead/replay")
-    def replay_all(job: str | None = None, code: str | None = None) -> Count:
+    @app.post("/api/dead/replay", dependencies=[audited("dead.replay")])
+    def replay_all(request: Request, job: str | None = None, code: str | None = None) -> Count:
         """Send dead letters out again: all of a job, of a code, or all there are."""
-        return Count(letters=aggregator.replay_all(job=job, code=code))
+        count = aggregator.replay_all(job=job, code=code)
+        about(request, letters=count)
+        return Count(letters=count)
 
-    @app.post("/api/dead/{letter}/replay")
+    @app.post("/api/dead/{letter}/replay", dependencies=[audited("dead.replay")])
     def replay(letter: str) -> Count:
         """Send one dead letter out again."""
         return Count(letters=aggregator.replay([letter]))
 
-    @app.delete("/api/dead/{letter}")
+    @app.delete("/api/dead/{letter}", dependencies=[audited("dead.drop")])
     def drop(letter: str) -> Count:
         """Take one dead letter from the file for good."""
         aggregator.dead_letter(letter)

@@ -17,4 +17,4 @@ def serve(settings: AggregatorSettings) -> int:
     """
     broker = shared_broker(settings, "manyhands-aggregator")
     aggregator = Aggregator(settings, broker)
-    return serve_with_api("aggregator", settings, broker, aggregator, build(aggregator, settings.api_token))
+    return serve_with_api("aggregator", settings, broker, aggregator, build(aggregator, settings))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from manyhands.settings import StoreSettings
+from manyhands.settings import ApiSettings
 
 
-class AggregatorSettings(StoreSettings):
+class AggregatorSettings(ApiSettings):
     """What the aggregator is told, on top of what every process with a store is told."""
 
     port: int = Field(default=8103, ge=0, le=65535, description="Port of health, metrics and API; 0 takes a free one.")

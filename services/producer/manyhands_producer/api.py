@@ -8,17 +8,18 @@ from typing import Annotated, Any, Literal, TypeVar
 import orjson
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from manyhands import spec as specs
+from manyhands.errors import ManyhandsError
 from manyhands.ops import Ops
+from manyhands.settings import ApiSettings
 from manyhands_producer.errors import BodyTooLarge, JobRefused, SpoolFull
 from manyhands_producer.service import Producer
 from manyhands_producer.sources.files import LINE_LIMIT
 from manyhands_service import web
+from manyhands_service.audit import about, audited
 
-#: Bytes of a JSON body, which is taken into memory; more is sent as JSON Lines.
-BODY = 64 << 20
 #: Bytes and tasks of a JSON Lines body that are spooled in one commit.
 PART_BYTES, PART_TASKS = 1 << 20, 10_000
 NDJSON = "application/x-ndjson"
@@ -119,18 +120,20 @@ _TASKS = _accepts(
 )
 
 
-def build(producer: Producer, token: SecretStr | None) -> FastAPI:
+def build(producer: Producer, settings: ApiSettings) -> FastAPI:
     """The application over a producer."""
-    app = web.application("Manyhands producer", Ops(producer.checks), token)
-    app.add_exception_handler(SpoolFull, _status(429))
-    app.add_exception_handler(BodyTooLarge, _status(413))
+    codes: dict[type[ManyhandsError], int] = {SpoolFull: 429, BodyTooLarge: 413}
+    app = web.application("Manyhands producer", Ops(producer.checks), settings, status=codes)
+    largest = settings.api_body
 
-    @app.post("/api/jobs", status_code=201, openapi_extra=_NEW_JOB)
+    @app.post("/api/jobs", status_code=201, openapi_extra=_NEW_JOB, dependencies=[audited("job.open")])
     async def submit(request: Request, response: Response) -> Opened:
         """Open a job; 200 when it was there already."""
-        new = _model(NewJob, await _body(request))
+        new = _model(NewJob, await _body(request, largest))
+        about(request, job=new.job)
         spec = specs.parse(new.spec, file="spec")
         job, created = await run_in_threadpool(producer.open, spec, job=new.job, tasks=new.tasks, seal=new.seal)
+        about(request, job=job)
         response.status_code = 201 if created else 200
         status = await run_in_threadpool(producer.status, job)
         return Opened(job=job, state=status["state"])
@@ -149,7 +152,7 @@ def build(producer: Producer, token: SecretStr | None) -> FastAPI:
     async def push(request: Request, job: str, first: Annotated[int | None, Query(ge=0)] = None) -> Total:
         """Add tasks to an open job. Of a JSON Lines body what was read before an error stays added."""
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != NDJSON:
-            tasks = _model(Tasks, await _body(request))
+            tasks = _model(Tasks, await _body(request, largest))
             at = tasks.first if tasks.first is not None else first
             return Total(tasks=await run_in_threadpool(producer.push, job, tasks.tasks, at))
         total = None
@@ -160,13 +163,13 @@ def build(producer: Producer, token: SecretStr | None) -> FastAPI:
             total = (await run_in_threadpool(producer.status, job))["tasks"]
         return Total(tasks=total)
 
-    @app.post("/api/jobs/{job}/seal")
+    @app.post("/api/jobs/{job}/seal", dependencies=[audited("job.seal")])
     def seal(job: str) -> Status:
         """Say that no more tasks come."""
         producer.seal(job)
         return Status(**producer.status(job))
 
-    @app.delete("/api/jobs/{job}")
+    @app.delete("/api/jobs/{job}", dependencies=[audited("job.cancel")])
     def cancel(job: str, reason: str = "cancelled by request") -> Status:
         """End a job as it is."""
         producer.cancel(job, reason)
@@ -185,19 +188,12 @@ def build(producer: Producer, token: SecretStr | None) -> FastAPI:
     return app
 
 
-def _status(code: int) -> Any:
-    def said(_request: Request, error: Exception) -> Response:
-        return Response(orjson.dumps({"error": str(error)}), code, media_type="application/json")
-
-    return said
-
-
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, largest: int) -> bytes:
     body = bytearray()
     async for block in request.stream():
         body += block
-        if len(body) > BODY:
-            raise BodyTooLarge(f"{BODY >> 20} MiB; push the tasks as {NDJSON}, or in several requests")
+        if len(body) > largest:
+            raise BodyTooLarge(f"{largest:,} bytes are the most; push the tasks as {NDJSON}, or in several requests")
     return bytes(body)
 
 

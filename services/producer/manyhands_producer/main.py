@@ -17,4 +17,4 @@ def serve(settings: ProducerSettings) -> int:
     """
     broker = shared_broker(settings, "manyhands-producer")
     producer = Producer(settings, broker)
-    return serve_with_api("producer", settings, broker, producer, build(producer, settings.api_token))
+    return serve_with_api("producer", settings, broker, producer, build(producer, settings))

@@ -8,10 +8,10 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
-from manyhands.settings import StoreSettings
+from manyhands.settings import ApiSettings
 
 
-class ProducerSettings(StoreSettings):
+class ProducerSettings(ApiSettings):
     """What the producer is told, on top of what every process with a store is told."""
 
     port: int = Field(default=8101, ge=0, le=65535, description="Port of health, metrics and API; 0 takes a free one.")

@@ -50,7 +50,8 @@ class Installation:
 
     def api(self, aggregator: Aggregator, token: str | None = None) -> Api:
         """The API of a replica, served."""
-        server = WebServer(build(aggregator, SecretStr(token) if token else None), "127.0.0.1", 0)
+        settings = AggregatorSettings(api_token=SecretStr(token) if token else None)
+        server = WebServer(build(aggregator, settings), "127.0.0.1", 0)
         self._running.append(server.close)
         return Api(f"http://{server.address}")
 

@@ -26,10 +26,12 @@ NDJSON = {"content-type": "application/x-ndjson; charset=utf-8"}
 def client(tmp_path: Path) -> Iterator[TestClient]:
     """The API of a producer that runs on the embedded broker."""
     broker = connect("memory://")
-    settings = ProducerSettings(store=SecretStr(f"sqlite:///{tmp_path}/store.db"), source_roots=(str(tmp_path),))
+    settings = ProducerSettings(
+        store=SecretStr(f"sqlite:///{tmp_path}/store.db"), source_roots=(str(tmp_path),), api_body=4000
+    )
     producer = Producer(settings, broker)
     producer.start()
-    yield TestClient(build(producer, None))
+    yield TestClient(build(producer, settings))
     producer.stop(5)
     broker.close()
 
@@ -111,10 +113,14 @@ def test_errors_are_one_sentence(
     assert said in reply.json()["error"]
 
 
-def test_a_body_that_is_too_large_is_refused(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A JSON body is taken into memory, so it has a limit, and the error says what to do."""
-    monkeypatch.setattr(api, "BODY", 1000)
-    reply = client.post("/api/jobs", content=b"x" * 2000)
+def test_a_body_that_is_too_large_is_refused(client: TestClient) -> None:
+    """A JSON body is taken into memory, so it has a limit, also where no length is announced."""
+    announced = client.post("/api/jobs", content=b"x" * 5000)
+    assert (announced.status_code, announced.json()) == (
+        413,
+        {"error": "the body has 5,000 bytes, and 4,000 are the most"},
+    )
+    reply = client.post("/api/jobs", content=(b"x" * 1000 for _ in range(5)))
     assert (reply.status_code, "x-ndjson" in reply.json()["error"]) == (413, True)
 
 
