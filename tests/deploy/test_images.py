@@ -1,0 +1,263 @@
+"""The images: what is in them, what is not, how large they are, and that they run with no rights at all."""
+
+from __future__ import annotations
+
+import csv
+import socket
+import time
+import tomllib
+import uuid
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.deploy.docker import BASE, RESTRICTED, ROOT, container, docker, image, inspect, run
+from tests.services import Postgres, RabbitMQ, wait_until
+
+pytestmark = pytest.mark.timeout(1800)
+
+SERVICES = {"producer": 8101, "worker": 8102, "aggregator": 8103}
+#: Bytes that an image may add to its base.
+LIMIT = 120_000_000
+#: Seconds from the start of a worker's container to its first consumer.
+START = 3.0
+
+
+@pytest.mark.parametrize("name", [*SERVICES, "cli"])
+def test_an_image_is_small(name: str) -> None:
+    """It adds at most 120 MB to its base."""
+    added = inspect(image(name))["Size"] - inspect(BASE)["Size"]
+    print(f"\nmanyhands-{name}: {added / 1e6:.0f} MB over {BASE}")
+    assert added <= LIMIT
+
+
+@pytest.mark.parametrize(("name", "port"), SERVICES.items())
+def test_an_image_says_how_it_is_run(name: str, port: int) -> None:
+    """It runs as nobody in particular, ends on SIGTERM, and says its port, its health check and where it comes from."""
+    config = inspect(image(name))["Config"]
+    assert config["User"] == "10001:10001"
+    assert config["StopSignal"] == "SIGTERM"
+    assert [*config["Entrypoint"], *config["Cmd"]] == ["manyhands", name]
+    assert list(config["ExposedPorts"]) == [f"{port}/tcp"]
+    assert config["Healthcheck"]["Test"] == ["CMD", "healthcheck"]
+    labels = {key.removeprefix("org.opencontainers.image.") for key in config["Labels"]}
+    assert {"title", "description", "version", "revision", "licenses", "base.name"} <= labels
+
+
+@pytest.mark.parametrize("name", [*SERVICES, "cli"])
+def test_nothing_that_installs_or_compiles_is_inside(name: str) -> None:
+    """There is no pip, uv or compiler, no cache of packages, and nothing of the account's to write beside its home."""
+    found = _sh(
+        name, "command -v pip pip3 uv gcc cc clang make; ls -A /root /var/lib/manyhands; ls -d /src /wheels 2>&-; true"
+    )
+    assert not [line for line in found.split() if not line.endswith(":") and not line.startswith(".")], found
+    assert _missing(name, "pip", "ensurepip", "uv", "hatchling") == {"pip", "ensurepip", "uv", "hatchling"}
+    writable = _sh(name, "find / -xdev -writable ! -type l ! -path '/proc/*' ! -path '/dev/*' 2>&-; true").split()
+    assert {
+        path for path in writable if not path.startswith(("/var/lib/manyhands", "/tmp", "/var/tmp", "/run/lock"))
+    } == set()
+
+
+def test_a_service_has_only_what_it_needs() -> None:
+    """A worker has no SQL, web, Arrow or file-system library; fsspec is the producer's; no one has another's code."""
+    worker = {"sqlalchemy", "alembic", "psycopg", "fastapi", "starlette", "uvicorn", "arro3", "fsspec", "orjson"}
+    assert _missing("worker", *worker) == worker
+    assert _missing("aggregator", "fsspec", "manyhands_producer", "manyhands_worker") == {
+        "fsspec", "manyhands_producer", "manyhands_worker",
+    }  # fmt: skip
+    others = {"manyhands_worker", "manyhands_aggregator"}
+    assert _missing("producer", "fsspec", "arro3", "sqlalchemy", *others) == others
+
+
+@pytest.mark.parametrize("name", [*SERVICES, "cli"])
+def test_what_is_inside_is_what_the_lock_pins(name: str) -> None:
+    """Every package has the version of uv.lock."""
+    listed = _sh(
+        name,
+        'python -c "from importlib.metadata import distributions as d\n'
+        "for x in d(): print(x.metadata['Name'].lower().replace('_', '-').replace('.', '-'), x.version)\"",
+    )
+    inside = dict(line.split() for line in listed.splitlines())
+    pinned = {(package["name"], package["version"]) for package in _lock()}
+    assert len(inside) > 20
+    assert not {found for found in inside.items() if found not in pinned}
+
+
+def test_the_lock_has_wheels_for_arm64() -> None:
+    """Every package of an image has a wheel for Linux on arm64 and on amd64, so that both can be built."""
+    packages: dict[str, list[dict[str, Any]]] = {}
+    for package in _lock():
+        packages.setdefault(package["name"], []).append(package)
+    wanted, seen = ["manyhands-cli"], set[str]()
+    while wanted:
+        name = wanted.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for package in packages[name]:
+            extras = package.get("optional-dependencies", {})
+            for group in (package.get("dependencies", []), *extras.values()):
+                wanted += [dependency["name"] for dependency in group]
+            wheels = [str(wheel["url"]).rpartition("/")[2] for wheel in package.get("wheels", [])]
+            if name.startswith("manyhands") or any(wheel.endswith("-none-any.whl") for wheel in wheels):
+                continue
+            for machine in ("x86_64", "aarch64"):
+                assert any(
+                    "manylinux" in wheel
+                    and wheel.endswith(f"{machine}.whl")
+                    and ("-cp313-cp313-" in wheel or "abi3" in wheel)
+                    for wheel in wheels
+                ), f"{name} has no wheel for {machine}"
+    assert len(seen) > 30
+
+
+def test_the_digits_image_has_the_packages_of_the_lock() -> None:
+    """What examples/digits/requirements.txt pins is what uv.lock pins, so that demo and image give the same answers."""
+    lines = (ROOT / "examples/digits/requirements.txt").read_text().splitlines()
+    pins = {tuple(line.split("==")) for line in lines if "==" in line}
+    assert pins <= {(package["name"], package["version"]) for package in _lock()}
+    assert {name for name, _ in pins} >= {"scikit-learn", "numpy"}
+
+
+def test_the_bake_file_knows_both_platforms() -> None:
+    """`docker buildx bake` makes every image for amd64 and arm64 when it is asked to."""
+    image("cli")
+    said = run("docker", "buildx", "bake", "--print", env={"PLATFORMS": "linux/amd64,linux/arm64"}).stdout
+    assert said.count('"linux/arm64"') == 4
+
+
+def test_without_docker_it_is_said_what_to_install(tmp_path: Path) -> None:
+    """`make images` says it in one sentence."""
+    for program in ("sh", "dirname", "sed"):
+        (tmp_path / program).symlink_to(
+            f"/bin/{program}" if Path(f"/bin/{program}").exists() else f"/usr/bin/{program}"
+        )
+    for script in ("images",):
+        done = run("/bin/sh", f"scripts/{script}", env={"PATH": str(tmp_path)}, check=False)
+        assert done.returncode == 1
+        assert "install Docker Engine" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.fixture
+def derived() -> str:
+    """The image of three lines."""
+    lines = (ROOT / "examples/derived/Dockerfile").read_text().strip().splitlines()
+    assert len(lines) == 3
+    image("worker")
+    docker("build", "--tag", "manyhands-derived:test", "examples/derived")
+    return "manyhands-derived:test"
+
+
+def test_a_derived_image_does_a_job_without_any_rights(derived: str, rabbitmq: RabbitMQ, postgres: Postgres) -> None:
+    """Three services, from their images, each with a read-only root and no capability, answer every task.
+
+    The worker's image is the example with handlers of one's own; it consumes within three seconds of its start.
+    """
+    ports = dict(zip(SERVICES, _free_ports(3), strict=True))
+    common = {
+        "MANYHANDS_BROKER": rabbitmq.url,
+        "MANYHANDS_STORE": postgres.database(),
+        "MANYHANDS_NAMESPACE": f"images-{uuid.uuid4().hex[:8]}",
+        "MANYHANDS_HOST": "127.0.0.1",
+    }
+    urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+
+    def settings(name: str) -> dict[str, str]:
+        return {**common, "MANYHANDS_PORT": str(ports[name])}
+
+    # the broker and the queues are there, as they are where a replica is added
+    run("docker", "run", "--rm", "--network", "host", *RESTRICTED, *_variables(common), image("cli"),
+        "topology", "declare", "--judges", "length")  # fmt: skip
+    began = time.monotonic()
+    with container(derived, env=settings("worker")) as worker:
+        wait_until(lambda: _consumes(urls["worker"]), 30, "the worker to consume", every=0.02)
+        took = time.monotonic() - began
+        print(f"\nworker: {took:.2f} s from `docker run` to its first consumer")
+        with (
+            container(image("producer"), env=settings("producer")) as producer,
+            container(image("aggregator"), env=settings("aggregator")) as aggregator,
+        ):
+            for name in ("producer", "aggregator"):
+                wait_until(lambda name=name: _is_ready(urls[name]), 60, f"the {name} to be ready")  # type: ignore[misc]
+            answers = _answers(
+                common | {"MANYHANDS_PRODUCER_URL": urls["producer"], "MANYHANDS_AGGREGATOR_URL": urls["aggregator"]}
+            )
+            for each in (producer, worker, aggregator):
+                _has_no_rights(each)
+                assert docker("exec", each, "healthcheck", "/readyz") == ""
+                began_stop = time.monotonic()
+                docker("stop", "--time", "30", each)
+                assert inspect(each)["State"]["ExitCode"] == 0, docker("logs", each)
+                assert time.monotonic() - began_stop < 20
+    assert answers == {"greeting": "short", "proverb": "long", "word": "short", "question": "long"}
+    assert took <= START
+
+
+def _answers(env: dict[str, str]) -> dict[str, str]:
+    job = f"lengths-{uuid.uuid4().hex[:8]}"
+    mount = ("--volume", f"{ROOT / 'examples'}:/examples:ro")
+    cli = ("docker", "run", "--rm", "--network", "host", *RESTRICTED, *_variables(env), *mount, image("cli"))
+    run(*cli, "submit", "/examples/derived/job.yaml", "--upload", "--id", job, "--wait")
+    rows = csv.DictReader(run(*cli, "results", job).stdout.splitlines())
+    return {row["id"]: row["answer"] for row in rows}
+
+
+def _has_no_rights(what: str) -> None:
+    status = dict(
+        line.split(":\t", 1) for line in docker("exec", what, "cat", "/proc/1/status").splitlines() if ":\t" in line
+    )
+    assert int(status["CapEff"], 16) == 0
+    assert int(status["CapBnd"], 16) == 0
+    assert status["NoNewPrivs"].strip() == "1"
+    assert status["Uid"].split() == ["10001"] * 4
+    assert run("docker", "exec", what, "touch", "/opt/manyhands/x", check=False).returncode != 0
+    assert inspect(what)["HostConfig"]["ReadonlyRootfs"]
+
+
+def _consumes(url: str) -> bool:
+    lines = _get(f"{url}/metrics").splitlines()
+    return any(line.startswith("manyhands_consumers") and not line.endswith(" 0.0") for line in lines)
+
+
+def _is_ready(url: str) -> bool:
+    return bool(_get(f"{url}/readyz"))
+
+
+def _get(url: str) -> str:
+    """What is answered; nothing where nobody answers, or not with 200."""
+    try:
+        answer = httpx.get(url, timeout=2)
+    except httpx.TransportError:
+        return ""
+    return answer.text if answer.status_code == 200 else ""
+
+
+def _variables(env: dict[str, str]) -> list[str]:
+    return [part for key, value in env.items() for part in ("--env", f"{key}={value}")]
+
+
+def _sh(name: str, script: str) -> str:
+    return docker("run", "--rm", "--network", "none", "--entrypoint", "sh", image(name), "-c", script)
+
+
+def _missing(name: str, *modules: str) -> set[str]:
+    script = f"import importlib.util as u; print(*(m for m in {sorted(modules)!r} if u.find_spec(m) is None))"
+    return set(docker("run", "--rm", "--network", "none", "--entrypoint", "python", image(name), "-c", script).split())
+
+
+def _lock() -> list[dict[str, Any]]:
+    packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    assert isinstance(packages, list)
+    return packages
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
