@@ -16,6 +16,8 @@ Plain = Any
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 #: Tries of a task where a suite says nothing of them.
 MAX_ATTEMPTS = 3
+#: The header with the time at which the producer published a suite: seconds since 1970, as text.
+PUBLISHED_AT = "mh-published"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,19 @@ Labels never grow with jobs, tasks or people; those are in the logs.
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
+
+# a series less for each of the others; Prometheus finds restarts by itself
+disable_created_metrics()  # type: ignore[no-untyped-call]  # theirs
 
 #: From a cheap function over a suite to a slow model: 1 ms to 10 minutes.
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+#: The same for waits that are counted once a process, up to a day.
+WAITS = (*SECONDS, 1800, 3600, 4 * 3600, 24 * 3600)
+#: Finer where it matters: the confidences that people ask for.
+CONFIDENCE = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1)
+#: The shares that two to five judgments can make, and beyond.
+AGREEMENT = (0.2, 0.25, 0.34, 0.4, 0.5, 0.6, 0.67, 0.75, 0.8, 0.9, 0.99, 1)
 
 # -- every process: what goes through its connections ------------------------------------------------------------------
 PUBLISHED = Counter("manyhands_published", "Messages confirmed by the broker.", ["type"])
@@ -32,12 +41,29 @@ CERTIFICATE_EXPIRES = Gauge(
 )
 COMMIT_SECONDS = Histogram("manyhands_commit_seconds", "Time of one store transaction.", buckets=SECONDS)
 
+BUILD_INFO = Gauge("manyhands_build_info", "1, with the version that runs.", ["version", "process"])
+CERTIFICATE_EXPIRES = Gauge(
+    "manyhands_certificate_expires_timestamp_seconds",
+    "When a certificate of this process expires, in seconds since 1970, by use (http, broker).",
+    ["use"],
+)
+
 # -- producer ----------------------------------------------------------------------------------------------------------
 TASKS_READ = Counter("manyhands_tasks_read", "Tasks read from sources or pushed over the API.")
 TASKS_REFUSED = Counter("manyhands_tasks_refused", "Tasks that failed before any judge saw them.", ["code"])
 SUITES_PUBLISHED = Counter("manyhands_suites_published", "Suites published, one for each judge and slot.", ["judge"])
 SUITES_IN_FLIGHT = Gauge("manyhands_suites_in_flight", "Suites published and not yet settled.")
 SUITES_SPOOLED = Gauge("manyhands_suites_spooled", "Suites cut and not yet published.")
+OLDEST_SUITE = Gauge(
+    "manyhands_oldest_suite_seconds",
+    "Age of the oldest suite published to a judge and not settled, 0 when there is none; after a restart from then on.",
+    ["judge"],
+)
+TURNAROUND_SECONDS = Histogram(
+    "manyhands_turnaround_seconds",
+    "Time from when a suite was published to when all its tasks were settled.",
+    buckets=WAITS,
+)
 JOBS_OPEN = Gauge("manyhands_jobs_open", "Jobs that have not ended.", ["process"])
 
 # -- worker ------------------------------------------------------------------------------------------------------------
@@ -46,6 +72,17 @@ TASKS_JUDGED = Counter(
 )
 SUITE_SECONDS = Histogram(
     "manyhands_suite_seconds", "Time in which a handler judged a suite.", ["judge"], buckets=SECONDS
+)
+QUEUE_SECONDS = Histogram(
+    "manyhands_queue_seconds",
+    "Time from when a suite was published to when a child began with it; tries after the first are not counted.",
+    ["judge"],
+    buckets=WAITS,
+)
+BUSY_SECONDS = Counter(
+    "manyhands_busy_seconds",
+    "Time that children spent judging; divided by that of all children, utilisation.",
+    ["judge"],
 )
 RETRIES = Counter("manyhands_retries", "Tasks put on the retry ladder.", ["judge", "rung"])
 CHILDREN = Gauge("manyhands_children", "Child processes running.")
@@ -63,6 +100,21 @@ JUDGMENTS = Counter(
     "manyhands_judgments", "Judgments taken in, by what became of them (kept, duplicate, late).", ["fate"]
 )
 DEAD_LETTERS = Counter("manyhands_dead_letters", "Messages set aside, by kind and code.", ["kind", "code"])
+SETTLE_SECONDS = Histogram(
+    "manyhands_settle_seconds",
+    "Time from when a worker had judged a suite to when the aggregator had committed its judgments.",
+    buckets=WAITS,
+)
+ANSWER_CONFIDENCE = Histogram("manyhands_answer_confidence", "Confidence of answers.", buckets=CONFIDENCE)
+ANSWER_AGREEMENT = Histogram(
+    "manyhands_answer_agreement",
+    "Share of a task's judgments that are its answer, where two or more were put to the vote.",
+    buckets=AGREEMENT,
+)
+ANSWER_JUDGMENTS = Histogram(
+    "manyhands_answer_judgments", "Judgments that an answer rests on.", buckets=(1, 2, 3, 4, 5, 7, 10, 15, 20)
+)
+OPEN_TASKS = Gauge("manyhands_open_tasks", "Tasks of open jobs that are not settled.")
 TIES = Counter("manyhands_ties", "Answers decided by the tie rule.")
 ESCALATED = Counter("manyhands_escalated", "Tasks sent to be judged again.", ["reason"])
 JOBS_ENDED = Counter("manyhands_jobs_ended", "Jobs ended, by state.", ["state"])
@@ -76,3 +128,10 @@ BATCH_MESSAGES = Histogram(
     "Messages in one transaction of the aggregator.",
     buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
 )
+
+
+def built(process: str) -> None:
+    """Say which version of a process this is."""
+    from manyhands import __version__  # not above: the package may be half imported when this module is
+
+    BUILD_INFO.labels(__version__, process).set(1)

@@ -17,6 +17,7 @@ from manyhands import backoff, logs, metrics
 from manyhands.broker.protocol import Consumer, Delivery, Outgoing, Publisher, Verdict
 from manyhands.clock import Clock, SystemClock
 from manyhands.errors import BrokerError
+from manyhands.measure import type_label
 from manyhands.outcome import BLAMELESS
 
 _log = logs.get(__name__)
@@ -86,7 +87,7 @@ class Runner:
                     self._in_hand.update(deliveries)
                     metrics.IN_HAND.set(len(self._in_hand))
                 for kind, count in Counter(d.type for d in deliveries).items():
-                    metrics.DELIVERED.labels(kind or "none").inc(count)
+                    metrics.DELIVERED.labels(type_label(kind or "none")).inc(count)
                 self._handle(deliveries)
             self._publish_again()
         self._consumer.stop()

@@ -28,6 +28,7 @@ from manyhands import backoff, logs, metrics
 from manyhands.broker.amqp import matches, with_death
 from manyhands.broker.protocol import Confirmed, Delivery, Outgoing, Verdict
 from manyhands.errors import BrokerError, BrokerUnavailable, Refused, SettingsError, TopologyConflict, Unroutable
+from manyhands.measure import type_label
 from manyhands.topology import Exchange, Queue, Topology
 
 _log = logs.get(__name__)
@@ -449,7 +450,7 @@ class _Publisher:
             except Exception:  # noqa: BLE001  one bad callback must not keep the others from being called
                 _log.exception("a confirm callback failed")
         for kind, count in Counter(kind for _, kind, error in settled if error is None).items():
-            metrics.PUBLISHED.labels(kind).inc(count)
+            metrics.PUBLISHED.labels(type_label(kind)).inc(count)
         for reason, count in Counter(type(error).__name__ for _, _, error in settled if error is not None).items():
             metrics.PUBLISH_FAILED.labels(reason).inc(count)
         metrics.UNCONFIRMED.dec(len(settled))

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from manyhands import logs, metrics
 from manyhands.broker import Outgoing
+from manyhands.measure import Few, elapsed, observe_all
 from manyhands.messages import Event
+from manyhands_aggregator.decide import Decision
 from manyhands_aggregator.judging import Judged
 
 _log = logs.get(__name__)
@@ -41,8 +43,12 @@ class Result:
         return self
 
 
-def count(result: Result, messages: int) -> None:
-    """Count a committed batch of so many messages."""
+#: Dead letters name their codes themselves, and anybody may have written one.
+_code = Few(20)
+
+
+def count(result: Result, messages: int, now: float) -> None:
+    """Count a batch of so many messages that was committed at the time ``now``."""
     metrics.BATCH_MESSAGES.observe(messages)
     for judged in result.judged:
         metrics.JUDGMENTS.labels("kept").inc(judged.kept)
@@ -51,11 +57,26 @@ def count(result: Result, messages: int) -> None:
         metrics.TASKS_SETTLED.labels("answered").inc(max(0, judged.change.answered))
         metrics.TASKS_SETTLED.labels("failed").inc(max(0, judged.change.failed))
         metrics.TIES.inc(judged.ties)
+        took = (elapsed(finished, now) for finished in judged.finished)
+        observe_all(metrics.SETTLE_SECONDS, [seconds for seconds in took if seconds is not None])
+        for decision in judged.decided:
+            _answers(decision)
         for event in judged.escalated:
             metrics.ESCALATED.labels(event.data["reason"]).inc(len(event.data["positions"]))
     metrics.JUDGMENTS.labels("late").inc(result.late)
     for (kind, code), letters in result.filed.items():
-        metrics.DEAD_LETTERS.labels(kind, code).inc(letters)
+        metrics.DEAD_LETTERS.labels(kind, _code(code)).inc(letters)
     for event in result.ended:
         metrics.JOBS_ENDED.labels(event.data["state"]).inc()
         _log.info("job ended", job=event.job, **event.data)
+
+
+def _answers(decision: Decision) -> None:
+    """Count the answers of a suite, all at once: they are many."""
+    confidences, judgments = decision.confidences, decision.counts
+    if decision.errors:
+        confidences = [c for c in confidences if c is not None]
+        judgments = [n for n in judgments if n]
+    observe_all(metrics.ANSWER_CONFIDENCE, confidences)  # type: ignore[arg-type]  # None is where a task failed
+    observe_all(metrics.ANSWER_JUDGMENTS, judgments)
+    observe_all(metrics.ANSWER_AGREEMENT, decision.agreements)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from manyhands.messages import Failure
@@ -25,7 +25,8 @@ class Decision:
     """The answers of a suite of n tasks.
 
     ``values`` and ``confidences`` (0..1) have n entries, None where the task failed; ``counts`` says on how many
-    judgments each rests; ``errors`` maps an index to why it failed; ``ties`` counts the answers the tie rule decided.
+    judgments each rests; ``errors`` maps an index to why it failed; ``ties`` counts the answers the tie rule decided;
+    ``agreements`` has, in no order, the share of the judgments that are the answer of each task that was voted on.
     """
 
     values: Sequence[Any]
@@ -33,6 +34,7 @@ class Decision:
     counts: Sequence[int]
     errors: dict[int, Failure]
     ties: int = 0
+    agreements: list[float] = field(default_factory=list)
 
 
 class Vote(NamedTuple):
@@ -44,11 +46,15 @@ class Vote(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a rule makes of one task's votes: ``tied`` says that the tie rule decided."""
+    """What a rule makes of one task's votes.
+
+    ``tied`` says that the tie rule decided; ``agreement``, where there was a vote, how large a share is the value.
+    """
 
     value: Any
     confidence: float
     tied: bool = False
+    agreement: float | None = None
 
 
 #: One task's votes, at least two, in the order of the plan.
@@ -80,7 +86,7 @@ def decide(
     )
     for index, (row, stated_row) in enumerate(says):
         votes = len(row) - row.count(NOTHING)
-        value, confidence, tied = verdict(row, stated_row) if votes else (None, None, False)
+        value, confidence, tied, agreement = verdict(row, stated_row) if votes else (None, None, False, None)
         if not votes:
             said = next((c.errors[index] for c in columns if index in c.errors), None)
             decision.errors[index] = said or otherwise or NO_JUDGMENT
@@ -88,6 +94,8 @@ def decide(
         decision.confidences.append(confidence)  # type: ignore[attr-defined]
         decision.counts.append(votes)  # type: ignore[attr-defined]
         decision.ties += tied
+        if agreement is not None:
+            decision.agreements.append(agreement)
     return decision
 
 
@@ -117,7 +125,7 @@ def _apply(rule: Rule, row: Sequence[Any], weights: Sequence[float], stated: Seq
 def rule(method: Method, answer: Answer) -> Rule:
     """The rule of a method for an answer type."""
     if method == "first":
-        return lambda votes: Verdict(votes[0].value, _own(votes[0]))
+        return lambda votes: Verdict(votes[0].value, _own(votes[0]), agreement=_agreement(votes, votes[0].value))
     if method in ("mean", "median"):
         return _average(method, answer)
     weighted = method == "weighted"
@@ -128,6 +136,11 @@ def rule(method: Method, answer: Answer) -> Rule:
 
 def _own(vote: Vote) -> float:
     return 1.0 if vote.confidence is None else float(vote.confidence)
+
+
+def _agreement(votes: Sequence[Vote], value: Any) -> float:
+    """The share of the votes that are this value."""
+    return [vote.value for vote in votes].count(value) / len(votes)
 
 
 def _strength(vote: Vote, weighted: bool) -> float:
@@ -142,18 +155,21 @@ def _vote(options: Sequence[str], weighted: bool, key: Callable[[Any], Any]) -> 
         strength: dict[Any, float] = {}
         stated: dict[Any, float] = {}
         value: dict[Any, Any] = {}
+        heads: dict[Any, int] = {}
         for vote in votes:
             name = key(vote.value)
             value.setdefault(name, vote.value)
+            heads[name] = heads.get(name, 0) + 1
             strength[name] = strength.get(name, 0.0) + _strength(vote, weighted)
             stated[name] = stated.get(name, 0.0) + (vote.confidence or 0.0)
         if len(value) == 1:
-            return Verdict(votes[0].value, 1.0)
+            return Verdict(votes[0].value, 1.0, agreement=1.0)
         total, best = sum(strength.values()), max(strength.values())
         tied = [name for name, s in strength.items() if math.isclose(s, best)]  # 0.1 + 0.2 is 0.3 here
         # min is stable: among equals the first seen wins, which is the judge named first in the plan
         winner = min(tied, key=lambda name: (-stated[name], order.get(name, 0)))
-        return Verdict(value[winner], strength[winner] / total if total else 0.0, len(tied) > 1)
+        share = strength[winner] / total if total else 0.0
+        return Verdict(value[winner], share, len(tied) > 1, heads[winner] / len(votes))
 
     return decide_one
 
@@ -163,7 +179,7 @@ def _labels(options: Sequence[str], weighted: bool) -> Rule:
 
     def decide_one(votes: Sequence[Vote]) -> Verdict:
         if all(vote.value == votes[0].value for vote in votes):
-            return Verdict(votes[0].value, 1.0)
+            return Verdict(votes[0].value, 1.0, agreement=1.0)
         total = sum(_strength(v, weighted) for v in votes)
         chosen, shares, tied = [], 0.0, False
         for option in options:
@@ -173,7 +189,7 @@ def _labels(options: Sequence[str], weighted: bool) -> Rule:
             shares += max(share, 1 - share)
             if share > 0.5 and not even:
                 chosen.append(option)
-        return Verdict(chosen, shares / len(options), tied)
+        return Verdict(chosen, shares / len(options), tied, _agreement(votes, chosen))
 
     return decide_one
 

@@ -77,9 +77,10 @@ class Intake:
                     self.handle([delivery], finish)
                 return
             result = self._give_up(deliveries[0], error)
+        now = self._clock.now()
         self._on_commit(result)
         finish(Outcome(deliveries=deliveries, publish=result.out))
-        counting.count(result, len(deliveries))
+        counting.count(result, len(deliveries), now)
 
     def _sort(self, deliveries: Sequence[Delivery]) -> Batch:
         batch = Batch()

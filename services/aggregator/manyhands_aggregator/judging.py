@@ -13,6 +13,7 @@ from manyhands.broker import Delivery
 from manyhands.codec import JUDGMENTS, decode, encode
 from manyhands.messages import SUITE_ESCALATED, Event, Judgments
 from manyhands_aggregator import tables
+from manyhands_aggregator.decide import Decision
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import (
     INVALID,
@@ -60,7 +61,8 @@ class Judged:
 
     ``settled``: suites that have all their answers, newly or before. ``unknown``: messages for suites that were not
     announced yet. ``aside``: messages that are set aside. ``escalated``: what is to be judged again. ``kept`` judgments
-    and ``change`` are for the job's account, the rest for metrics.
+    and ``change`` are for the job's account, the rest for metrics: ``decided`` suites that had no answers before, and
+    when their judges had ``finished`` with messages that said something new.
     """
 
     settled: list[int] = field(default_factory=list)
@@ -71,6 +73,8 @@ class Judged:
     change: Counts = field(default_factory=Counts)
     repeats: int = 0
     ties: int = 0
+    decided: list[Decision] = field(default_factory=list)
+    finished: list[float] = field(default_factory=list)
 
 
 def judge(connection: sa.Connection, job: str, plan: Plan, messages: Sequence[Said], *, over: bool) -> Judged:
@@ -99,6 +103,7 @@ def judge(connection: sa.Connection, job: str, plan: Plan, messages: Sequence[Sa
             result.repeats += 0 if taken.wrong else len(message.positions)
             continue
         result.kept += len(taken.new.positions)
+        result.finished.append(message.finished)
         rows.append(_row(said, taken.new, parts))
     if rows:
         connection.execute(_INSERT, rows)
@@ -135,6 +140,8 @@ def settle(
         before = state.counts or Counts(failed=state.count if over else 0)
         result.change = Counts(*map(add, result.change, map(sub, counts, before)))
         result.ties += decision.ties
+        if state.counts is None:
+            result.decided.append(decision)
         state.counts = counts
         updates.append(
             {

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from manyhands import logs
+from manyhands import logs, metrics
 from manyhands.broker import Broker, Consumer, Publisher
 from manyhands.clock import Clock, SystemClock
 from manyhands.errors import BrokerError, BrokerUnavailable, StoreUnavailable, UnknownJob
@@ -60,6 +60,7 @@ class Aggregator:
 
     def start(self) -> None:
         """Start in the background; waits there for store and broker."""
+        metrics.built("aggregator")
         self._spawn("aggregator", self._run)
 
     def _spawn(self, name: str, target: Callable[[], None]) -> None:

@@ -151,14 +151,16 @@ class Upkeep:
             _log.info("job ended", job=account.job, state=account.state, reason=account.reason)
 
     def measure(self) -> None:
-        """Bring the gauges up to date: open jobs, and the tasks that are in no account."""
+        """Bring the gauges up to date: open jobs and their open tasks, and the tasks that are in no account."""
 
-        def work(connection: sa.Connection) -> tuple[int, int]:
-            open_jobs = connection.scalar(sa.select(sa.func.count()).where(_jobs.c.state == "open")) or 0
+        def work(connection: sa.Connection) -> tuple[int, int, int]:
             settled = _jobs.c.answered + _jobs.c.failed + _jobs.c.cancelled
+            left = sa.func.coalesce(sa.func.sum(_jobs.c.tasks - settled), 0)
+            open_jobs, tasks = connection.execute(sa.select(sa.func.count(), left).where(_jobs.c.state == "open")).one()
             off = sa.func.coalesce(sa.func.sum(sa.func.abs(_jobs.c.tasks - settled)), 0)
-            return open_jobs, int(connection.scalar(sa.select(off).where(_jobs.c.state != "open")) or 0)
+            return open_jobs, int(tasks), int(connection.scalar(sa.select(off).where(_jobs.c.state != "open")) or 0)
 
-        open_jobs, off = self._store.read(work)
+        open_jobs, tasks, off = self._store.read(work)
         metrics.JOBS_OPEN.labels("aggregator").set(open_jobs)
+        metrics.OPEN_TASKS.set(tasks)
         metrics.CONSERVATION_DIFFERENCE.labels("aggregator").set(off)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from manyhands import metrics
+from manyhands.clock import Clock
+from manyhands.measure import observe_all
 from manyhands.spec import JobSpec
 from manyhands_producer.spool import Cut
 from manyhands_producer.store import State
@@ -19,8 +21,9 @@ class Live:
 
     ``suites`` and ``tasks`` count what was cut; suites from ``next`` on are not published yet, ``waiting`` is their
     bytes and ``largest`` the bytes of the largest suite there was. ``unsettled`` are published suites that take up the
-    window. While the publisher looks into the spool, ``early`` collects what is settled meanwhile. ``anew`` counts how
-    often the job was published from its first unsettled suite on; it is ``again`` where the publisher is to do so.
+    window, the oldest first, each with the time it was published at, in seconds of the monotonic clock. While the
+    publisher looks into the spool, ``early`` collects what is settled meanwhile. ``anew`` counts how often the job was
+    published from its first unsettled suite on; it is ``again`` where the publisher is to do so.
     """
 
     number: int
@@ -38,7 +41,7 @@ class Live:
     next: int
     waiting: int = 0
     largest: int = 0
-    unsettled: set[int] = field(default_factory=set)
+    unsettled: dict[int, float] = field(default_factory=dict)
     early: set[int] | None = None
     anew: int = 0
     again: int = 0
@@ -61,9 +64,11 @@ _ORDER: dict[State, int] = {"open": 0, "sealed": 1, "ended": 2, "cancelled": 2}
 class Board:
     """The live jobs, a lock, and a bell that wakes whoever waits for something to change."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.changed = threading.Condition(threading.RLock())
         self._jobs: dict[str, Live] = {}
+        self._judges: set[str] = set()  # of which a gauge was set: it must go back to 0
         self._rung = 0
         #: Whether there may be ids of jobs in the store that take no more tasks.
         self.purge = True
@@ -89,6 +94,7 @@ class Board:
         """Let all of them go."""
         with self.changed:
             self._jobs.clear()
+            self.measure()  # whoever leads now has other numbers
             self.ring()
 
     def jobs(self) -> list[Live]:
@@ -148,11 +154,14 @@ class Board:
             live = self._jobs.get(job)
             if live is None:
                 return
+            now, took = self._clock.monotonic(), []
             for suite in suites:
-                if suite in live.unsettled:
-                    live.unsettled.discard(suite)
+                published = live.unsettled.pop(suite, None)
+                if published is not None:
+                    took.append(now - published)
                 elif live.early is not None:
                     live.early.add(suite)
+            observe_all(metrics.TURNAROUND_SECONDS, took)
             self.ring()
 
     def measure(self) -> None:
@@ -162,3 +171,15 @@ class Board:
             metrics.JOBS_OPEN.labels("producer").set(len(jobs))
             metrics.SUITES_IN_FLIGHT.set(sum(len(live.unsettled) for live in jobs))
             metrics.SUITES_SPOOLED.set(sum(live.ahead for live in jobs))
+            self._measure_ages(jobs)
+
+    def _measure_ages(self, jobs: Iterable[Live]) -> None:
+        now = self._clock.monotonic()
+        oldest = dict.fromkeys(self._judges, now)
+        for live in jobs:
+            first = next(iter(live.unsettled.values()), now)
+            for judge in {j.judge for j in live.spec.judges}:
+                oldest[judge] = min(oldest.get(judge, now), first)
+        self._judges.update(oldest)
+        for judge, since in oldest.items():
+            metrics.OLDEST_SUITE.labels(judge).set(now - since)

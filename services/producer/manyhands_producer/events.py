@@ -97,7 +97,8 @@ class Events:
         try:
             message = self._messages.suite(
                 event.job, number, judge, slot, positions, payloads,
-                spec=spec, digest=row.digest, opened=row.opened, stage=stage, attempt=attempt,
+                spec=spec, digest=row.digest, opened=row.opened, now=self._clock.now(), stage=stage,
+                attempt=attempt,
             )  # fmt: skip
         except TooLarge as error:
             raise DecodeError(str(error), b"") from error

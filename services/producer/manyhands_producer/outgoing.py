@@ -7,7 +7,7 @@ from typing import Any
 
 from manyhands.broker import Outgoing
 from manyhands.codec import encode
-from manyhands.messages import SUITES_OPENED, Event, Suite
+from manyhands.messages import PUBLISHED_AT, SUITES_OPENED, Event, Suite
 from manyhands.spec import JobSpec
 from manyhands.topology import Names
 from manyhands_producer.spool import Spooled
@@ -68,10 +68,11 @@ class Messages:
         spec: JobSpec,
         digest: str,
         opened: float,
+        now: float,
         stage: int = 0,
         attempt: int = 1,
     ) -> Outgoing:
-        """A suite for one judge and slot."""
+        """A suite for one judge and slot, published at the time ``now``."""
         message = Suite(
             job=job, suite=suite, stage=stage, judge=judge, slot=slot, positions=positions, payloads=payloads,
             attempt=attempt, spec=digest, expires_at=None if spec.deadline is None else opened + spec.deadline,
@@ -80,5 +81,6 @@ class Messages:
         exchange, key = self._names.to_judge(judge)
         encoded = encode(message, limit=self._limit)
         return Outgoing(
-            exchange=exchange, key=key, body=encoded.body, type=encoded.type, content_encoding=encoded.content_encoding
-        )
+            exchange=exchange, key=key, body=encoded.body, type=encoded.type,
+            content_encoding=encoded.content_encoding, headers={PUBLISHED_AT: f"{now:.3f}"},
+        )  # fmt: skip

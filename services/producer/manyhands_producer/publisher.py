@@ -261,7 +261,7 @@ class Pump:
             live.next = max(first, found[-1].suite + 1 if found else until)
             live.waiting = max(0, live.waiting - sum(s.size for s in found)) if live.ahead else 0
             if not live.over:
-                live.unsettled.update(s.suite for s in suites)
+                live.unsettled |= dict.fromkeys((s.suite for s in suites), self._clock.monotonic())
         return suites
 
     def _news(self, desk: Desk, suites: Sequence[Spooled]) -> None:
@@ -275,7 +275,7 @@ class Pump:
             try:
                 message = self._messages.suite(
                     live.job, suite.suite, judge, slot, positions, suite.payloads,
-                    spec=live.spec, digest=live.digest, opened=live.opened,
+                    spec=live.spec, digest=live.digest, opened=live.opened, now=self._clock.now(),
                 )  # fmt: skip
             except TooLarge as error:  # the body limit was lowered since it was cut
                 reason = f"suite {suite.suite} is too large: {error.detail}"

@@ -43,7 +43,7 @@ class Requests:
         self._settings, self._broker, self._clock, self._open_sources = settings, broker, clock, open_sources
         self._limits = Limits(settings.body_limit)
         self.store = ProducerStore(settings.store.get_secret_value(), migrate=settings.migrate)
-        self.board = Board()
+        self.board = Board(clock)
         self._opened = threading.Event()
         self._leading = threading.Event()
         self._pushing = threading.Lock()
@@ -252,8 +252,8 @@ class Requests:
             number=row.number, job=row.job, spec=received(row.spec), digest=row.digest,
             opened=row.opened, state=row.state, reason=row.reason, suites=row.suites, tasks=row.tasks,
             announced=row.announced and kept, closed=row.closed and kept, published=following, next=following,
-            waiting=waiting, largest=largest, unsettled=self.store.unsettled(row.number, following),
-            anew=row.anew, again=row.anew,
+            waiting=waiting, largest=largest, anew=row.anew, again=row.anew,
+            unsettled=dict.fromkeys(sorted(self.store.unsettled(row.number, following)), self._clock.monotonic()),
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from manyhands import backoff, logs
+from manyhands import backoff, logs, metrics
 from manyhands.broker import Broker, Consumer, Publisher
 from manyhands.clock import Clock, SystemClock
 from manyhands.errors import StoreUnavailable
@@ -50,6 +50,7 @@ class Producer(Requests):
 
     def start(self) -> None:
         """Start in the background; waits there for store and broker."""
+        metrics.built("producer")
         self._main = threading.Thread(target=self._run, name="producer", daemon=True)
         self._main.start()
 
@@ -89,6 +90,7 @@ class Producer(Requests):
                 if not leadership.held():
                     _log.warning("standing by", reason="the connection that holds the lead is lost")
                     return
+                self.board.measure()  # also while a broker or store that is away keeps the publisher waiting
                 self._refresh()
                 for job in watch.look(self.board.jobs()):
                     with contextlib.suppress(StoreUnavailable):  # which the next round waits for

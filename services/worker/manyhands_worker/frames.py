@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from manyhands.broker.protocol import Delivery, Outgoing
+from manyhands.messages import PUBLISHED_AT
 
 #: The worker's last word: a child that reads it ends by itself.
 STOP = b""
@@ -80,8 +81,8 @@ def unpack(raw: bytes) -> Any:
     return msgpack.unpackb(raw, strict_map_key=False)
 
 
-#: Headers that a suite keeps on its way: earlier attempts, deliveries that ended with a worker, the trace.
-KEPT = ("mh-deliveries", "traceparent", "tracestate")
+#: Headers that a suite keeps on its way: deliveries that ended with a worker, when it was published, the trace.
+KEPT = ("mh-deliveries", PUBLISHED_AT, "traceparent", "tracestate")
 
 
 def unit(delivery: Delivery) -> Unit:

@@ -128,6 +128,9 @@ class Lane:
                 tasks = self._shared.take()
                 if not tasks:
                     break
+                now = self._shared.clock.now()
+                for task in tasks:
+                    self._shared.tally.taken(self._judge_of(task.delivery), task.delivery, now)
                 begun = time.monotonic()
                 self._judge(tasks)
                 self._shared.cost = smoothed(self._shared.cost, (time.monotonic() - begun) / len(tasks))
@@ -175,14 +178,16 @@ class Lane:
         try:
             while waiting:
                 asked = [waiting[0]] if alone else waiting
+                child, since = self._ready(), time.monotonic()
                 try:
-                    for reply in self._ready().ask([frames.unit(task.delivery) for task in asked]):
+                    for reply in child.ask([frames.unit(task.delivery) for task in asked]):
                         self._conclude(waiting.popleft(), reply)
+                        since = time.monotonic()
                 except BrokenPipeError:
                     _log.warning("a child ended while it had nothing to do")
                     self._lose(IDLE)
                 except ChildDied as died:
-                    self._bereaved(died.death, waiting[0])
+                    self._bereaved(died.death, waiting[0], since)
                     if alone or len(waiting) == 1:
                         self._suspect(waiting[0], died.death)
                         waiting.popleft()
@@ -192,9 +197,11 @@ class Lane:
             self._hand_back(waiting)
             raise
 
-    def _bereaved(self, death: Death, task: Task) -> None:
-        """The child has died over a task; when the pool stops, that was the pool's doing."""
-        self._lose(death, self._judge_of(task.delivery))
+    def _bereaved(self, death: Death, task: Task, since: float) -> None:
+        """The child has died over a task, with which it began ``since``; when the pool stops, the pool ended it."""
+        judge = self._judge_of(task.delivery)
+        self._shared.tally.busy(judge, time.monotonic() - since)
+        self._lose(death, judge)
         if self._shared.stopping.is_set():
             raise Stopped
         _log.warning("a child ended", how=death.how, queue=task.delivery.queue)
@@ -216,14 +223,16 @@ class Lane:
 
         def ask(unit: Unit) -> list[Any] | Death:
             while True:
+                child, since = self._ready(), time.monotonic()
                 try:
-                    (reply,) = self._ready().ask([unit])
+                    (reply,) = child.ask([unit])
                 except BrokenPipeError:
                     self._lose(IDLE)
                 except ChildDied as died:
-                    self._bereaved(died.death, task)
+                    self._bereaved(died.death, task, since)
                     return died.death
                 else:
+                    shared.tally.busy(self._judge_of(task.delivery), time.monotonic() - since)
                     return reply
 
         try:

@@ -13,7 +13,7 @@ from manyhands.broker.protocol import Delivery, Outgoing
 from manyhands.codec import BODY_LIMIT, Encoded, encode
 from manyhands.deadletters import HISTORY_LIMIT, Cause
 from manyhands.errors import TooLarge
-from manyhands.messages import Failure, Judgments, Message, Suite
+from manyhands.messages import PUBLISHED_AT, Failure, Judgments, Message, Suite
 from manyhands.topology import Names
 from manyhands_worker.findings import Findings, Problem
 from manyhands_worker.judging import packable
@@ -121,7 +121,7 @@ def _retries(report: Report, station: Station) -> Iterator[Outgoing]:
         if problem.retry is not None:
             groups.setdefault((problem.retry, problem.counts), []).append(i)
     for (rung, counts), indices in groups.items():
-        headers = {**_trace(report.headers), "mh-history": _history(report, station, indices)}
+        headers = {**_trace(report.headers, PUBLISHED_AT), "mh-history": _history(report, station, indices)}
 
         def make(part: Sequence[int], attempt: int = suite.attempt + counts) -> Suite:
             return replace(subset(suite, part), attempt=attempt)
@@ -212,8 +212,8 @@ def _history(report: Report, station: Station, indices: Sequence[int]) -> list[s
     return (earlier(report.headers) + lines)[-HISTORY_LIMIT:]
 
 
-def _trace(headers: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: headers[key] for key in ("traceparent", "tracestate") if key in headers} if headers else {}
+def _trace(headers: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    return {key: headers[key] for key in ("traceparent", "tracestate", *more) if key in headers} if headers else {}
 
 
 def _fitting(make: Callable[[Sequence[int]], Message], indices: Sequence[int], limit: int) -> Iterator[Encoded]:

@@ -84,6 +84,7 @@ class Worker:
         Raises:
             HandlerError: the handlers cannot be loaded, or lack a judge that is to be served.
         """
+        metrics.built("worker")
         self._judges = tuple(sorted(self._pool.start()))
         self._trouble = "connecting"
         _log.info("worker starts", judges=self._judges, worker=self._settings.worker_id)

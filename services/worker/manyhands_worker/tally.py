@@ -5,6 +5,8 @@ from __future__ import annotations
 from prometheus_client import Counter, Histogram
 
 from manyhands import metrics
+from manyhands.broker.protocol import Delivery
+from manyhands.measure import waited
 from manyhands_worker.frames import Judged
 
 
@@ -13,11 +15,13 @@ class Tally:
 
     def __init__(self) -> None:
         self._of: dict[str, tuple[Counter, Counter, Histogram]] = {}
+        self._waits: dict[str, Histogram] = {}
 
     def judged(self, said: Judged) -> None:
         """A suite was judged."""
         self.tasks(said.judge, said.judged, said.failed)
         self._of[said.judge][2].observe(said.seconds)
+        self.busy(said.judge, said.seconds)
         for rung, count in said.retries.items():
             metrics.RETRIES.labels(said.judge, rung).inc(count)
 
@@ -34,3 +38,17 @@ class Tally:
             of[0].inc(judged)
         if failed:
             of[1].inc(failed)
+
+    def taken(self, judge: str, delivery: Delivery, now: float) -> None:
+        """A child begins with a suite."""
+        seconds = waited(delivery.headers, now)
+        if seconds is None:
+            return
+        wait = self._waits.get(judge)
+        if wait is None:
+            wait = self._waits[judge] = metrics.QUEUE_SECONDS.labels(judge)
+        wait.observe(seconds)
+
+    def busy(self, judge: str, seconds: float) -> None:
+        """A child has judged for so many seconds."""
+        metrics.BUSY_SECONDS.labels(judge).inc(seconds)

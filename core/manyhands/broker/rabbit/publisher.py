@@ -16,6 +16,7 @@ from manyhands.broker.protocol import Confirmed, Outgoing
 from manyhands.broker.rabbit import wire
 from manyhands.broker.rabbit.link import GOOD, Link
 from manyhands.errors import BrokerError, BrokerUnavailable, Refused, Unroutable
+from manyhands.measure import type_label
 
 _log = logs.get(__name__)
 
@@ -242,7 +243,7 @@ class RabbitPublisher(Link):
             except Exception:  # noqa: BLE001  somebody else's fault must not end the I/O thread
                 _log.exception("a confirm callback failed", type=message.type)
         for kind, count in kinds.items():
-            metrics.PUBLISHED.labels(kind).inc(count)
+            metrics.PUBLISHED.labels(type_label(kind)).inc(count)
         with self._room:
             self._open -= len(done)
             self._room.notify_all()
