@@ -54,7 +54,7 @@ def provide(recipe: Recipe) -> tuple[str, str, Node]:
         raise NoServiceError(f"no {recipe.title}: MANYHANDS_TEST_SERVICES=docker, but {no_docker}")
     program, no_package = recipe.program(), ""
     if not program:
-        no_package = _apt_install(recipe.package)
+        no_package = apt_install(recipe.package)
         program = recipe.program()
     if not program:
         raise NoServiceError(
@@ -342,7 +342,7 @@ def _launch(container: Any, inner: int) -> tuple[str, int]:
         raise
 
 
-def _apt_install(package: str) -> str:
+def apt_install(package: str) -> str:
     """Install a Debian package without starting its service; return what stood in the way, or nothing."""
     if not shutil.which("apt-get"):
         return "not installed, and this is neither Debian nor Ubuntu"

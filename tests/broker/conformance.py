@@ -143,7 +143,7 @@ class Conformance:
         """Body, type, encoding, headers, key and queue arrive as they were sent; a first delivery says so."""
         broker.declare(part(names, "tasks.a"))
         exchange, key = names.to_judge("a")
-        headers = {"traceparent": "00-4bf9-00f0-01", "n": 3}
+        headers = {"traceparent": "00-4bf9-00f0-01", "n": 3, "mh-published": "1700000000.123"}
         sent = Outgoing(
             exchange=exchange, key=key, body=body, type="suite.v1", content_encoding="zstd", headers=headers
         )
