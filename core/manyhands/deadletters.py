@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from manyhands import tracing
 from manyhands.broker.protocol import Delivery, Outgoing
 from manyhands.codec import BODY_LIMIT, encode
 from manyhands.messages import Suite
@@ -20,7 +21,8 @@ HISTORY_LIMIT = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Why something was set aside; ``at`` is in seconds since 1970, ``history`` has a line for each earlier attempt.
+    """Why something was set aside; ``at`` is in seconds since 1970, ``history`` has a line for each earlier attempt,
+    ``traceparent`` is the trace that the letter came in.
 
     ``told``: another message says what becomes of the tasks. Of a letter that is not told its tasks have failed.
     """
@@ -34,6 +36,7 @@ class Cause:
     host: str = ""
     attempts: int = 1
     history: Sequence[str] = ()
+    traceparent: str = ""
     told: bool = False
 
 
@@ -60,7 +63,7 @@ def raw_letter(names: Names, kind: str, delivery: Delivery, cause: Cause) -> Out
         body=delivery.body,
         type=delivery.type or "",
         content_encoding=delivery.content_encoding,
-        headers=_headers(cause),
+        headers={**tracing.caused_by(delivery), **_headers(cause)},
     )
 
 
@@ -75,6 +78,7 @@ def read_cause(delivery: Delivery, at: float) -> Cause:
     ``at`` is the time it was received, taken where the letter does not say when it was set aside.
     """
     headers = delivery.headers
+    traceparent = tracing.carried(headers).get("traceparent", "")
     if is_ours(delivery):
         history = headers.get("mh-history", ())
         return Cause(
@@ -88,14 +92,18 @@ def read_cause(delivery: Delivery, at: float) -> Cause:
             attempts=int(_float(headers.get("mh-attempts"), 1)),
             history=[str(line) for line in history] if isinstance(history, (list, tuple)) else (),
             told=headers.get("mh-told") is True,
+            traceparent=traceparent,
         )
     death = headers.get("x-death") or headers.get("x-opt-deaths")
     first = death[0] if isinstance(death, list) and death and isinstance(death[0], dict) else {}
     reason = str(first.get("reason", "")) or str(headers.get("x-first-death-reason", ""))
     queue = str(first.get("queue", "")) or str(headers.get("x-first-death-queue", ""))
     if not reason or delivery.queue.endswith("unrouted"):  # one from the retry ladder has expired before, as it should
-        return Cause(code="unroutable", error=f"no queue takes the key {delivery.key!r}", at=at)
-    return Cause(code=reason.replace("_", "-"), error=f"set aside by the broker from {queue or 'its queue'}", at=at)
+        return Cause(
+            code="unroutable", error=f"no queue takes the key {delivery.key!r}", at=at, traceparent=traceparent
+        )
+    error = f"set aside by the broker from {queue or 'its queue'}"
+    return Cause(code=reason.replace("_", "-"), error=error, at=at, traceparent=traceparent)
 
 
 def _headers(cause: Cause) -> dict[str, Any]:

@@ -7,16 +7,20 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol
 
-from manyhands import backoff, logs
+from manyhands import backoff, logs, tracing
 from manyhands.broker import Broker, connect
 from manyhands.errors import BrokerError, SettingsError
 from manyhands.settings import Settings
 from manyhands.topology import Topology
 
 _log = logs.get(__name__)
+
+#: Seconds for the last spans, though the grace be over: what the process did at its end is what one wants to see.
+LAST_SPANS = 1.0
 
 
 class Service(Protocol):
@@ -79,7 +83,11 @@ def live(name: str, settings: Settings, broker: Broker, service: Service, close:
 
     ``close`` ends what serves health and API; it is called last, so that a draining process can still be asked. A
     second signal ends the process at once: what it held goes back to the queues, as after any crash.
+
+    Raises:
+        SettingsError: traces are wanted, and cannot be taken.
     """
+    tracing.start(settings, name)
     asked = threading.Event()
 
     def on_signal(number: int, _frame: object) -> None:
@@ -93,8 +101,10 @@ def live(name: str, settings: Settings, broker: Broker, service: Service, close:
     while not asked.wait(1):  # with a timeout, because a wait without one keeps signals from being handled in time
         pass
     _log.info("stopping", process=name, grace=settings.grace)
+    ends = time.monotonic() + settings.grace
     service.stop(settings.grace)
     broker.close()
+    tracing.stop(max(LAST_SPANS, ends - time.monotonic()))
     close()
     _log.info("stopped", process=name)
     return 0

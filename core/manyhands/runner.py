@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from manyhands import backoff, logs, metrics
+from manyhands import backoff, logs, metrics, tracing
 from manyhands.broker.protocol import Consumer, Delivery, Outgoing, Publisher, Verdict
 from manyhands.clock import Clock, SystemClock
 from manyhands.errors import BrokerError
@@ -86,6 +86,9 @@ class Runner:
                 with self._lock:
                     self._in_hand.update(deliveries)
                     metrics.IN_HAND.set(len(self._in_hand))
+                if (spans := tracing.spans) is not None:
+                    for delivery in deliveries:
+                        spans.take(delivery)
                 for kind, count in Counter(d.type for d in deliveries).items():
                     metrics.DELIVERED.labels(type_label(kind or "none")).inc(count)
                 self._handle(deliveries)
@@ -121,7 +124,9 @@ class Runner:
                 self._handle([delivery])
             return
         for delivery in deliveries:
-            _log.error("a delivery failed", type=delivery.type, key=delivery.key, exc_info=error)
+            _log.error(
+                "a delivery failed", type=delivery.type, key=delivery.key, exc_info=error, **tracing.bound(delivery)
+            )
         self._settle(deliveries, Verdict.FAILED)
 
     def _unfinished(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
@@ -179,8 +184,13 @@ class Runner:
             self._settle(outcome.deliveries, outcome.verdict)
             return
         pending = _Pending(outcome, len(outcome.publish), self._settle, self._publish_failed)
+        spans = tracing.spans
+        if spans is None:
+            for message in outcome.publish:
+                self._publisher.publish(message, pending.confirmed)
+            return
         for message in outcome.publish:
-            self._publisher.publish(message, pending.confirmed)
+            self._publisher.publish(*spans.send(message, pending.confirmed))
 
     def _settle(self, deliveries: Sequence[Delivery], verdict: Verdict) -> None:
         with self._lock:
@@ -191,6 +201,10 @@ class Runner:
         if mine:
             self._consumer.settle(mine, verdict)
             metrics.SETTLED.labels(verdict.value).inc(len(mine))
+            if tracing.spans is not None:
+                for delivery in mine:
+                    if delivery.trace is not None:
+                        delivery.trace.settled(verdict.value)
         with self._lock:
             self._settling -= 1
             metrics.IN_HAND.set(len(self._in_hand))

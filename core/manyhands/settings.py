@@ -74,6 +74,15 @@ class Settings(BaseSettings):
     grace: float = Field(default=25.0, ge=0, description="Seconds from SIGTERM within which work in hand is finished.")
     body_limit: int = Field(default=1 << 20, ge=1024, description="Bytes that one message may have on the wire.")
 
+    otlp: str = Field(
+        default="",
+        description="URL of an OpenTelemetry collector (OTLP over HTTP), such as http://collector:4318; "
+        "empty: no traces are taken. Needs the extra `manyhands[tracing]`.",
+    )
+    trace_share: float = Field(
+        default=0.01, ge=0, le=1, description="Share of the suites that are traced, from 0 to 1; the producer's counts."
+    )
+
     @property
     def names(self) -> Names:
         """The names of this installation's exchanges and queues."""

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from manyhands.errors import BrokerError
 from manyhands.topology import Topology
+from manyhands.tracing import Trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,8 @@ class Delivery:
 
     ``delivery_count`` says how often it was delivered before and came back by fault (a crash, a reject); 0 at first.
     Where the broker ``counts_hand_backs``, it counts these too.
-    ``redelivered`` is true when it may have been seen before. ``token`` is the adapter's own.
+    ``redelivered`` is true when it may have been seen before. ``token`` is the adapter's own. ``trace`` is there when
+    the message is of a suite that is traced.
     """
 
     queue: str
@@ -51,6 +53,7 @@ class Delivery:
     delivery_count: int = 0
     redelivered: bool = False
     token: Any = None
+    trace: Trace | None = None
 
 
 class Verdict(enum.Enum):

@@ -59,9 +59,12 @@ def count(result: Result, messages: int, now: float) -> None:
         metrics.TIES.inc(judged.ties)
         took = (elapsed(finished, now) for finished in judged.finished)
         observe_all(metrics.SETTLE_SECONDS, [seconds for seconds in took if seconds is not None])
+        for finished, exemplar in judged.traced:
+            if (seconds := elapsed(finished, now)) is not None:
+                metrics.SETTLE_SECONDS.observe(seconds, exemplar)
         for decision in judged.decided:
             _answers(decision)
-        for event in judged.escalated:
+        for event, _ in judged.escalated:
             metrics.ESCALATED.labels(event.data["reason"]).inc(len(event.data["positions"]))
     metrics.JUDGMENTS.labels("late").inc(result.late)
     for (kind, code), letters in result.filed.items():

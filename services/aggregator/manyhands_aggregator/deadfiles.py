@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from manyhands import tracing
 from manyhands.broker import Delivery, Outgoing
 from manyhands.codec import addressed, decode, encode
 from manyhands.deadletters import Cause, read_cause
@@ -166,7 +167,11 @@ def outgoing(connection: sa.Connection, names: Names, letter: str) -> tuple[Outg
         exchange, key = names.to_roles(message.name)
     else:
         exchange, key = names.exchange(row.kind), row.key.partition(".")[2] or row.key
-    return Outgoing(exchange=exchange, key=key, body=body, type=row.type or "", content_encoding=encoding), row.times
+    headers = tracing.carried(json.loads(row.cause))  # a replay goes on in the trace of what failed
+    message_out = Outgoing(
+        exchange=exchange, key=key, body=body, type=row.type or "", content_encoding=encoding, headers=headers
+    )
+    return message_out, row.times
 
 
 def drop(connection: sa.Connection, letters: Sequence[str]) -> int:

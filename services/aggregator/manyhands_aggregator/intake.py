@@ -7,12 +7,13 @@ leads to the same messages out, so nothing needs an outbox.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import sqlalchemy as sa
 
-from manyhands import logs
+from manyhands import logs, tracing
 from manyhands.broker import Delivery, Outgoing
 from manyhands.clock import Clock
 from manyhands.codec import BODY_LIMIT, JUDGMENTS, addressed, decode, encode
@@ -67,6 +68,7 @@ class Intake:
         Raises:
             StoreUnavailable: nothing of those not yet finished was taken in; they are to be given here again.
         """
+        commit = None if tracing.spans is None else tracing.spans.batch(deliveries)
         try:
             result = self._take(self._sort(deliveries))
         except StoreUnavailable:
@@ -77,9 +79,13 @@ class Intake:
                     self.handle([delivery], finish)
                 return
             result = self._give_up(deliveries[0], error)
+        finally:
+            if commit is not None:
+                commit.end()
         now = self._clock.now()
         self._on_commit(result)
-        finish(Outcome(deliveries=deliveries, publish=result.out))
+        out = result.out if commit is None or tracing.spans is None else tracing.spans.caused(commit, result.out)
+        finish(Outcome(deliveries=deliveries, publish=out))
         counting.count(result, len(deliveries), now)
 
     def _sort(self, deliveries: Sequence[Delivery]) -> Batch:
@@ -125,7 +131,7 @@ class Intake:
     def _set_aside(
         self, kind: str, delivery: Delivery, code: str, error: str, *, traceback: str = "", told: bool = False
     ) -> Outgoing:
-        _log.warning("set aside", kind=kind, code=code, error=error)
+        _log.warning("set aside", kind=kind, code=code, error=error, **tracing.bound(delivery))
         cause = Cause(code=code, error=error, at=self._clock.now(), traceback=traceback, told=told)
         return raw_letter(self._names, kind, delivery, cause)
 
@@ -195,7 +201,7 @@ class Intake:
 
     def _judged(self, job: str, judged: Judged, result: Result) -> None:
         result.judged.append(judged)
-        result.out += [self._event_out(event) for event in judged.escalated]
+        result.out += [self._event_out(event, headers) for event, headers in judged.escalated]
         self._aside(judged.aside, result)
         self._settled(job, judged.settled, result)
 
@@ -221,9 +227,10 @@ class Intake:
                     result.ended.append(event)
         jobs.save(connection, accounts.values())
 
-    def _event_out(self, event: Event) -> Outgoing:
+    def _event_out(self, event: Event, headers: Mapping[str, str] = MappingProxyType({})) -> Outgoing:
         exchange, key = self._names.to_roles(event.name)
         encoded = encode(event, limit=self._limit)
         return Outgoing(
-            exchange=exchange, key=key, body=encoded.body, type=encoded.type, content_encoding=encoded.content_encoding
-        )
+            exchange=exchange, key=key, body=encoded.body, type=encoded.type, content_encoding=encoded.content_encoding,
+            headers=headers,
+        )  # fmt: skip

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import add, sub
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from manyhands import tracing
 from manyhands.broker import Delivery
 from manyhands.codec import JUDGMENTS, decode, encode
 from manyhands.messages import SUITE_ESCALATED, Event, Judgments
@@ -55,6 +56,13 @@ class Aside(NamedTuple):
     told: bool
 
 
+class Escalation(NamedTuple):
+    """What is to be judged again, and the trace of the message that led to it."""
+
+    event: Event
+    headers: Mapping[str, str]
+
+
 @dataclass(slots=True)
 class Judged:
     """What a job's judgments led to.
@@ -62,19 +70,20 @@ class Judged:
     ``settled``: suites that have all their answers, newly or before. ``unknown``: messages for suites that were not
     announced yet. ``aside``: messages that are set aside. ``escalated``: what is to be judged again. ``kept`` judgments
     and ``change`` are for the job's account, the rest for metrics: ``decided`` suites that had no answers before, and
-    when their judges had ``finished`` with messages that said something new.
+    when their judges had ``finished`` with messages that said something new, with exemplars where they are ``traced``.
     """
 
     settled: list[int] = field(default_factory=list)
     unknown: list[Said] = field(default_factory=list)
     aside: list[Aside] = field(default_factory=list)
-    escalated: list[Event] = field(default_factory=list)
+    escalated: list[Escalation] = field(default_factory=list)
     kept: int = 0
     change: Counts = field(default_factory=Counts)
     repeats: int = 0
     ties: int = 0
     decided: list[Decision] = field(default_factory=list)
     finished: list[float] = field(default_factory=list)
+    traced: list[tuple[float, dict[str, str]]] = field(default_factory=list)
 
 
 def judge(connection: sa.Connection, job: str, plan: Plan, messages: Sequence[Said], *, over: bool) -> Judged:
@@ -103,7 +112,11 @@ def judge(connection: sa.Connection, job: str, plan: Plan, messages: Sequence[Sa
             result.repeats += 0 if taken.wrong else len(message.positions)
             continue
         result.kept += len(taken.new.positions)
-        result.finished.append(message.finished)
+        exemplar = None if said.delivery is None else tracing.exemplar(said.delivery)
+        if exemplar is None:
+            result.finished.append(message.finished)
+        else:
+            result.traced.append((message.finished, exemplar))
         rows.append(_row(said, taken.new, parts))
     if rows:
         connection.execute(_INSERT, rows)
@@ -213,7 +226,8 @@ def _report(result: Judged, job: str, said: Said, taken: Taken) -> None:
             "suite": message.suite, "stage": message.stage, "judge": message.judge, "slot": message.slot,
             "positions": list(taken.again), "attempt": message.attempt + 1, "reason": INVALID,
         }  # fmt: skip
-        result.escalated.append(Event(name=SUITE_ESCALATED, job=job, data=data))
+        headers = tracing.caused_by(said.delivery) if said.delivery is not None else {}
+        result.escalated.append(Escalation(Event(name=SUITE_ESCALATED, job=job, data=data), headers))
 
 
 def _row(said: Said, new: Judgments, part: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from manyhands import metrics
+from manyhands import metrics, tracing
 from manyhands.clock import Clock
 from manyhands.measure import observe_all
 from manyhands.spec import JobSpec
@@ -154,11 +154,15 @@ class Board:
             live = self._jobs.get(job)
             if live is None:
                 return
-            now, took = self._clock.monotonic(), []
+            now, took, spans = self._clock.monotonic(), [], tracing.spans
             for suite in suites:
                 published = live.unsettled.pop(suite, None)
                 if published is not None:
-                    took.append(now - published)
+                    exemplar = None if spans is None else spans.settled(job, suite, live.opened, now - published)
+                    if exemplar is None:
+                        took.append(now - published)
+                    else:
+                        metrics.TURNAROUND_SECONDS.observe(now - published, exemplar)
                 elif live.early is not None:
                     live.early.add(suite)
             observe_all(metrics.TURNAROUND_SECONDS, took)

@@ -6,7 +6,7 @@ import random
 import threading
 from collections import Counter, deque
 
-from manyhands import backoff, logs, metrics
+from manyhands import backoff, logs, metrics, tracing
 from manyhands.broker import Outgoing, Publisher
 from manyhands.clock import Clock
 from manyhands.errors import BrokerError
@@ -54,7 +54,11 @@ class Courier:
             self.sleep(self._board.rung(), IDLE)
             self.take()
         self._bytes += size
-        self._publisher.publish(message, _Ticket(self, desk, suites, slot, size))
+        ticket = _Ticket(self, desk, suites, slot, size)
+        if tracing.spans is None:
+            self._publisher.publish(message, ticket)
+        else:
+            self._publisher.publish(*tracing.spans.send(message, ticket))
 
     def returned(self, ticket: _Ticket, error: BrokerError | None) -> None:
         """A confirm has come, on the adapter's thread."""

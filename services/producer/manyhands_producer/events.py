@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from manyhands import logs
+from manyhands import logs, tracing
 from manyhands.broker import Delivery, Outgoing
 from manyhands.clock import Clock
 from manyhands.codec import decode
@@ -46,13 +46,13 @@ class Events:
                 if event.name == SUITES_SETTLED:
                     settled[event.job].update(_numbers(event, "suites"))
                 elif event.name == SUITE_ESCALATED:
-                    out += self._escalated(event)
+                    out += self._escalated(event, tracing.caused_by(delivery))
                 elif event.name == JOB_COMPLETED:
                     ended[event.job] = _outcome(event)
                 else:
                     raise DecodeError(f"{event.name} is no event for the producer", delivery.body)
             except DecodeError as error:
-                _log.warning("set aside", code="undecodable", error=str(error))
+                _log.warning("set aside", code="undecodable", error=str(error), **tracing.bound(delivery))
                 cause = Cause(code="undecodable", error=str(error), at=self._clock.now())
                 out.append(raw_letter(self._names, "events", delivery, cause))
         if settled or ended:
@@ -73,7 +73,7 @@ class Events:
             self._board.remove(live)
         _log.info("job ended", job=job, state=row.state)
 
-    def _escalated(self, event: Event) -> list[Outgoing]:
+    def _escalated(self, event: Event, headers: Mapping[str, str]) -> list[Outgoing]:
         """The suite once more, for one judge's slot and only the positions that are asked for."""
         try:
             number, stage, slot, attempt = (_whole(event.data[key]) for key in ("suite", "stage", "slot", "attempt"))
@@ -98,7 +98,7 @@ class Events:
             message = self._messages.suite(
                 event.job, number, judge, slot, positions, payloads,
                 spec=spec, digest=row.digest, opened=row.opened, now=self._clock.now(), stage=stage,
-                attempt=attempt,
+                attempt=attempt, headers=headers,
             )  # fmt: skip
         except TooLarge as error:
             raise DecodeError(str(error), b"") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from manyhands.broker import Outgoing
@@ -71,8 +72,9 @@ class Messages:
         now: float,
         stage: int = 0,
         attempt: int = 1,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Outgoing:
-        """A suite for one judge and slot, published at the time ``now``."""
+        """A suite for one judge and slot, published at the time ``now``; ``headers`` say which trace it is of."""
         message = Suite(
             job=job, suite=suite, stage=stage, judge=judge, slot=slot, positions=positions, payloads=payloads,
             attempt=attempt, spec=digest, expires_at=None if spec.deadline is None else opened + spec.deadline,
@@ -82,5 +84,5 @@ class Messages:
         encoded = encode(message, limit=self._limit)
         return Outgoing(
             exchange=exchange, key=key, body=encoded.body, type=encoded.type,
-            content_encoding=encoded.content_encoding, headers={PUBLISHED_AT: f"{now:.3f}"},
+            content_encoding=encoded.content_encoding, headers={PUBLISHED_AT: f"{now:.3f}", **headers},
         )  # fmt: skip

@@ -11,7 +11,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 
-from manyhands import backoff, logs
+from manyhands import backoff, logs, tracing
 from manyhands.broker import Broker, Publisher
 from manyhands.clock import Clock
 from manyhands.errors import BrokerError, StoreUnavailable, TooLarge, Unroutable
@@ -206,11 +206,15 @@ class Pump:
         for job, suites in loaded.items():
             # the news goes first, but nobody waits for its confirm: the aggregator takes any order
             self._news(by_job[job], suites)
+        spans = tracing.spans
         for job in order:
             if loaded.get(job):
                 suite, desk = loaded[job].popleft(), by_job[job]
                 self._last = job
+                span = None if spans is None else spans.publishing(job, suite.suite, desk.live.opened, suite.count)
                 self._send(desk, suite, [slot for slot in desk.slots if slot in desk.failed.get(suite.suite, ())])
+                if span is not None:
+                    span.end()
         if away is not None:
             raise away
         return bool(loaded)
@@ -271,11 +275,13 @@ class Pump:
 
     def _send(self, desk: Desk, suite: Spooled, slots: Sequence[Slot]) -> None:
         live, positions = desk.live, suite.positions
+        headers = tracing.spans.headers(live.job, suite.suite, live.opened) if tracing.spans is not None else {}
         for judge, slot in slots:
             try:
                 message = self._messages.suite(
                     live.job, suite.suite, judge, slot, positions, suite.payloads,
                     spec=live.spec, digest=live.digest, opened=live.opened, now=self._clock.now(),
+                    headers=headers,
                 )  # fmt: skip
             except TooLarge as error:  # the body limit was lowered since it was cut
                 reason = f"suite {suite.suite} is too large: {error.detail}"

@@ -106,7 +106,7 @@ class Bench:
             if one.retry is not None:
                 retries[f"{one.retry:g}s"] = retries.get(f"{one.retry:g}s", 0) + 1
         failed = len(findings.problems)
-        return [frames.JUDGED, suite.judge, len(suite.positions) - failed, failed, seconds, retries, outgoing]
+        return [frames.JUDGED, suite.judge, len(suite.positions) - failed, failed, started, seconds, retries, outgoing]
 
     def _find(self, suite: Suite, now: float) -> tuple[Findings, float]:
         count = len(suite.positions)

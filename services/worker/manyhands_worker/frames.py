@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from manyhands import tracing
 from manyhands.broker.protocol import Delivery, Outgoing
 from manyhands.messages import PUBLISHED_AT
 
@@ -51,11 +52,15 @@ class Unit(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What became of a suite: counts for the metrics, and what is to be published."""
+    """What became of a suite: counts for the metrics, and what is to be published.
+
+    It was judged for ``seconds`` from ``started`` on (since 1970).
+    """
 
     judge: str
     judged: int
     failed: int
+    started: float
     seconds: float
     retries: Mapping[str, int]
     outgoing: Sequence[Sequence[Any]]
@@ -82,7 +87,7 @@ def unpack(raw: bytes) -> Any:
 
 
 #: Headers that a suite keeps on its way: deliveries that ended with a worker, when it was published, the trace.
-KEPT = ("mh-deliveries", PUBLISHED_AT, "traceparent", "tracestate")
+KEPT = ("mh-deliveries", PUBLISHED_AT, *tracing.HEADERS)
 
 
 def unit(delivery: Delivery) -> Unit:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from manyhands import backoff, logs, metrics
+from manyhands import backoff, logs, metrics, tracing
 from manyhands.broker.protocol import Delivery, Verdict
 from manyhands.clock import Clock
 from manyhands.errors import HandlerError
@@ -204,19 +204,23 @@ class Lane:
         self._lose(death, judge)
         if self._shared.stopping.is_set():
             raise Stopped
-        _log.warning("a child ended", how=death.how, queue=task.delivery.queue)
+        _log.warning("a child ended", how=death.how, queue=task.delivery.queue, **tracing.bound(task.delivery))
+        if task.delivery.trace is not None:
+            task.delivery.trace.note("child ended", how=death.how)
 
     def _conclude(self, task: Task, reply: list[Any]) -> None:
         delivery = task.delivery
         if reply[0] == frames.JUDGED:
             said = Judged(*reply[1:])
             publish = [frames.outgoing(row) for row in said.outgoing]
-            self._shared.tally.judged(said)
+            self._shared.tally.judged(said, tracing.exemplar(delivery))
+            if delivery.trace is not None:
+                delivery.trace.judged(said.judge, said.started, said.seconds, said.failed)
         else:
-            _, code, said = reply
-            publish = [raw_letter(delivery, said, self._shared.station, self._shared.clock.now(), code)]
-            _log.warning("set aside", code=code, error=said, queue=delivery.queue)
-        task.finish(Outcome(deliveries=[delivery], publish=publish))
+            _, code, why = reply
+            publish = [raw_letter(delivery, why, self._shared.station, self._shared.clock.now(), code)]
+            _log.warning("set aside", code=code, error=why, queue=delivery.queue, **tracing.bound(delivery))
+        task.finish(Outcome(deliveries=[delivery], publish=tracing.traced(delivery, publish)))
 
     def _suspect(self, task: Task, death: Death) -> None:
         shared = self._shared
@@ -246,7 +250,8 @@ class Lane:
             letter = raw_letter(task.delivery, said, shared.station, shared.clock.now(), "child-died")
             known = Concluded(outgoing=[letter])
         shared.tally.tasks(known.judge, known.judged, known.failed)
-        task.finish(Outcome(deliveries=[task.delivery], publish=known.outgoing))
+        publish = tracing.traced(task.delivery, known.outgoing)
+        task.finish(Outcome(deliveries=[task.delivery], publish=publish))
 
     def _judge_of(self, delivery: Delivery) -> str:
         """The judge of a queue, for a label: one of those that are served."""

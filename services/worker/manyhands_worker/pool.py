@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from manyhands import tracing
 from manyhands.broker.protocol import Delivery, Verdict
 from manyhands.clock import Clock, SystemClock
 from manyhands.errors import HandlerError
@@ -59,7 +60,7 @@ class Pool:
             if delivery.delivery_count:
                 known = received(delivery, self._suspicion(), shared.station, shared.clock)
                 if known is not None:
-                    finish(Outcome(deliveries=[delivery], publish=known.outgoing))
+                    finish(Outcome(deliveries=[delivery], publish=tracing.traced(delivery, known.outgoing)))
                     continue
             shared.tasks.put(Task(delivery, finish))
 

@@ -15,6 +15,7 @@ from manyhands.deadletters import HISTORY_LIMIT, Cause
 from manyhands.errors import TooLarge
 from manyhands.messages import PUBLISHED_AT, Failure, Judgments, Message, Suite
 from manyhands.topology import Names
+from manyhands.tracing import carried
 from manyhands_worker.findings import Findings, Problem
 from manyhands_worker.judging import packable
 
@@ -110,7 +111,7 @@ def _message(report: Report, station: Station, part: Sequence[int]) -> Judgments
 
 def _judgments(report: Report, station: Station, encoded: Encoded) -> Outgoing:
     route = station.names.to_aggregator(report.suite.job, report.suite.suite)
-    return _outgoing(route, encoded, _trace(report.headers))
+    return _outgoing(route, encoded, carried(report.headers))
 
 
 def _retries(report: Report, station: Station) -> Iterator[Outgoing]:
@@ -121,7 +122,7 @@ def _retries(report: Report, station: Station) -> Iterator[Outgoing]:
         if problem.retry is not None:
             groups.setdefault((problem.retry, problem.counts), []).append(i)
     for (rung, counts), indices in groups.items():
-        headers = {**_trace(report.headers, PUBLISHED_AT), "mh-history": _history(report, station, indices)}
+        headers = {**_kept(report.headers), "mh-history": _history(report, station, indices)}
 
         def make(part: Sequence[int], attempt: int = suite.attempt + counts) -> Suite:
             return replace(subset(suite, part), attempt=attempt)
@@ -159,7 +160,7 @@ def letters(
         yield from letters(suite, indices[:middle], cause, station, headers)
         yield from letters(suite, indices[middle:], cause, station, headers)
     else:
-        yield replace(letter, headers={**_trace(headers), **letter.headers})
+        yield replace(letter, headers={**carried(headers), **letter.headers})
 
 
 def raw_letter(delivery: Delivery, said: str, station: Station, now: float, code: str = "undecodable") -> Outgoing:
@@ -212,8 +213,9 @@ def _history(report: Report, station: Station, indices: Sequence[int]) -> list[s
     return (earlier(report.headers) + lines)[-HISTORY_LIMIT:]
 
 
-def _trace(headers: Mapping[str, Any], *more: str) -> dict[str, Any]:
-    return {key: headers[key] for key in ("traceparent", "tracestate", *more) if key in headers} if headers else {}
+def _kept(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the headers of a suite those that it keeps when it is tried again."""
+    return carried(headers) | ({PUBLISHED_AT: headers[PUBLISHED_AT]} if PUBLISHED_AT in headers else {})
 
 
 def _fitting(make: Callable[[Sequence[int]], Message], indices: Sequence[int], limit: int) -> Iterator[Encoded]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from manyhands import logs
+from manyhands import logs, tracing
 from manyhands.broker.protocol import Delivery, Outgoing
 from manyhands.clock import Clock
 from manyhands.codec import decode, encode
@@ -62,7 +62,8 @@ def conclude(
             return reply
         return Part(*reply[1:])
 
-    log = _log.bind(job=suite.job, suite=suite.suite, stage=suite.stage, judge=suite.judge, attempt=suite.attempt)
+    log = _log.bind(job=suite.job, suite=suite.suite, stage=suite.stage, judge=suite.judge, attempt=suite.attempt,
+                    **tracing.bound(delivery))  # fmt: skip
     try:
         if death.loading:
             raise _Loading(death)
@@ -83,16 +84,17 @@ def received(delivery: Delivery, least: Suspicion, station: Station, clock: Cloc
     headers = frames.kept(delivery.headers)
     carried = headers.get("mh-deliveries", 0)
     carried = carried if isinstance(carried, int) else 0
+    log = _log.bind(job=suite.job, suite=suite.suite, **tracing.bound(delivery))
     match receipt(len(suite.positions), delivery.delivery_count, carried, least):
         case Receipt.JUDGE:
             return None
         case Receipt.SPLIT:
-            _log.warning("suite cut in halves", job=suite.job, suite=suite.suite, deliveries=delivery.delivery_count)
+            log.warning("suite cut in halves", deliveries=delivery.delivery_count)
             return Concluded(outgoing=halves(suite, carried + delivery.delivery_count, station, headers))
         case Receipt.SET_ASIDE:
             deliveries = carried + delivery.delivery_count
             how = f"{deliveries} deliveries of it ended with their worker"
-            _log.warning("task set aside", job=suite.job, suite=suite.suite, positions=suite.positions, cause=how)
+            log.warning("task set aside", positions=suite.positions, cause=how)
             findings = all_failed(1, Problem(code="worker-died", message=how))
             return _concluded(suite, findings, "", clock.now(), headers, station, clock)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Histogram
 
-from manyhands import metrics
+from manyhands import metrics, tracing
 from manyhands.broker.protocol import Delivery
 from manyhands.measure import waited
 from manyhands_worker.frames import Judged
@@ -17,10 +17,10 @@ class Tally:
         self._of: dict[str, tuple[Counter, Counter, Histogram]] = {}
         self._waits: dict[str, Histogram] = {}
 
-    def judged(self, said: Judged) -> None:
-        """A suite was judged."""
+    def judged(self, said: Judged, exemplar: dict[str, str] | None = None) -> None:
+        """A suite was judged; the exemplar is of its trace, where it has one."""
         self.tasks(said.judge, said.judged, said.failed)
-        self._of[said.judge][2].observe(said.seconds)
+        self._of[said.judge][2].observe(said.seconds, exemplar)
         self.busy(said.judge, said.seconds)
         for rung, count in said.retries.items():
             metrics.RETRIES.labels(said.judge, rung).inc(count)
@@ -47,7 +47,7 @@ class Tally:
         wait = self._waits.get(judge)
         if wait is None:
             wait = self._waits[judge] = metrics.QUEUE_SECONDS.labels(judge)
-        wait.observe(seconds)
+        wait.observe(seconds, tracing.exemplar(delivery))
 
     def busy(self, judge: str, seconds: float) -> None:
         """A child has judged for so many seconds."""
