@@ -40,13 +40,7 @@ CERTIFICATE_EXPIRES = Gauge(
     ["use"],
 )
 COMMIT_SECONDS = Histogram("manyhands_commit_seconds", "Time of one store transaction.", buckets=SECONDS)
-
 BUILD_INFO = Gauge("manyhands_build_info", "1, with the version that runs.", ["version", "process"])
-CERTIFICATE_EXPIRES = Gauge(
-    "manyhands_certificate_expires_timestamp_seconds",
-    "When a certificate of this process expires, in seconds since 1970, by use (http, broker).",
-    ["use"],
-)
 
 # -- producer ----------------------------------------------------------------------------------------------------------
 TASKS_READ = Counter("manyhands_tasks_read", "Tasks read from sources or pushed over the API.")
