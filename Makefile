@@ -47,10 +47,11 @@ bench: .venv/.bench  ## measure: benchmarks/results.json and docs/performance.md
 
 deploy-check: .venv/.deploy  ## render deploy/k8s in every combination; schemas, policies, alert rules (needs kubectl or kustomize)
 	$(B)/pytest -q $(wildcard tests/deploy/test_manifests.py tests/deploy/test_rules.py)
+	@sh scripts/policies
 
 .PHONY: images
 images:  ## the container images: producer, worker, aggregator, cli (needs Docker)
 	@sh scripts/images
 
 clean:  ## remove what these targets made
-	rm -rf .venv .venv-uv out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-uv .venv-checkov out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,20 @@ def variants(folder: Path) -> dict[str, Path]:
     return found
 
 
+def main(folder: Path) -> None:
+    """Write every object of every overlay into the folder, once: for programs that look at files."""
+    seen: set[str] = set()
+    with tempfile.TemporaryDirectory() as copies:
+        for which, source in variants(Path(copies)).items():
+            if not which.startswith("overlays/"):
+                continue
+            found = {json.dumps(one): one for one in render(source)}
+            new = [one for text, one in found.items() if text not in seen]
+            seen.update(found)
+            text = "".join(f"---\n{json.dumps(one, indent=1)}\n" for one in new)
+            (folder / f"{which.replace('/', '-').replace(' ', '-')}.yaml").write_text(text, encoding="utf-8")
+
+
 def _folders(folder: Path) -> list[Path]:
     return sorted(one.parent for one in folder.glob("*/kustomization.yaml"))
 
@@ -116,3 +132,7 @@ def _edit(file: Path, old: str, new: str) -> None:
     text = file.read_text()
     assert old in text, f"{file} has no {old!r}"
     file.write_text(text.replace(old, new))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
