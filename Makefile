@@ -34,13 +34,15 @@ check: .venv/.ready  ## format, lint, types, import contracts, unit and contract
 	$(B)/lint-imports
 	$(B)/pytest -q tests/unit tests/contract
 	$(B)/python scripts/docs.py --check
+	$(B)/python scripts/k8s.py users --check
 
 format: .venv/.ready  ## format the code and mend what the linter can
 	$(B)/ruff check --fix-only
 	$(B)/ruff format
 
-docs: .venv/.ready  ## write the generated pages of docs/
+docs: .venv/.ready  ## write what is generated: pages of docs/, the broker's users in deploy/k8s
 	$(B)/python scripts/docs.py
+	$(B)/python scripts/k8s.py users
 
 bench: .venv/.bench  ## measure: benchmarks/results.json and docs/performance.md
 	$(B)/python -m benchmarks
