@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,9 +19,13 @@ from structlog.testing import capture_logs
 
 from manyhands.errors import SettingsError
 from manyhands.settings import load
+from manyhands.tls import Files
 from manyhands_worker.pod import ANNOTATION, DeletionCost, Pod, this_pod
 from manyhands_worker.settings import WorkerSettings
 from tests.services import wait_until
+from tests.unit.certificates import Authority
+from tests.unit.worker.harness import PATIENCE, TROUBLE, suite
+from tests.unit.worker.test_service import embedded, send, worker
 
 PATH = "/api/v1/namespaces/here/pods/worker-svm-1"
 
@@ -25,7 +33,7 @@ PATH = "/api/v1/namespaces/here/pods/worker-svm-1"
 class Api:
     """An API server that keeps what it was asked, and answers with ``status``."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Files | None = None) -> None:
         self.status = 200
         self.asked: list[tuple[str, str, dict[str, str], Any]] = []
         api = self
@@ -43,6 +51,10 @@ class Api:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None and tls.cert is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls.cert, tls.key)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     @property
@@ -51,13 +63,19 @@ class Api:
         return [body["metadata"]["annotations"][ANNOTATION] for _, _, _, body in self.asked]
 
 
-@pytest.fixture
-def api() -> Iterator[Api]:
-    """The API server."""
-    api = Api()
+@contextmanager
+def serving(api: Api) -> Iterator[Api]:
+    """The API server until it is no longer needed."""
     yield api
     api.server.shutdown()
     api.server.server_close()
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    """The API server."""
+    with serving(Api()) as api:
+        yield api
 
 
 @pytest.fixture
@@ -143,6 +161,48 @@ def test_the_environment_says_which_pod(tmp_path: Path) -> None:
     }  # fmt: skip
     with pytest.raises(SettingsError, match=r"ca\.crt"):
         this_pod(whole, tmp_path)
+
+
+def account(folder: Path, authority: Authority) -> Path:
+    """What Kubernetes puts into a pod that has a token."""
+    (folder / "token").write_text("secret")
+    shutil.copy(authority.pem, folder / "ca.crt")
+    return folder
+
+
+def environment(api: Api) -> dict[str, str]:
+    """A pod's."""
+    return {
+        "POD_NAME": "worker-svm-1", "POD_NAMESPACE": "here",
+        "KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api.server.server_address[1]),
+    }  # fmt: skip
+
+
+def test_the_token_goes_to_the_clusters_own_server_only(tmp_path: Path) -> None:
+    """One whose certificate another authority signed gets no request."""
+    cluster, other = Authority(tmp_path / "cluster"), Authority(tmp_path / "other")
+    with serving(Api(other.issue("127.0.0.1"))) as false, serving(Api(cluster.issue("127.0.0.1"))) as true:
+        folder = account(tmp_path, cluster)
+        with pytest.raises(ssl.SSLError):
+            this_pod(environment(false), folder).annotate(ANNOTATION, "1")
+        this_pod(environment(true), folder).annotate(ANNOTATION, "1")
+        assert (len(false.asked), true.costs) == (0, ["1"])
+
+
+def test_a_worker_tells_its_work_in_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as it holds, and none again when they are settled."""
+    authority = Authority(tmp_path / "cluster")
+    with serving(Api(authority.issue("127.0.0.1"))) as api, embedded() as broker:
+        for key, value in environment(api).items():
+            monkeypatch.setenv(key, value)
+        folder = account(tmp_path, authority)
+        monkeypatch.setattr("manyhands_worker.service.this_pod", partial(this_pod, account=folder))
+        monkeypatch.setattr("manyhands_worker.service.DeletionCost", partial(DeletionCost, every=0.02))
+        with worker(broker, TROUBLE, judges=["one"], hard_limit=1.0, deletion_cost=True):
+            wait_until(lambda: api.costs == ["0"], PATIENCE, "an idle worker to say so")
+            send(broker, suite("one", ["hang"]))
+            wait_until(lambda: api.costs[-1] == "1", PATIENCE, "the suite to be told")
+            wait_until(lambda: api.costs[-1] == "0", PATIENCE, "its end to be told")
 
 
 def test_it_is_off_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
