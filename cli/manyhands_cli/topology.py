@@ -119,7 +119,8 @@ def _problem(connection: Broker, queue: core.Queue) -> str | None:
     except TopologyConflict as error:
         return f"other arguments: {error.detail}"
     waiting, consumers = depth
-    return f"{waiting} messages and nobody takes them" if waiting and not consumers else None
+    # what waits on the retry ladder comes back by itself
+    return f"{waiting} messages and nobody takes them" if waiting and not consumers and queue.ttl is None else None
 
 
 @app.command()

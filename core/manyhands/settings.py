@@ -67,7 +67,8 @@ class Settings(BaseSettings):
         default=None, description="PEM file of its private key; looked for in the certificate's file when unset."
     )
     api_token: SecretStr | None = Field(
-        default=None, description="Bearer token that the API asks for; none when unset."
+        default=None,
+        description="Bearer token that the API asks for, or several with commas, any of which will do; none when unset.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: Literal["json", "text"] = Field(default="json", description="JSON for machines, text for eyes.")

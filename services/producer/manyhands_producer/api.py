@@ -175,7 +175,7 @@ def build(producer: Producer, settings: ApiSettings) -> FastAPI:
         producer.cancel(job, reason)
         return Status(**producer.status(job))
 
-    @app.post("/api/jobs/{job}/republish")
+    @app.post("/api/jobs/{job}/republish", dependencies=[audited("job.republish")])
     def republish(job: str) -> Republished:
         """Publish again what is not settled: for a broker that has lost it."""
         return Republished(job=job, republished=producer.republish(job))

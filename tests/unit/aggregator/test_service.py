@@ -364,5 +364,9 @@ def test_the_token(installation: Installation) -> None:
     assert "error" in api("/api/jobs")[1]
     assert Api(api.base, "guess")("/api/jobs")[0] == 401
     assert Api(api.base, "sesame")("/api/jobs") == (200, [])
+    both = installation.api(installation.aggregator(), token="sesame, poppy,")
+    assert [Api(both.base, token)("/api/jobs")[0] for token in ("sesame", "poppy", "sesame, poppy", ",", "")] == [
+        200, 200, 401, 401, 401,
+    ]  # fmt: skip
     for path in ("/healthz", "/readyz", "/metrics"):
         assert api.raw(path)[0] == 200
