@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     )
     api_token: SecretStr | None = Field(
         default=None,
-        description="Bearer token that the API asks for, or several with commas, any of which will do; none when unset.",
+        description="Bearer token that the API asks for, or any of several with commas between; none when unset.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: Literal["json", "text"] = Field(default="json", description="JSON for machines, text for eyes.")

@@ -13,7 +13,7 @@ class Waiting:
 
     def depth(self, queue: str) -> tuple[int, int]:
         """Two, and nobody."""
-        return 2, 0
+        return (2, 0) if queue else (0, 0)
 
     def declare(self, wanted: Topology) -> None:
         """They are as they should be."""
