@@ -15,9 +15,11 @@ from pydantic_core import PydanticUndefined
 from typer.cli import get_docs_for_click
 
 from manyhands import metrics, spec
+from manyhands.permissions import users
 from manyhands.settings import Settings
 from manyhands.topology import EVENTS, Names, topology
 from manyhands_aggregator.settings import AggregatorSettings
+from manyhands_cli.definitions import definitions, policies
 from manyhands_cli.exits import MEANING
 from manyhands_cli.main import app
 from manyhands_producer.settings import ProducerSettings
@@ -54,8 +56,31 @@ def topology_page() -> str:
         f"## Exchanges\n\n{table(('exchange', 'kind', 'alternate'), exchanges)}\n"
         "## Queues\n\nAll are durable quorum queues with `overflow: reject-publish`.\n\n"
         f"{table(('queue', 'for', 'arguments'), queues)}\n"
-        f"## Bindings\n\n{table(('exchange', 'routing key', 'queue'), bindings)}\n## Events\n\n{told}\n"
+        f"## Bindings\n\n{table(('exchange', 'routing key', 'queue'), bindings)}\n## Events\n\n{told}\n\n"
+        f"## Users\n\n{users_part(names)}"
     )
+
+
+def users_part(names: Names) -> str:
+    """What each service's user may do on RabbitMQ."""
+    rows = []
+    for user, (_, may) in users(names, ["JUDGE"], user_per_judge=True).items():
+        keys = "; ".join(f"`{topic.exchange}`: `{topic.write}`" for topic in may.topics)
+        rows.append((f"`{user}`", *(f"`{right}`" for right in (may.configure, may.write, may.read)), keys))
+    return (
+        "What `manyhands topology export --users` writes, from `manyhands.permissions`: regular expressions over the "
+        "names of exchanges and queues, and on topic exchanges over the keys that may be published. `^$` is nothing. "
+        "Where one user is for the workers of all judges it is `mh-worker`. [SECURITY.md](../SECURITY.md) says what "
+        "follows from them.\n\n"
+        f"{table(('user', 'configure', 'write', 'read', 'keys'), rows)}"
+    )
+
+
+def definitions_file() -> str:
+    """RabbitMQ's definitions without users and judges: what the broker of an installation holds at least."""
+    base, vhost = topology(Names()), "manyhands"
+    said = {"vhosts": [{"name": vhost}], "policies": policies(Names(), base, vhost), **definitions(base, vhost)}
+    return json.dumps(said, indent=2) + "\n"
 
 
 def metrics_page() -> str:
@@ -127,6 +152,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "cli.md": cli_page,
     "job.schema.json": schema_page,
+    "../deploy/rabbitmq/definitions.json": definitions_file,
 }
 
 

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
+import tarfile
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -91,6 +93,9 @@ class Node(Protocol):
     def run(self, *command: str) -> str:
         """Run one of the server's own programs beside it and return what that prints."""
 
+    def put(self, name: str, content: bytes) -> str:
+        """Write a file into the server's folder of settings and return its path there."""
+
 
 @dataclass
 class _Container:
@@ -98,6 +103,7 @@ class _Container:
 
     container: Any
     user: str
+    settings: str
 
     @property
     def running(self) -> bool:
@@ -124,6 +130,15 @@ class _Container:
 
     def log(self) -> str:
         return str(self.container.get_wrapped_container().logs(tail=40).decode(errors="replace"))
+
+    def put(self, name: str, content: bytes) -> str:
+        entry, packed = tarfile.TarInfo(name), io.BytesIO()
+        entry.size, entry.mode = len(content), 0o644
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            archive.addfile(entry, io.BytesIO(content))
+        if not self.container.get_wrapped_container().put_archive(self.settings, packed.getvalue()):
+            raise RuntimeError(f"{name} could not be put into {self.settings}")
+        return f"{self.settings}/{name}"
 
     def run(self, *command: str) -> str:
         code, output = self.container.get_wrapped_container().exec_run(list(command), user=self.user)
@@ -171,6 +186,12 @@ class _Process:
     def log(self) -> str:
         return (self.folder / "output").read_text(errors="replace")[-4000:]
 
+    def put(self, name: str, content: bytes) -> str:
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        return str(path)
+
     def run(self, *command: str) -> str:
         argv = [str(self.programs / command[0]), *command[1:]]
         done = subprocess.run(
@@ -215,7 +236,7 @@ def _rabbitmq_container() -> tuple[str, Node]:
 
     container = RabbitMqContainer(RABBITMQ.image, port=5672, username=NAME, password=NAME, vhost="/")
     host, port = _launch(container, 5672)
-    return f"amqp://{NAME}:{NAME}@{host}:{port}/%2F", _Container(container, user="rabbitmq")
+    return f"amqp://{NAME}:{NAME}@{host}:{port}/%2F", _Container(container, "rabbitmq", "/etc/rabbitmq")
 
 
 def _rabbitmq_program() -> Path | None:
@@ -268,7 +289,7 @@ def _postgres_container() -> tuple[str, Node]:
 
     container = PostgresContainer(POSTGRES.image, username=NAME, password=NAME, dbname=NAME, driver=None)
     host, port = _launch(container, 5432)
-    return f"postgresql://{NAME}:{NAME}@{host}:{port}/{NAME}", _Container(container, user="postgres")
+    return f"postgresql://{NAME}:{NAME}@{host}:{port}/{NAME}", _Container(container, "postgres", "/tmp")
 
 
 def _postgres_program() -> Path | None:

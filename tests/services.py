@@ -14,21 +14,23 @@ In this order, and never a silent skip:
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
+import httpx
 import pika
 import psycopg
 from pika.exceptions import AMQPError
 from psycopg import sql
 
-from tests.nodes import POSTGRES, RABBITMQ, Node, Recipe, provide
+from tests.nodes import POSTGRES, RABBITMQ, Node, NoServiceError, Recipe, provide
 
 #: seconds a server may take to accept connections: a cold RabbitMQ on two busy cores needs about 20
 START_TIMEOUT = 120
@@ -170,6 +172,42 @@ class RabbitMQ(Service):
     def ctl(self, *arguments: str) -> str:
         """Run ``rabbitmqctl`` on the node, for instance to raise an alarm, and return what it prints."""
         return self.node.run("rabbitmqctl", *arguments)
+
+    def load(self, definitions: Mapping[str, Any]) -> None:
+        """Import definitions: virtual hosts, users, rights, queues."""
+        if self._node is not None:
+            path = self._node.put("imported.json", json.dumps(definitions).encode())
+            self.ctl("import_definitions", path)
+        else:
+            self._management("POST", "definitions", definitions)
+
+    def remove(self, vhost: str, users: Iterable[str]) -> None:
+        """Remove a virtual host with all that is in it, and users."""
+        if self._node is not None:
+            self.ctl("delete_vhost", vhost)
+            for user in users:
+                self.ctl("delete_user", user)
+        else:
+            self._management("DELETE", f"vhosts/{quote(vhost, safe='')}")
+            for user in users:
+                self._management("DELETE", f"users/{quote(user, safe='')}")
+
+    def url_of(self, user: str, password: str, vhost: str) -> str:
+        """The AMQP URL of another user."""
+        where = urlsplit(self.url)
+        netloc = f"{quote(user, safe='')}:{password}@{where.hostname}:{where.port}"
+        return where._replace(netloc=netloc, path=f"/{quote(vhost, safe='')}").geturl()
+
+    @staticmethod
+    def _management(method: str, path: str, body: Mapping[str, Any] | None = None) -> None:
+        url = os.environ.get("MANYHANDS_TEST_MANAGEMENT_URL")
+        if not url:
+            raise NoServiceError(
+                f"{RABBITMQ.variable} names a RabbitMQ of which nothing but AMQP is known, and this test makes users: "
+                "set MANYHANDS_TEST_MANAGEMENT_URL to http://USER:PASSWORD@HOST:15672 of its management plugin, with a "
+                f"user who may administer, or unset {RABBITMQ.variable} for a node of the tests' own"
+            )
+        httpx.request(method, f"{url.rstrip('/')}/api/{path}", json=body, timeout=60).raise_for_status()
 
     def settle(self) -> None:
         """Have the node write its list of quorum queues now, so that a kill spares the ones just declared.

@@ -53,8 +53,11 @@ class Installation:
         url = wanted.broker
         # a namespace of its own keeps a run apart from an installation, and from other runs, on the same broker
         digest = hashlib.sha256(f"{wanted.store}\0{spec.digest}".encode()).hexdigest()[:8]
-        # its queues and store are its own, so it makes them, whatever the environment says of an installation's
-        common: dict[str, Any] = {"broker": url, "namespace": f"run-{digest}", "grace": GRACE, "declare": True}
+        # its queues and store are its own, so it makes them, whatever the environment says of an installation's; and it
+        # has no users of its own
+        common: dict[str, Any] = {
+            "broker": url, "namespace": f"run-{digest}", "grace": GRACE, "declare": True, "worker_user": "",
+        }  # fmt: skip
         producer = core_settings.load(ProducerSettings, store=wanted.store, migrate=True, **common)
         aggregator = core_settings.load(AggregatorSettings, store=wanted.store, migrate=True, **common)
         worker = core_settings.load(

@@ -52,6 +52,12 @@ class Settings(BaseSettings):
         le=256,
         description="Partitions of the judgments; never change it while jobs are open.",
     )
+    worker_user: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]*(\{judge\})?[A-Za-z0-9._-]*$",
+        description="The broker's user of each judge's workers, such as mh-worker-{judge}. With it RabbitMQ vouches "
+        "for who sends judgments, and the aggregator takes a judge's from its own user alone; anybody's when unset.",
+    )
     declare: bool = Field(
         default=True,
         description="Declare the topology when starting; false where `manyhands topology declare` does it.",
@@ -83,6 +89,10 @@ class Settings(BaseSettings):
     trace_share: float = Field(
         default=0.01, ge=0, le=1, description="Share of the suites that are traced, from 0 to 1; the producer's counts."
     )
+
+    def user_of(self, judge: str) -> str | None:
+        """The broker's user of a judge's workers; None when anybody may be."""
+        return self.worker_user.replace("{judge}", judge) or None
 
     @property
     def names(self) -> Names:

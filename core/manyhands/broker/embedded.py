@@ -112,7 +112,7 @@ class EmbeddedBroker:
         if any(q.ttl is not None for q in topology.queues):
             self._ladder.start()
 
-    def publisher(self, *, window: int = 1000) -> _Publisher:
+    def publisher(self, *, window: int = 1000, user: str | None = None) -> _Publisher:  # noqa: ARG002  it has no users
         """A publisher; what it publishes is confirmed from a thread of its own."""
         publisher = _Publisher(self, window)
         with self.lock:

@@ -40,8 +40,8 @@ class Delivery:
 
     ``delivery_count`` says how often it was delivered before and came back by fault (a crash, a reject); 0 at first.
     Where the broker ``counts_hand_backs``, it counts these too.
-    ``redelivered`` is true when it may have been seen before. ``token`` is the adapter's own. ``trace`` is there when
-    the message is of a suite that is traced.
+    ``redelivered`` is true when it may have been seen before. ``user`` is who published it, if the broker vouches for
+    that. ``token`` is the adapter's own. ``trace`` is there when the message is of a suite that is traced.
     """
 
     queue: str
@@ -52,6 +52,7 @@ class Delivery:
     headers: Mapping[str, Any] = field(default_factory=dict)
     delivery_count: int = 0
     redelivered: bool = False
+    user: str | None = None
     token: Any = None
     trace: Trace | None = None
 
@@ -138,8 +139,11 @@ class Broker(Protocol):
             BrokerUnavailable: no connection within the adapter's connection timeout.
         """
 
-    def publisher(self, *, window: int = 1000) -> Publisher:
-        """A publisher with at most ``window`` unconfirmed messages; connects in the background."""
+    def publisher(self, *, window: int = 1000, user: str | None = None) -> Publisher:
+        """A publisher with at most ``window`` unconfirmed messages; connects in the background.
+
+        Each message says that it is from ``user``. A broker with users of its own refuses it from any other.
+        """
 
     def consumer(self, queues: Sequence[str], *, prefetch: int) -> Consumer:
         """A consumer of the queues, holding at most ``prefetch`` unsettled deliveries a queue."""

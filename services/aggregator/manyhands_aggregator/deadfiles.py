@@ -19,6 +19,7 @@ from manyhands.errors import DecodeError, ManyhandsError
 from manyhands.messages import JOB_ID, Event, Failure, Judgments, Suite
 from manyhands.topology import Names
 from manyhands_aggregator import tables
+from manyhands_aggregator.senders import ANYBODY, Senders
 
 _dead = tables.dead
 
@@ -31,13 +32,13 @@ class NoSuchLetter(ManyhandsError):
 
 
 def file(
-    connection: sa.Connection, letters: Sequence[Delivery], now: float
+    connection: sa.Connection, letters: Sequence[Delivery], now: float, senders: Senders = ANYBODY
 ) -> tuple[Counter[tuple[str, str]], list[Judgments]]:
     """File dead letters; how many of each kind and code, and the failures that follow from some of them.
 
     A worker that sets tasks aside says so in its judgments, and what is judged again will be answered: such letters are
     told. Of a suite that no worker lived to answer, could read or was sent, and of judgments that could not be taken
-    in, only the letter tells.
+    in, only the letter tells; nothing follows from one that is not vouched for.
     """
     rows: dict[str, dict[str, Any]] = {}
     filed: Counter[tuple[str, str]] = Counter()
@@ -48,7 +49,12 @@ def file(
         row = _row(letter, cause, message)
         rows[row["id"]] = row
         filed[row["kind"], row["code"]] += 1
-        if isinstance(message, (Suite, Judgments)) and JOB_ID.fullmatch(message.job) and not cause.told:
+        if (
+            isinstance(message, (Suite, Judgments))
+            and JOB_ID.fullmatch(message.job)
+            and not cause.told
+            and senders.vouched(message, letter)
+        ):
             failures.append(_failed(message, cause))
     if rows:
         insert = tables.insert(connection, _dead)

@@ -27,6 +27,7 @@ from manyhands_aggregator import counting, deadfiles, early, jobs, judging, news
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.judging import Aside, Judged, Said
 from manyhands_aggregator.news import Announced, News
+from manyhands_aggregator.senders import ANYBODY, FORGED, Senders
 from manyhands_aggregator.suite import STRANGER, UNDECODABLE
 from manyhands_service.store import Conflict, Store
 
@@ -54,7 +55,9 @@ class Intake:
         *,
         limit: int = BODY_LIMIT,
         on_commit: Callable[[Result], None] = lambda _: None,
+        senders: Senders = ANYBODY,
     ) -> None:
+        self._senders = senders
         self._store, self._names, self._clock, self._limit = store, names, clock, limit
         self._on_commit = on_commit
         self._plans = jobs.Plans()
@@ -68,15 +71,22 @@ class Intake:
         Raises:
             StoreUnavailable: nothing of those not yet finished was taken in; they are to be given here again.
         """
+        self._handle(deliveries, finish, self._senders)
+
+    def again(self, held: list[Delivery], finish: Finish) -> None:
+        """The same for what was held in the store: who sent it is known no more, and was looked at when it came."""
+        self._handle(held, finish, ANYBODY)
+
+    def _handle(self, deliveries: list[Delivery], finish: Finish, senders: Senders) -> None:
         commit = None if tracing.spans is None else tracing.spans.batch(deliveries)
         try:
-            result = self._take(self._sort(deliveries))
+            result = self._take(self._sort(deliveries, senders))
         except StoreUnavailable:
             raise
         except Exception as error:  # noqa: BLE001  one bad message must not stand in the way of all others for ever
             if len(deliveries) > 1:
                 for delivery in deliveries:
-                    self.handle([delivery], finish)
+                    self._handle([delivery], finish, senders)
                 return
             result = self._give_up(deliveries[0], error)
         finally:
@@ -88,7 +98,7 @@ class Intake:
         finish(Outcome(deliveries=deliveries, publish=out))
         counting.count(result, len(deliveries), now)
 
-    def _sort(self, deliveries: Sequence[Delivery]) -> Batch:
+    def _sort(self, deliveries: Sequence[Delivery], senders: Senders) -> Batch:
         batch = Batch()
         for delivery in deliveries:
             if delivery.queue in self._dead:
@@ -104,19 +114,26 @@ class Intake:
                 elif isinstance(message, Judgments) and kind == "judgments":
                     if not JOB_ID.fullmatch(message.job):
                         raise ValueError("there can be no job of this id")
-                    batch.judgments.append(Said(message, None if ours else delivery))
+                    self._admit(batch, Said(message, None if ours else delivery), senders)
                 else:
                     raise DecodeError(f"{delivery.type} has no place among the {kind}", delivery.body)
             except DecodeError as error:
                 skeleton = self._addressed(delivery) if kind == "judgments" else None
                 if skeleton is not None:
-                    batch.judgments.append(Said(skeleton, delivery, str(error)))
+                    self._admit(batch, Said(skeleton, delivery, str(error)), senders)
                 else:
                     batch.out.append(self._set_aside(kind, delivery, UNDECODABLE, str(error)))
             except ValueError as error:
                 code = "invalid-event" if kind == "events" else STRANGER
                 batch.out.append(self._set_aside(kind, delivery, code, str(error)))
         return batch
+
+    def _admit(self, batch: Batch, said: Said, senders: Senders) -> None:
+        forged = senders.forged(said.message, said.delivery) if said.delivery is not None else None
+        if forged is None or said.delivery is None:
+            batch.judgments.append(said)
+        else:  # told: what others say in its name has no bearing on a judge's tasks
+            batch.out.append(self._set_aside("judgments", said.delivery, FORGED, forged, told=True))
 
     def _addressed(self, delivery: Delivery) -> Judgments | None:
         """For which tasks judgments speak that are no valid message; None where that cannot be known."""
@@ -168,7 +185,7 @@ class Intake:
 
     def _judgments(self, connection: sa.Connection, batch: Batch) -> Result:
         now = self._clock.now()
-        filed, concluded = deadfiles.file(connection, batch.letters, now)
+        filed, concluded = deadfiles.file(connection, batch.letters, now, self._senders)
         result = Result(filed=filed)
         by_job: dict[str, list[Said]] = defaultdict(list)
         for said in (*batch.judgments, *(Said(message, None) for message in concluded)):

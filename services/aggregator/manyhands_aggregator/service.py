@@ -17,6 +17,7 @@ from manyhands_aggregator import answers, deadfiles, quality, reading
 from manyhands_aggregator.answers import Block
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.intake import Intake
+from manyhands_aggregator.senders import Senders
 from manyhands_aggregator.settings import AggregatorSettings
 from manyhands_aggregator.upkeep import Upkeep, publish_all
 from manyhands_service.store import Store
@@ -76,9 +77,12 @@ class Aggregator:
         queues += [names.events_queue("aggregator"), *names.dead_queues]
         if settings.declare and not declared(self._broker, topology(names), self._stop):
             return
-        self._publisher = self._broker.publisher()
+        senders = Senders(settings.user_of, settings.own_user)
+        self._publisher = self._broker.publisher(user=senders.own)
         self._consumer = self._broker.consumer(queues, prefetch=settings.batch * PREFETCHED)
-        intake = Intake(self.store, names, self._clock, limit=settings.body_limit, on_commit=self._committed)
+        intake = Intake(
+            self.store, names, self._clock, limit=settings.body_limit, on_commit=self._committed, senders=senders
+        )
         self._runner = Runner(self._consumer, self._publisher, intake, batch=settings.batch)
         if self._stop.is_set():
             return

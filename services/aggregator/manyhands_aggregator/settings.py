@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote, urlsplit
+
 from pydantic import Field
 
 from manyhands.settings import ApiSettings
@@ -17,3 +19,9 @@ class AggregatorSettings(ApiSettings):
         ge=0,
         description="Seconds that judgments of an unknown job or suite wait for news of it before they are set aside.",
     )
+
+    @property
+    def own_user(self) -> str | None:
+        """The broker's user in the broker's URL, where it matters who sends what."""
+        user = urlsplit(self.broker.get_secret_value()).username if self.worker_user else None
+        return unquote(user) if user else None

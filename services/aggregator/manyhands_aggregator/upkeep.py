@@ -92,7 +92,7 @@ class Upkeep:
             return False
         while held := self._store.read(lambda c: early.known(c, SOME)):
             outcomes: list[Outcome] = []
-            self._intake.handle(list(held.values()), outcomes.append)
+            self._intake.again(list(held.values()), outcomes.append)
             self._release(held, [message for outcome in outcomes for message in outcome.publish])
         now = self._clock.now()
         while held := self._store.read(lambda c: early.older(c, now - self._hold, SOME)):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from manyhands import logs, metrics
 from manyhands.broker import Broker, Consumer, Delivery, Publisher
 from manyhands.clock import Clock, SystemClock
+from manyhands.errors import SettingsError
 from manyhands.ops import Checks
 from manyhands.process import declared
 from manyhands.runner import Finish, Runner
@@ -55,6 +56,7 @@ class Worker:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._judges: tuple[str, ...] = ()
+        self._user: str | None = None
         self._trouble: str | None = "not started"
         self._runner: Runner | None = None
         self._consumer: Consumer | None = None
@@ -83,9 +85,19 @@ class Worker:
 
         Raises:
             HandlerError: the handlers cannot be loaded, or lack a judge that is to be served.
+            SettingsError: its judges have different users of the broker, and a worker has one.
         """
         metrics.built("worker")
         self._judges = tuple(sorted(self._pool.start()))
+        users = {self._settings.user_of(judge) for judge in self._judges}
+        if len(users) > 1:
+            self._pool.close()
+            self._pool.end(LAST)
+            raise SettingsError(
+                f"with MANYHANDS_WORKER_USER={self._settings.worker_user} each judge has workers of its own; start one "
+                f"for each of {', '.join(self._judges)} with --judges"
+            )
+        self._user = next(iter(users), None)
         self._trouble = "connecting"
         _log.info("worker starts", judges=self._judges, worker=self._settings.worker_id)
         self._thread.start()
@@ -129,7 +141,7 @@ class Worker:
         with self._lock:
             if self._stopping.is_set():
                 return
-            self._publisher = self._broker.publisher()
+            self._publisher = self._broker.publisher(user=self._user)
             self._consumer = self._broker.consumer(
                 [names.tasks_queue(judge) for judge in self._judges], prefetch=self._prefetch
             )

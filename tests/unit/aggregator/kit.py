@@ -28,6 +28,7 @@ from manyhands.topology import Names
 from manyhands_aggregator import answers, reading
 from manyhands_aggregator.answers import Block
 from manyhands_aggregator.intake import Intake
+from manyhands_aggregator.senders import ANYBODY, Senders
 from manyhands_aggregator.upkeep import Upkeep
 from manyhands_service.store import Store
 
@@ -134,7 +135,9 @@ class Job:
         return Suite(job=self.id, suite=suite, stage=0, judge=judge, slot=slot, positions=positions, payloads=payloads)
 
 
-def delivery(message: Message, queue: str | None = None, headers: Mapping[str, Any] | None = None) -> Delivery:
+def delivery(
+    message: Message, queue: str | None = None, headers: Mapping[str, Any] | None = None, user: str | None = None
+) -> Delivery:
     """A message as it arrives; of events and judgments the queue is known."""
     exchange, key = "", ""
     if isinstance(message, Event):
@@ -146,8 +149,9 @@ def delivery(message: Message, queue: str | None = None, headers: Mapping[str, A
     assert queue is not None, exchange
     e = encode(message)
     return Delivery(
-        queue=queue, key=key, body=e.body, type=e.type, content_encoding=e.content_encoding, headers=headers or {}
-    )
+        queue=queue, key=key, body=e.body, type=e.type, content_encoding=e.content_encoding, headers=headers or {},
+        user=user,
+    )  # fmt: skip
 
 
 def from_letter(letter: Outgoing) -> Delivery:
@@ -162,11 +166,13 @@ def from_letter(letter: Outgoing) -> Delivery:
 class Bench:
     """An aggregator's parts over a store, worked by hand."""
 
-    def __init__(self, store: Store, clock: Clock | None = None, hold: float = 60.0) -> None:
+    def __init__(
+        self, store: Store, clock: Clock | None = None, hold: float = 60.0, senders: Senders = ANYBODY
+    ) -> None:
         self.store = store
         self.clock = clock or FakeClock()
         self.publisher = FakePublisher()
-        self.intake = Intake(store, NAMES, self.clock)
+        self.intake = Intake(store, NAMES, self.clock, senders=senders)
         self.upkeep = Upkeep(store, self.intake, self.publisher, NAMES, self.clock, hold)
 
     @property

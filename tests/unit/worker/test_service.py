@@ -13,7 +13,7 @@ from manyhands import metrics
 from manyhands.broker import Consumer, Outgoing, Verdict
 from manyhands.broker.embedded import EmbeddedBroker
 from manyhands.codec import decode, encode
-from manyhands.errors import BrokerUnavailable
+from manyhands.errors import BrokerUnavailable, SettingsError
 from manyhands.messages import Judgments, Suite
 from manyhands.settings import load
 from manyhands.spec import Command
@@ -184,3 +184,16 @@ def test_restarts_convict_nobody_where_the_broker_counts_them(monkeypatch: pytes
         with worker(broker, TROUBLE, judges=["one"]):
             (said,) = receive(aggregator(broker), 1)
     assert {p: f.code for p, f in said.errors.items()} == ({} if counts else {100: "worker-died"})
+
+
+def test_a_worker_has_one_user() -> None:
+    """With a user for each judge, a worker of two judges is refused with a sentence; one of one judge is not."""
+    with embedded() as broker:
+        with pytest.raises(SettingsError, match="echo, sure"):
+            Worker(
+                load(WorkerSettings, handlers=[PLAIN], children=1, judges="sure,echo", worker_user="mh-{judge}"), broker
+            ).start()
+        with worker(broker, PLAIN, judges="echo", worker_user="mh-{judge}") as one:
+            assert one.judges == ("echo",)
+        with worker(broker, PLAIN, judges="sure,echo", worker_user="mh-worker") as two:
+            assert two.judges == ("echo", "sure")

@@ -58,9 +58,9 @@ class RabbitBroker:
             self._queues.update((q.name, q) for q in topology.queues)
             self._bindings.update((b, None) for b in topology.bindings)
 
-    def publisher(self, *, window: int = 1000) -> RabbitPublisher:
+    def publisher(self, *, window: int = 1000, user: str | None = None) -> RabbitPublisher:
         """A publisher on a connection of its own."""
-        publisher = RabbitPublisher(self._settings("publisher"), window)
+        publisher = RabbitPublisher(self._settings("publisher"), window, user)
         self._keep(publisher)
         return publisher
 

@@ -283,6 +283,7 @@ class Subscription:
                 headers=headers,
                 delivery_count=int(headers["x-delivery-count"]) if "x-delivery-count" in headers else 0,
                 redelivered=method.redelivered,
+                user=properties.user_id,
                 token=(self, self.epoch, tag),
             )
         )

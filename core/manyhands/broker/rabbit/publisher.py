@@ -32,9 +32,9 @@ class RabbitPublisher(Link):
     confirmed. ``_open`` counts both, and the callbacks that have not returned.
     """
 
-    def __init__(self, settings: wire.Settings, window: int) -> None:
+    def __init__(self, settings: wire.Settings, window: int, user: str | None) -> None:
         super().__init__(settings)
-        self._window = window
+        self._window, self._user = window, user
         self._room = threading.Condition(threading.Lock())
         self._open = 0
         self._measured = 0
@@ -175,12 +175,13 @@ class RabbitPublisher(Link):
                 type=message.type,
                 content_encoding=message.content_encoding,
                 delivery_mode=_PERSISTENT,
+                user_id=self._user,
                 headers=dict(message.headers),
             )
         key = message.type, message.content_encoding
         found = self._properties.get(key)
         if found is None:
-            found = BasicProperties(type=key[0], content_encoding=key[1], delivery_mode=_PERSISTENT)
+            found = BasicProperties(type=key[0], content_encoding=key[1], delivery_mode=_PERSISTENT, user_id=self._user)
             self._properties[key] = found
         return found
 
