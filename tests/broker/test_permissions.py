@@ -259,7 +259,7 @@ class Apart(Installation):
 
     def __init__(self, secured: Secured, store: str, handlers: Path, *, user_per_judge: bool) -> None:
         self._secured, self._each = secured, user_per_judge
-        super().__init__("amqp://nobody@127.0.0.1:1/", store, secured.names.namespace, ("--handlers", str(handlers)), 0)
+        super().__init__("", store, secured.names.namespace, (), 0, {"MANYHANDS_DECLARE": "false"})
         for judge in JUDGES:
             self.add("worker", "--handlers", str(handlers), "--judges", judge, "--children", "1")
 
@@ -267,7 +267,6 @@ class Apart(Installation):
         """Start one more process, as its own user."""
         service = arguments[0]
         user = f"mh-{service}"
-        self.env["MANYHANDS_DECLARE"] = "false"
         if self._each:
             self.env["MANYHANDS_WORKER_USER"] = self._secured.user("mh-worker-{judge}")
             if service == "worker":
