@@ -198,6 +198,13 @@ def from_files(environment: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment for who needs none of our secrets, such as a process that runs handlers."""
+    fields = StoreSettings.model_fields.items()
+    secret = {f"{PREFIX}{name}".upper() for name, field in fields if "SecretStr" in str(field.annotation)}
+    return {name: value for name, value in environment.items() if name.upper() not in secret}
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, SecretStr):
         secret = value.get_secret_value()

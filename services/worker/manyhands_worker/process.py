@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from manyhands.errors import HandlerError
+from manyhands.settings import without_secrets
 from manyhands_worker import frames
 from manyhands_worker.frames import Offers, Setup, Unit
 from manyhands_worker.isolate import Death
@@ -52,6 +53,7 @@ class Child:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "manyhands_worker.child", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
+                env=without_secrets(os.environ),
             )  # fmt: skip
         self._line = Connection(ours.detach())
         self._line.send_bytes(frames.pack(asdict(setup)))
