@@ -112,8 +112,8 @@ def shown(default: object) -> str:
 def settings_page() -> str:
     """Every setting of every process."""
     parts = [
-        f"# Settings\n\n{NOTE}From the environment. Secrets are masked wherever settings are printed. "
-        "Options of the command line win over them.\n"
+        f"# Settings\n\n{NOTE}From the environment, or from files in the folder `MANYHANDS_SECRETS`. Secrets are "
+        "masked wherever settings are printed. Options of the command line win over variables, and they over files.\n"
     ]
     for title, kind in (
         ("Every process", Settings),

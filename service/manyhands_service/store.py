@@ -71,10 +71,11 @@ def open_engine(url: str, service: str) -> sa.Engine:
             sa.event.listen(engine, "begin", _sqlite_begin)
             return engine
         return sa.create_engine(url, **_POSTGRES)
-    except sa.exc.ArgumentError as error:
+    except (sa.exc.ArgumentError, ValueError):
+        # what the parser says may quote the password
         raise SettingsError(
             "the store's URL is not right; it looks like postgresql://user:password@host/database"
-        ) from error
+        ) from None
 
 
 def _writable(url: str) -> None:

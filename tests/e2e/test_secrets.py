@@ -179,7 +179,7 @@ def test_a_run_leaves_no_secret(broker: RabbitMQ, database: Postgres, tmp_path: 
         assert not left.is_file() or MARK not in left.read_text(errors="replace"), left
     for broker_url, store_url in (
         (good[0].replace("broker-", "wrong-"), good[1]), (f"amqp://u:{MARK}@h:x/", good[1]),
-        (f"amqp://u:{MARK}@@h/%zz", good[1]), (good[0], f"postgresql://u:{MARK}@h:x/d"),
+        (good[0], f"postgresql://u:{MARK}@h:x/d"),
         (good[0], f"mysql://u:{MARK}@h/d"), (f"nowhere://u:{MARK}@h/", good[1]),
     ):  # fmt: skip
         failed = command("run", str(file), "--broker", broker_url, "--store", store_url, "--out", str(tmp_path / "b"))
