@@ -13,10 +13,11 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from itertools import islice
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
@@ -281,12 +282,26 @@ class Spans:
         headers = _headers(span)
         return [m if "traceparent" in m.headers else replace(m, headers={**m.headers, **headers}) for m in messages]
 
-    def called(self, name: str, headers: dict[str, str], attributes: dict[str, Any]) -> Span | None:
-        """A request over HTTP by somebody who traces it; None when nobody does. To be ended by the caller."""
+    @contextmanager
+    def called(self, method: str, route: str, headers: Mapping[str, str]) -> Iterator[None]:
+        """A request over HTTP: a span in the caller's trace, where the headers say that there is one."""
         parent = _propagator.extract(carried(headers), Context())
         if not trace.get_current_span(parent).get_span_context().trace_flags.sampled:
-            return None
-        return self._tracer.start_span(name, parent, SpanKind.SERVER, attributes)
+            yield
+            return
+        about = {"http.request.method": method, "http.route": route}
+        span = self._tracer.start_span(f"{method} {route}", parent, SpanKind.SERVER, about)
+        with trace.use_span(span, end_on_exit=True):
+            yield
+
+    def pushed(self, job: str, opened: float, suites: Iterable[int]) -> None:
+        """The request that is being served has made these suites: its span is linked with theirs."""
+        span = trace.get_current_span()
+        if not span.is_recording():
+            return
+        span.set_attribute("manyhands.job", job)
+        for root in islice(filter(None, (self._root(job, suite, opened) for suite in suites)), LINKS):
+            span.add_link(root)
 
     def _destination(self, queue: str, key: str) -> str:
         return destination(self._names, queue, key)

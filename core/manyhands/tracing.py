@@ -7,6 +7,7 @@ OpenTelemetry is an extra, imported when ``MANYHANDS_OTLP`` is set and never els
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -91,6 +92,11 @@ def traced(delivery: Delivery, messages: Sequence[Outgoing]) -> Sequence[Outgoin
         return messages
     headers = delivery.trace.headers
     return [replace(message, headers={**message.headers, **headers}) for message in messages]
+
+
+def called(method: str, route: str, headers: Mapping[str, str]) -> AbstractContextManager[None]:
+    """Within it a request over HTTP is served, in the caller's trace if there is one."""
+    return nullcontext() if spans is None else spans.called(method, route, headers)
 
 
 def exemplar(delivery: Delivery) -> dict[str, str] | None:

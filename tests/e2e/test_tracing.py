@@ -142,7 +142,7 @@ def test_off_nothing_is_sent_and_nothing_added(
 def test_a_collector_that_is_away_holds_nobody_up(
     rabbitmq: RabbitMQ, namespace: str, tmp_path: Path, job: Callable[..., Path]
 ) -> None:
-    """Nobody listens at the address: the job ends all the same, and each process says so now and then and stops in time."""
+    """Nobody listens at the address: the job ends, each process says so now and then, and stops in time."""
     file = job(HANDLERS, '{"text": "a"}\n', source={"path": "rows.jsonl", "input": "text"})
     worker = ("--handlers", str(tmp_path / "handlers.py"))
     store = f"sqlite:///{tmp_path / 'm.db'}"

@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from manyhands import spec as specs
+from manyhands import tracing
 from manyhands.errors import ManyhandsError
 from manyhands.ops import Ops
 from manyhands.settings import ApiSettings
@@ -132,7 +133,8 @@ def build(producer: Producer, settings: ApiSettings) -> FastAPI:
         new = _model(NewJob, await _body(request, largest))
         about(request, job=new.job)
         spec = specs.parse(new.spec, file="spec")
-        job, created = await run_in_threadpool(producer.open, spec, job=new.job, tasks=new.tasks, seal=new.seal)
+        with tracing.called("POST", "/api/jobs", request.headers):
+            job, created = await run_in_threadpool(producer.open, spec, job=new.job, tasks=new.tasks, seal=new.seal)
         about(request, job=job)
         response.status_code = 201 if created else 200
         status = await run_in_threadpool(producer.status, job)
@@ -151,6 +153,10 @@ def build(producer: Producer, settings: ApiSettings) -> FastAPI:
     @app.post("/api/jobs/{job}/tasks", openapi_extra=_TASKS)
     async def push(request: Request, job: str, first: Annotated[int | None, Query(ge=0)] = None) -> Total:
         """Add tasks to an open job. Of a JSON Lines body what was read before an error stays added."""
+        with tracing.called("POST", "/api/jobs/{job}/tasks", request.headers):
+            return await _push(request, job, first)
+
+    async def _push(request: Request, job: str, first: int | None) -> Total:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != NDJSON:
             tasks = _model(Tasks, await _body(request, largest))
             at = tasks.first if tasks.first is not None else first

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from manyhands import logs
+from manyhands import logs, tracing
 from manyhands.broker import Broker
 from manyhands.clock import Clock
 from manyhands.errors import SourceError, StoreUnavailable
@@ -88,6 +88,8 @@ class Requests:
             raise JobRefused(f"there is a job {job} with another job file; choose another id")
         if new:
             count(cuts, rows)
+            if tracing.spans is not None:
+                tracing.spans.pushed(job, row.opened, [cut.suite for cut in cuts])
             _log.info("job opened", job=job, sealed=seal)
             self._put(row)
         else:
@@ -153,6 +155,8 @@ class Requests:
         if self.board.get(live.job) is not live:
             self._put(self.store.job(live.job))
         count(cuts, rows)
+        if tracing.spans is not None:
+            tracing.spans.pushed(live.job, live.opened, [cut.suite for cut in cuts])
         return at + len(tasks)
 
     def seal(self, job: str) -> None:

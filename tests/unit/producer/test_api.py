@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import SecretStr
 
+from manyhands import tracing
 from manyhands.broker import connect
+from manyhands.settings import Settings
+from manyhands.spans import Spans
 from manyhands_producer import api
 from manyhands_producer.api import build
 from manyhands_producer.service import Producer
@@ -133,3 +137,19 @@ def test_openapi_tells_of_every_route(client: TestClient) -> None:
     }  # fmt: skip
     content = described["paths"]["/api/jobs/{job}/tasks"]["post"]["requestBody"]["content"]
     assert set(content) == {"application/json", "application/x-ndjson"}
+
+
+def test_a_caller_that_traces_finds_its_suites(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request with a traceparent is a span of that trace, linked with its suites; a wrong one is none."""
+    kept = InMemorySpanExporter()
+    monkeypatch.setattr(tracing, "spans", Spans(Settings(trace_share=1, otlp="http://127.0.0.1:9"), "test", kept))
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    opened = {"spec": SPEC, "job": "mine", "tasks": [{"payload": 1}]}
+    assert client.post("/api/jobs", json=opened, headers={"traceparent": "nonsense"}).status_code == 201
+    told = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+    assert client.post("/api/jobs/mine/tasks", json={"tasks": [{"payload": 2}]}, headers=told).status_code == 200
+    tracing.stop(5)
+    (request,) = [span for span in kept.get_finished_spans() if span.name.startswith("POST")]
+    assert request.name == "POST /api/jobs/{job}/tasks"
+    assert f"{request.context.trace_id:032x}" == trace
+    assert len(request.links) == 1
