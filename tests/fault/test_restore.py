@@ -11,7 +11,7 @@ import pytest
 from tests.fault.stage import FLOWING, HELD, SERVICES, SIZE, Stage, stage
 from tests.services import Postgres, RabbitMQ, wait_until
 
-pytestmark = pytest.mark.timeout(240, func_only=True)  # a broker that is reset takes its time
+pytestmark = pytest.mark.timeout(300, func_only=True)  # a broker that is reset takes its time
 
 
 def run(server: Postgres, program: str, database: str, *options: str) -> None:

@@ -8,7 +8,7 @@ from tests.fault import later
 from tests.fault.stage import FLOWING, SERVICES, Stage, stage
 from tests.services import Postgres, RabbitMQ, wait_until
 
-pytestmark = pytest.mark.timeout(240, func_only=True)  # two rounds of draining
+pytestmark = pytest.mark.timeout(480, func_only=True)  # nine processes start, two rounds of draining
 
 
 def replace(running: Stage, service: str, **settings: str) -> None:

@@ -60,6 +60,17 @@ def test_good(tmp_path: Path) -> None:
     assert job.source.on_bad_row == "stop"
 
 
+def test_a_later_version_may_know_more() -> None:
+    """What another process sent or stored is read for what is known of it; what a user writes is not."""
+    plain: dict[str, Any] = {"name": "job", "answer": {"type": "text"}, "stages": [{"judges": ["j"]}]}
+    later = plain | {"answer": {"type": "text", "later": 1}, "later": {"of": []}}
+    assert spec.received(later) == spec.received(json.dumps(later)) == spec.parse(plain)
+    with pytest.raises(SpecError, match="later"):
+        spec.parse(later)
+    with pytest.raises(SpecError, match="answer"):
+        spec.received({"name": "job"})
+
+
 def test_numbers_are_averaged() -> None:
     """Answers of type number have the mean where no method is named."""
     assert spec.parse(with_(answer={"type": "number", "min": 0})).decide_by == "mean"
