@@ -125,7 +125,9 @@ BATCH_MESSAGES = Histogram(
 
 
 def built(process: str) -> None:
-    """Say which version of a process this is."""
+    """Say which version of a process this is, and that nothing has failed yet."""
     from manyhands import __version__  # not above: the package may be half imported when this module is
 
     BUILD_INFO.labels(__version__, process).set(1)
+    for reason in ("unroutable", "refused", "unavailable"):
+        PUBLISH_FAILED.labels(reason)  # from 0 on, or the first failure would be no increase

@@ -25,7 +25,7 @@ class Tool:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run it; its output has the errors, too."""
         return subprocess.run(
-            [*self.command, *arguments], cwd=PROMETHEUS, text=True, timeout=100,
+            [*self.command, *arguments], cwd=PROMETHEUS, text=True, timeout=500,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
@@ -75,7 +75,7 @@ def _in_docker(name: str, image: str) -> Tool | None:
     docker = shutil.which("docker")
     if docker is None:
         return None
-    if subprocess.run([docker, "image", "inspect", image], capture_output=True, timeout=30).returncode:
+    if subprocess.run([docker, "image", "inspect", image], capture_output=True, timeout=120).returncode:
         return None
     mount = f"{PROMETHEUS}:/rules:ro"
     return Tool(

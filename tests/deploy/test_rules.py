@@ -13,6 +13,9 @@ from ruamel.yaml import YAML
 from manyhands import metrics
 from tests.deploy.promtools import PROMETHEUS, Tool, amtool, promtool
 
+#: A container takes its time to start on a machine that has other things to do.
+pytestmark = pytest.mark.timeout(600)
+
 RULES = sorted(path.name for path in PROMETHEUS.glob("*rules*.yml"))
 TESTS = sorted(path.name for path in PROMETHEUS.glob("*test*.yml"))
 RUNBOOKS = PROMETHEUS.parents[1] / "docs" / "operations.md"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from manyhands import metrics
 from manyhands.measure import LONGEST, Few, elapsed, observe_all, waited
@@ -105,8 +105,9 @@ print(json.dumps(sum(not line.startswith("#") for line in lines)))
 
 
 def test_built() -> None:
-    """A process says which version it is."""
+    """A process says which version it is, and counts failed publishes from none on."""
     from manyhands import __version__
 
     metrics.built("producer")
     assert metrics.BUILD_INFO.labels(__version__, "producer")._value.get() == 1
+    assert REGISTRY.get_sample_value("manyhands_publish_failed_total", {"reason": "unroutable"}) is not None
