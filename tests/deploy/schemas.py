@@ -30,7 +30,10 @@ def is_custom(one: Object) -> bool:
 
 def builtin(one: Object, version: str) -> str | None:
     """What is wrong with an object of Kubernetes itself, or None."""
-    import kubernetes_validate  # only `make deploy-check` and `make test` install it
+    try:
+        import kubernetes_validate
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("kubernetes-validate is not there: `make deploy-check` installs it") from None
 
     try:
         kubernetes_validate.validate(one, version, strict=True)

@@ -625,6 +625,27 @@ def test_users_and_rights_are_those_of_the_code() -> None:
     script("users", "--check")
 
 
+def test_the_broker_is_set_up_as_everywhere(whole: Rendered) -> None:
+    """Both its configurations, the operator's and deploy/rabbitmq, have the same values for the same keys."""
+    own = {
+        key: value
+        for name in ("rabbitmq.conf", "tls.conf")
+        for key, value in lines((ROOT / "deploy/rabbitmq" / name).read_text(encoding="utf-8"))
+    }
+    for cluster in of(unique(whole), "RabbitmqCluster"):
+        said = dict(lines(cluster["spec"]["rabbitmq"]["additionalConfig"]))
+        assert said == {key: own.get(key) for key in said}
+        assert {"max_message_size", "channel_max", "heartbeat", "auth_mechanisms.1"} <= set(said)
+
+
+def lines(text: str) -> Iterator[tuple[str, str]]:
+    """The keys and values of a RabbitMQ configuration."""
+    for line in text.splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.lstrip().startswith("#"):
+            yield key.strip(), value.strip()
+
+
 def test_monitors_give_the_job_labels(whole: Rendered) -> None:
     """Producer, worker, aggregator and rabbitmq, on ports that their pods have."""
     for which, objects in whole.items():
