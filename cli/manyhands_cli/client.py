@@ -51,7 +51,7 @@ class Client:
             after = answer.headers.get("Retry-After", "")
             if answer.status_code != 429 or not after.isdecimal() or time.monotonic() + int(after) > ends:
                 break
-            time.sleep(int(after))
+            time.sleep(max(int(after), 0.1))
         self._raise(answer)
         try:
             return answer.json()

@@ -20,6 +20,8 @@ REPLIES = {
     "/no-token": (401, b'{"error": "send the token"}'),
     "/away": (503, b'{"error": "the store is being opened"}'),
     "/refused": (422, b'{"error": "suite: must be 1 or more"}'),
+    "/soon": (200, b'{"tasks": 4}'),
+    "/late": (429, b'{"error": "the spool is full"}'),
     "/broken": (500, b"Internal Server Error"),
 }
 
@@ -27,9 +29,13 @@ REPLIES = {
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         status, body = REPLIES[self.path]
+        if self.path == "/soon" and len(self.server.tokens) < 2:  # type: ignore[attr-defined]
+            status, body = 429, b'{"error": "more than 5 requests a second; ask again later"}'
         self.server.tokens.append(self.headers.get("Authorization"))  # type: ignore[attr-defined]
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
+        if status == 429:
+            self.send_header("Retry-After", "100" if self.path == "/late" else "0")
         self.end_headers()
         self.wfile.write(body)
 
@@ -94,3 +100,11 @@ def test_nobody_at_the_url(url: str) -> None:
         Client("producer", url, None, patience=2).call("GET", "/fine")
     for part in (url, "`manyhands producer`", "--producer", "MANYHANDS_PRODUCER_URL"):
         assert part in str(caught.value)
+
+
+def test_a_request_that_came_too_soon(server: ThreadingHTTPServer, client: Client) -> None:
+    """It is made again when the service says so; where that is too long a wait, the service's own sentence is said."""
+    assert client.call("GET", "/soon") == {"tasks": 4}
+    assert len(server.tokens) == 3  # type: ignore[attr-defined]
+    with pytest.raises(RequestRefused, match="the spool is full"):
+        client.call("GET", "/late")
