@@ -51,9 +51,11 @@ deploy-check: .venv/.deploy  ## render deploy/k8s in every combination; schemas,
 	$(B)/pytest -q $(wildcard tests/deploy/test_manifests.py tests/deploy/test_rules.py)
 	@sh scripts/policies
 
-.PHONY: images
+.PHONY: images up
 images:  ## the container images: producer, worker, aggregator, cli (needs Docker)
 	@sh scripts/images
+up:  ## a whole installation in Docker: passwords, images, docker compose up; docs/compose.md
+	@sh scripts/up
 
 clean:  ## remove what these targets made
 	rm -rf .venv .venv-uv .venv-checkov out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -38,6 +38,11 @@ def docker(*arguments: str | Path, check: bool = True) -> str:
     return run("docker", *arguments, check=check).stdout.strip()
 
 
+def quiet() -> bool:
+    """Whether the machine does little else: on a busy one a time says how busy it is, and is printed only."""
+    return os.getloadavg()[0] < (os.cpu_count() or 1)
+
+
 @cache
 def need_docker() -> None:
     """Fail, and never skip, where there is no Docker."""

