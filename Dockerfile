@@ -79,6 +79,7 @@ RUN provide own producer worker aggregator
 # The RUN of each leaves the byte code of what it imports; see warm.py.
 FROM base AS producer
 COPY --from=producer-built /opt/manyhands /opt/manyhands
+COPY --from=producer-built /usr/share/sbom /usr/share/sbom
 RUN --mount=type=bind,source=deploy/image/warm.py,target=/warm.py PYTHONDONTWRITEBYTECODE= python /warm.py
 LABEL org.opencontainers.image.title="Manyhands producer" \
       org.opencontainers.image.description="Reads sources, cuts them into suites, publishes them."
@@ -93,6 +94,7 @@ LABEL org.opencontainers.image.version=${VERSION} org.opencontainers.image.revis
 
 FROM base AS worker
 COPY --from=worker-built /opt/manyhands /opt/manyhands
+COPY --from=worker-built /usr/share/sbom /usr/share/sbom
 RUN --mount=type=bind,source=deploy/image/warm.py,target=/warm.py PYTHONDONTWRITEBYTECODE= python /warm.py
 LABEL org.opencontainers.image.title="Manyhands worker" \
       org.opencontainers.image.description="Runs handlers in child processes and sends their judgments."
@@ -107,6 +109,7 @@ LABEL org.opencontainers.image.version=${VERSION} org.opencontainers.image.revis
 
 FROM base AS aggregator
 COPY --from=aggregator-built /opt/manyhands /opt/manyhands
+COPY --from=aggregator-built /usr/share/sbom /usr/share/sbom
 RUN --mount=type=bind,source=deploy/image/warm.py,target=/warm.py PYTHONDONTWRITEBYTECODE= python /warm.py
 LABEL org.opencontainers.image.title="Manyhands aggregator" \
       org.opencontainers.image.description="Turns judgments into answers."
@@ -121,6 +124,7 @@ LABEL org.opencontainers.image.version=${VERSION} org.opencontainers.image.revis
 
 FROM base AS cli
 COPY --from=cli-built /opt/manyhands /opt/manyhands
+COPY --from=cli-built /usr/share/sbom /usr/share/sbom
 RUN --mount=type=bind,source=deploy/image/warm.py,target=/warm.py PYTHONDONTWRITEBYTECODE= python /warm.py
 LABEL org.opencontainers.image.title="Manyhands command line" \
       org.opencontainers.image.description="The manyhands command: submit, watch, results, audit, topology, and all services."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import socket
 import time
 import tomllib
@@ -87,7 +88,7 @@ def test_a_service_has_only_what_it_needs() -> None:
 
 @pytest.mark.parametrize("name", [*SERVICES, "cli"])
 def test_what_is_inside_is_what_the_lock_pins(name: str) -> None:
-    """Every package has the version of uv.lock."""
+    """Every package has the version of uv.lock, and is in the image's bill of materials (CycloneDX)."""
     listed = _sh(
         name,
         'python -c "from importlib.metadata import distributions as d\n'
@@ -96,6 +97,10 @@ def test_what_is_inside_is_what_the_lock_pins(name: str) -> None:
     inside = dict(line.split() for line in listed.splitlines())
     pinned = {(package["name"], package["version"]) for package in _lock()}
     assert len(inside) > 20
+    bill = json.loads(_sh(name, f"cat /usr/share/sbom/manyhands-{name}.cdx.json"))
+    assert {found for found in inside if not found.startswith("manyhands")} <= {
+        each["name"] for each in bill["components"]
+    }
     assert not {found for found in inside.items() if found not in pinned}
 
 
