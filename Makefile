@@ -1,6 +1,6 @@
 # Every target does its own set-up: a fresh machine needs Python 3.11 or newer, and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench deploy-check clean
+.PHONY: help setup demo test check format docs bench deploy-check observe-check clean
 B := .venv/bin
 
 help:  ## list the targets
@@ -35,14 +35,16 @@ check: .venv/.ready  ## format, lint, types, import contracts, unit and contract
 	$(B)/pytest -q tests/unit tests/contract
 	$(B)/python scripts/docs.py --check
 	$(B)/python scripts/k8s.py users --check
+	$(B)/python -m scripts.dashboards --check
 
 format: .venv/.ready  ## format the code and mend what the linter can
 	$(B)/ruff check --fix-only
 	$(B)/ruff format
 
-docs: .venv/.ready  ## write what is generated: pages of docs/, the broker's users in deploy/k8s
+docs: .venv/.ready  ## write what is generated: pages of docs/, the broker's users in deploy/k8s, dashboards
 	$(B)/python scripts/docs.py
 	$(B)/python scripts/k8s.py users
+	$(B)/python -m scripts.dashboards
 
 bench: .venv/.bench  ## measure: benchmarks/results.json and docs/performance.md
 	$(B)/python -m benchmarks
@@ -56,6 +58,10 @@ images:  ## the container images: producer, worker, aggregator, cli (needs Docke
 	@sh scripts/images
 up:  ## a whole installation in Docker: passwords, images, docker compose up; docs/compose.md
 	@sh scripts/up
+
+observe-check: .venv/.deploy  ## every query of dashboards and alerts, on live services and a real Prometheus (3 min)
+	$(B)/python -m scripts.dashboards --check
+	$(B)/pytest -q tests/observe
 
 clean:  ## remove what these targets made
 	rm -rf .venv .venv-uv .venv-checkov out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -15,7 +15,7 @@ import subprocess
 import tarfile
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,6 +24,8 @@ from typing import Any, Protocol
 
 #: user, password and database of every server started here
 NAME = "manyhands"
+#: where RabbitMQ's Prometheus plugin serves its metrics
+PLUGIN_PORT = 15692
 
 
 class NoServiceError(RuntimeError):
@@ -96,6 +98,9 @@ class Node(Protocol):
     def put(self, name: str, content: bytes) -> str:
         """Write a file into the server's folder of settings and return its path there."""
 
+    def port(self, inner: int) -> int:
+        """Return the port under which one of the server's usual ones can be reached from here."""
+
 
 @dataclass
 class _Container:
@@ -140,6 +145,9 @@ class _Container:
             raise RuntimeError(f"{name} could not be put into {self.settings}")
         return f"{self.settings}/{name}"
 
+    def port(self, inner: int) -> int:
+        return int(self.container.get_exposed_port(inner))
+
     def run(self, *command: str) -> str:
         code, output = self.container.get_wrapped_container().exec_run(list(command), user=self.user)
         text = str(output.decode(errors="replace"))
@@ -159,6 +167,7 @@ class _Process:
     end: signal.Signals
     account: dict[str, Any] = field(default_factory=dict)
     beside: Sequence[str] = ()
+    ports: Mapping[int, int] = field(default_factory=dict)
     _child: subprocess.Popen[bytes] | None = None
     _helper: subprocess.Popen[bytes] | None = None
 
@@ -191,6 +200,9 @@ class _Process:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
         return str(path)
+
+    def port(self, inner: int) -> int:
+        return self.ports[inner]
 
     def run(self, *command: str) -> str:
         argv = [str(self.programs / command[0]), *command[1:]]
@@ -235,6 +247,7 @@ def _rabbitmq_container() -> tuple[str, Node]:
         from testcontainers.community.rabbitmq import RabbitMqContainer
 
     container = RabbitMqContainer(RABBITMQ.image, port=5672, username=NAME, password=NAME, vhost="/")
+    container.with_exposed_ports(PLUGIN_PORT)
     host, port = _launch(container, 5672)
     return f"amqp://{NAME}:{NAME}@{host}:{port}/%2F", _Container(container, "rabbitmq", "/etc/rabbitmq")
 
@@ -248,10 +261,11 @@ def _rabbitmq_program() -> Path | None:
 
 def _rabbitmq_process(program: Path) -> tuple[str, Node]:
     folder = Path(tempfile.mkdtemp(prefix="manyhands-rabbitmq-"))
-    port, distribution_port, epmd_port = _free_ports(3)
+    port, distribution_port, epmd_port, plugin_port = _free_ports(4)
     (folder / "plugins").write_text("[].\n")
     (folder / "rabbitmq.conf").write_text(
         f"default_user = {NAME}\ndefault_pass = {NAME}\ndisk_free_limit.absolute = 50MB\n"
+        f"prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {plugin_port}\n"  # for when the plugin is wanted
     )
     (folder / "none.conf").touch()
     ours = {
@@ -277,7 +291,9 @@ def _rabbitmq_process(program: Path) -> tuple[str, Node]:
     # an own epmd in the foreground: the one that Erlang would start by itself outlives everybody
     epmd = shutil.which("epmd")
     beside = [epmd, "-port", str(epmd_port), "-address", "127.0.0.1"] if epmd else []
-    node = _Process([program], folder, program.parent, inherited | ours, signal.SIGTERM, beside=beside)
+    environment = inherited | ours
+    ports = {5672: port, PLUGIN_PORT: plugin_port}
+    node = _Process([program], folder, program.parent, environment, signal.SIGTERM, beside=beside, ports=ports)
     return f"amqp://{NAME}:{NAME}@127.0.0.1:{port}/%2F", node
 
 

@@ -30,7 +30,7 @@ import psycopg
 from pika.exceptions import AMQPError
 from psycopg import sql
 
-from tests.nodes import POSTGRES, RABBITMQ, Node, NoServiceError, Recipe, provide
+from tests.nodes import PLUGIN_PORT, POSTGRES, RABBITMQ, Node, NoServiceError, Recipe, provide
 
 #: seconds a server may take to accept connections: a cold RabbitMQ on two busy cores needs about 20
 START_TIMEOUT = 120
@@ -208,6 +208,11 @@ class RabbitMQ(Service):
                 f"user who may administer, or unset {RABBITMQ.variable} for a node of the tests' own"
             )
         httpx.request(method, f"{url.rstrip('/')}/api/{path}", json=body, timeout=60).raise_for_status()
+
+    def metrics(self) -> str:
+        """Have the node serve metrics by its Prometheus plugin; returns host and port of ``/metrics``."""
+        self.node.run("rabbitmq-plugins", "enable", "rabbitmq_prometheus")
+        return f"{urlsplit(self.url).hostname}:{self.node.port(PLUGIN_PORT)}"
 
     def settle(self) -> None:
         """Have the node write its list of quorum queues now, so that a kill spares the ones just declared.
