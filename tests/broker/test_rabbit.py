@@ -224,7 +224,7 @@ class TestRabbit(Conformance):
     )
     def test_url_that_is_not_right(self, url: str) -> None:
         """A URL that cannot be used is a `SettingsError` when the broker is made, and keeps the password to itself."""
-        with pytest.raises(SettingsError, match="amqp://user:password@host|cannot read /no/such/file") as wrong:
+        with pytest.raises(SettingsError, match=r"amqp://user:password@host|cannot read /no/such/file") as wrong:
             RabbitBroker(url)
         assert "secret" not in str(wrong.value)
 
