@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -71,10 +71,10 @@ def inspect(what: str) -> dict[str, Any]:
 
 
 @contextmanager
-def container(name: str, *arguments: str, env: Mapping[str, str]) -> Iterator[str]:
+def container(name: str, *arguments: str, env: Mapping[str, str], options: Sequence[str] = ()) -> Iterator[str]:
     """A restricted container on the host's network; yields its id, and removes it."""
     variables = [part for key, value in env.items() for part in ("--env", f"{key}={value}")]
-    started = docker("run", "--detach", "--network", "host", *RESTRICTED, *variables, name, *arguments)
+    started = docker("run", "--detach", "--network", "host", *RESTRICTED, *variables, *options, name, *arguments)
     try:
         yield started
     finally:

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+import trustme
 
 from tests.deploy.docker import BASE, RESTRICTED, ROOT, container, docker, image, inspect, quiet, run
 from tests.services import Postgres, RabbitMQ, wait_until
@@ -217,6 +218,32 @@ def test_a_derived_image_does_a_job_without_any_rights(derived: str, rabbitmq: R
                 assert time.monotonic() - began_stop < 20
     assert answers == {"greeting": "short", "proverb": "long", "word": "short", "question": "long"}
     assert took <= START or not calm
+
+
+def test_the_health_check_works_over_tls(tmp_path: Path) -> None:
+    """The same `healthcheck` finds a process that serves HTTPS, tells ready from alive, and a silent port from both."""
+    issued = trustme.CA().issue_cert("localhost")
+    pem = tmp_path / "tls.pem"
+    pem.write_bytes(issued.private_key_and_cert_chain_pem.bytes())
+    pem.chmod(0o444)
+    (port,) = _free_ports(1)
+    env = {
+        "MANYHANDS_BROKER": "amqp://127.0.0.1:1/",
+        "MANYHANDS_STORE": "sqlite:////tmp/store.db",
+        "MANYHANDS_PORT": str(port),
+        "MANYHANDS_TLS_CERT": "/run/tls.pem",
+    }
+
+    def check(*arguments: str) -> tuple[int, str]:
+        done = run("docker", "exec", *arguments, check=False)
+        return done.returncode, done.stdout
+
+    with container(image("aggregator"), env=env, options=["--volume", f"{pem}:/run/tls.pem:ro"]) as started:
+        wait_until(lambda: check(started, "healthcheck") == (0, ""), 60, "the health check to find it alive")
+        code, said = check(started, "healthcheck", "/readyz")
+        assert (code, "503" in said, "broker" in said) == (1, True, True), said
+        code, said = check("--env", "MANYHANDS_PORT=1", started, "healthcheck")
+        assert (code, "refused" in said) == (1, True), said
 
 
 def _answers(env: dict[str, str]) -> dict[str, str]:
