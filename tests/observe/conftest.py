@@ -16,7 +16,7 @@ import pytest
 
 from tests import services
 from tests.e2e.processes import Installation, installation
-from tests.observe.prometheus import Prometheus, prometheus
+from tests.observe.prometheus import START_TIMEOUT, Prometheus, prometheus
 from tests.services import Postgres, RabbitMQ, wait_until
 from tests.unit.certificates import Authority
 
@@ -100,11 +100,9 @@ def live(broker: RabbitMQ, postgres: Postgres) -> Iterator[Live]:
             targets = _targets(running) | {"rabbitmq": node, "rabbitmq-queues": node}
             tls = {"scheme": "https", "tls_config": {"ca_file": str(authority.pem)}}
             secure = dict.fromkeys(("producer", "worker", "aggregator"), tls)
-            (folder / "prometheus").mkdir()
-            with prometheus(folder / "prometheus", targets, secure) as server:
+            with prometheus(folder, targets, secure) as server:
                 since = time.time()
-                count = sum(map(len, targets.values()))
-                wait_until(lambda: len(server.now("up == 1")) == count, PATIENCE, f"{count} targets to be up")
+                _up(server, sum(map(len, targets.values())))
                 for job in jobs:
                     _work(running, job)
                 _seen(server, len(jobs))
@@ -139,6 +137,16 @@ def _job(folder: Path, troubles: Mapping[int, str] | None = None) -> Path:
 def _targets(running: Installation) -> dict[str, list[str]]:
     processes = {"producer": [running.producer], "aggregator": [running.aggregator], "worker": running.workers}
     return {job: [urlsplit(one.url).netloc for one in some] for job, some in processes.items()}
+
+
+def _up(server: Prometheus, count: int) -> None:
+    """Wait until every target has been scraped."""
+    try:
+        wait_until(lambda: len(server.now("up == 1")) == count, START_TIMEOUT, f"{count} targets to be up")
+    except TimeoutError as late:
+        for target in server.get("targets")["activeTargets"]:
+            late.add_note(f"{target['scrapeUrl']} {target['health']} {target['lastError']}")
+        raise
 
 
 def _work(running: Installation, job: Path) -> None:

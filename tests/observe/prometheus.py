@@ -61,7 +61,7 @@ def prometheus(
 ) -> Iterator[Prometheus]:
     """A Prometheus with the project's rules and scrape configuration, in which only targets and times are others.
 
-    ``targets`` are those of each job; ``secure`` has the TLS settings of some.
+    ``targets`` are those of each job; ``secure`` has the TLS settings of some, whose files are in the folder.
     """
     (port,) = _free_port()
     configuration = folder / "prometheus.yml"
