@@ -1,9 +1,9 @@
 # Every target does its own set-up: a fresh machine needs Python 3.11 or newer, and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench deploy-check observe-check clean
+.PHONY: help setup demo test check format docs bench images up deploy-check observe-check clean
 B := .venv/bin
 
-help:  ## list the targets
+help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1  \2/p' $(MAKEFILE_LIST) | while read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 setup: .venv/.ready  ## make .venv with the pinned dependencies of uv.lock (fetches uv if absent)
@@ -24,15 +24,15 @@ setup: .venv/.ready  ## make .venv with the pinned dependencies of uv.lock (fetc
 demo: .venv/.ready  ## real images, three models, answers and how good they are: out/digits/
 	$(B)/manyhands run examples/digits/job.yaml --handlers examples/digits/handlers.py --out out/digits
 
-test: .venv/.deploy  ## every test: unit, contract, broker, fault, e2e (finds or installs RabbitMQ, PostgreSQL)
-	$(B)/pytest
+test: .venv/.ready  ## every test: unit, contract, broker, fault, e2e (finds or installs RabbitMQ, PostgreSQL)
+	$(B)/pytest -n 3 --dist loadfile  # half of their time is waiting for processes
 
 check: .venv/.ready  ## format, lint, types, import contracts, unit and contract tests, docs in sync
 	$(B)/ruff format --check
 	$(B)/ruff check
 	$(B)/mypy
 	$(B)/lint-imports
-	$(B)/pytest -q tests/unit tests/contract
+	$(B)/pytest -q -n 3 --dist loadfile tests/unit tests/contract
 	$(B)/python scripts/docs.py --check
 	$(B)/python scripts/k8s.py users --check
 	$(B)/python -m scripts.dashboards --check
@@ -53,9 +53,9 @@ deploy-check: .venv/.deploy  ## render deploy/k8s in every combination; schemas,
 	$(B)/pytest -q $(wildcard tests/deploy/test_manifests.py tests/deploy/test_rules.py)
 	@sh scripts/policies
 
-.PHONY: images up
 images:  ## the container images: producer, worker, aggregator, cli (needs Docker)
 	@sh scripts/images
+
 up:  ## a whole installation in Docker: passwords, images, docker compose up; docs/compose.md
 	@sh scripts/up
 

@@ -33,7 +33,7 @@ def test_queue_seconds() -> None:
     assert 40 <= sample("manyhands_queue_seconds_sum", "echo") - total < 100
 
 
-@pytest.mark.parametrize("forged", ["yesterday", "", "0", "nan", "1e300", "9" * 400, True, time.time(), ["x"]])
+@pytest.mark.parametrize("forged", ["yesterday", "", "0", "nan", "1e300", "9" * 400, True, 1.7e9, ["x"]])
 def test_a_forged_time_costs_nothing(forged: object) -> None:
     """The suite is judged all the same, and its wait is not counted; a clock that is ahead makes it 0."""
     count, total = sample("manyhands_queue_seconds_count", "echo"), sample("manyhands_queue_seconds_sum", "echo")
