@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import pwd
@@ -387,6 +388,13 @@ def apt_install(package: str) -> str:
         return "not installed, and only root may install it"
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"]
+    with (Path(tempfile.gettempdir()) / "manyhands-tests-apt.lock").open("w") as turn:
+        # tests run side by side, and package lists that are being fetched are empty
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        return _apt_install(package, apt, environment)
+
+
+def _apt_install(package: str, apt: Sequence[str], environment: Mapping[str, str]) -> str:
     with _no_service_starts():
         subprocess.run([*apt, "update"], env=environment, capture_output=True, check=False)
         command = [*apt, "install", "-y", "--no-install-recommends", package]
