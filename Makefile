@@ -24,8 +24,9 @@ setup: .venv/.ready  ## make .venv with the pinned dependencies of uv.lock (fetc
 demo: .venv/.ready  ## real images, three models, answers and how good they are: out/digits/
 	$(B)/manyhands run examples/digits/job.yaml --handlers examples/digits/handlers.py --out out/digits
 
+# three at a time: half of their time is waiting for processes
 test: .venv/.ready  ## every test: unit, contract, broker, fault, e2e (finds or installs RabbitMQ, PostgreSQL)
-	$(B)/pytest -n 3 --dist loadfile  # half of their time is waiting for processes
+	$(B)/pytest -n 3 --dist loadfile
 
 check: .venv/.ready  ## format, lint, types, import contracts, unit and contract tests, docs in sync
 	$(B)/ruff format --check

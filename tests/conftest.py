@@ -1,5 +1,6 @@
 """Fixtures that every tier may use; a real server starts only when a test first asks for it."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,10 @@ from tests import services
 # how long an example takes says how busy the machine is; figures belong into the benchmarks
 settings.register_profile("manyhands", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("manyhands")
+
+# a shell that starts the tests in the background has them, and so what they start, ignore Ctrl-C
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: starting (or installing) a server may take longer than any test may: it does not count as the test's time
 SLOW_FIXTURES = {"rabbitmq", "postgres", "private_rabbitmq", "private_postgres"}
