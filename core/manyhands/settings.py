@@ -111,6 +111,11 @@ class Settings(BaseSettings):
             return None
         return tls.Files(cert=self.tls_cert, key=self.tls_key)
 
+    @property
+    def private(self) -> list[Path]:
+        """Files and folders of our own that nobody else is to read: secrets and keys."""
+        return [path for path in (self.secrets, self.broker_key, self.tls_key) if path is not None]
+
     def shown(self) -> dict[str, Any]:
         """Every setting that is not None, as it may be read by anybody: of a secret only a URL without its password."""
         return {name: _plain(value) for name in type(self).model_fields if (value := getattr(self, name)) is not None}

@@ -13,7 +13,7 @@ from manyhands.errors import SourceError, StoreUnavailable
 from manyhands_producer.board import Board, Live
 from manyhands_producer.cutter import Limits, cut
 from manyhands_producer.errors import Moved, Repeated
-from manyhands_producer.sources import Gold, Refusal, Rows, Source, load_gold, open_source
+from manyhands_producer.sources import Gold, Refusal, Roots, Rows, Source, check_roots, load_gold, open_source
 from manyhands_producer.sources.base import BAD_ROW
 from manyhands_producer.sources.files import said
 from manyhands_producer.spool import Cut
@@ -44,8 +44,10 @@ class _Reading:
 class Reader:
     """The thread that reads."""
 
-    def __init__(self, store: ProducerStore, board: Board, limits: Limits, clock: Clock) -> None:
-        self._store, self._board, self._limits, self._clock = store, board, limits, clock
+    def __init__(
+        self, store: ProducerStore, board: Board, limits: Limits, clock: Clock, roots: Roots | None = None
+    ) -> None:
+        self._store, self._board, self._limits, self._clock, self._roots = store, board, limits, clock, roots
         self._stop = threading.Event()
         self._readings: dict[str, _Reading] = {}
 
@@ -109,10 +111,14 @@ class Reader:
     def _batch(self, live: Live, reading: _Reading) -> None:
         try:
             if reading.source is None:
+                check_roots(live.spec, self._roots)  # links may lead elsewhere by now, and roots be others
                 reading.gold = load_gold(live.spec)
                 row = self._store.job(live.job)
                 reading.source = open_source(
-                    live.spec, json.loads(row.cursor) if row.cursor else None, limit=self._limits.task
+                    live.spec,
+                    json.loads(row.cursor) if row.cursor else None,
+                    limit=self._limits.task,
+                    roots=self._roots,
                 )
             suites = self._limits.tasks(live.spec.suite)
             most = min(self._room(live), max(1, BATCH_ROWS // suites)) * suites

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from manyhands import logs, tracing
 from manyhands.broker import Broker
 from manyhands.clock import Clock
-from manyhands.errors import SourceError, StoreUnavailable
+from manyhands.errors import StoreUnavailable
 from manyhands.spec import JobSpec, received
 from manyhands_producer.board import Board, Live
 from manyhands_producer.cutter import Limits
@@ -21,8 +21,7 @@ from manyhands_producer.errors import JobRefused, Moved, Repeated, SpoolFull
 from manyhands_producer.intake import cut_tasks
 from manyhands_producer.reader import count
 from manyhands_producer.settings import ProducerSettings
-from manyhands_producer.sources import check_source
-from manyhands_producer.sources.files import allowed
+from manyhands_producer.sources import Roots, check_source
 from manyhands_producer.store import Added, ProducerStore
 
 _log = logs.get(__name__)
@@ -40,7 +39,8 @@ class Requests:
     """
 
     def __init__(self, settings: ProducerSettings, broker: Broker, clock: Clock, *, open_sources: bool) -> None:
-        self._settings, self._broker, self._clock, self._open_sources = settings, broker, clock, open_sources
+        self._settings, self._broker, self._clock = settings, broker, clock
+        self._roots = None if open_sources else Roots(settings.source_roots, never=settings.private)
         self._limits = Limits(settings.body_limit)
         self.store = ProducerStore(settings.store.get_secret_value(), migrate=settings.migrate)
         self.board = Board(clock)
@@ -77,7 +77,7 @@ class Requests:
         job = job or f"{spec.name}-{secrets.token_hex(4)}"
         if spec.source is not None and (tasks or seal):
             raise JobRefused("a job with a source takes no pushed tasks, and is sealed when its source ends")
-        self._check(spec)
+        check_source(spec, limit=self._limits.task, roots=self._roots)
         cuts, ids, rows = cut_tasks(tasks or (), suite=0, first=0, size=spec.suite, limits=self._limits)
         added = Added(cuts=cuts, ids=ids, state="sealed" if seal else "open")
         try:
@@ -99,17 +99,6 @@ class Requests:
             if seal:
                 self.seal(job)
         return job, new
-
-    def _check(self, spec: JobSpec) -> None:
-        paths = [spec.source.path] if spec.source is not None else []
-        if spec.gold is not None and spec.gold.path is not None:
-            paths.append(spec.gold.path)
-        for path in paths:
-            if not self._open_sources and not allowed(path, self._settings.source_roots):
-                raise SourceError(
-                    f"{path} is outside of what this producer may read; add its folder to MANYHANDS_SOURCE_ROOTS"
-                )
-        check_source(spec, limit=self._limits.task)
 
     def push(self, job: str, tasks: Sequence[Task], first: int | None = None) -> int:
         """Add tasks to an open job; how many it has now.

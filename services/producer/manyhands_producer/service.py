@@ -80,7 +80,7 @@ class Producer(Requests):
 
     def _lead(self, leadership: Leadership) -> None:
         """Work on the store's jobs for as long as this is the one that does."""
-        reader = Reader(self.store, self.board, self._limits, self._clock)
+        reader = Reader(self.store, self.board, self._limits, self._clock, self._roots)
         reading = _spawn("reader", reader.run)
         try:
             if not self._settings.declare or declared(self._broker, topology(self._settings.names), self._stop):

@@ -124,7 +124,7 @@ class Bench:
         self.requests._leading.set()
         for row in self.store.live():
             self.requests._put(row)
-        self.reader = Reader(self.store, self.board, Limits(self.settings.body_limit), self.clock)
+        self.reader = Reader(self.store, self.board, Limits(self.settings.body_limit), self.clock, self.requests._roots)
         self.pump = Pump(self.settings, self.store, self.board, broker, self.publisher, self.clock)
         self.events = Events(self.settings.names, self.settings.body_limit, self.store, self.board, self.clock)
 

@@ -10,7 +10,7 @@ import fsspec
 import pytest
 
 from manyhands.errors import SourceError
-from manyhands_producer.sources import check_source, open_source
+from manyhands_producer.sources import Roots, check_source, open_source
 from tests.unit.producer.support import job_spec, read_all, refusals
 
 FILES = ("a.png", "b/c.png", "b/d/e.png", "b.png", "b-2/x.txt", "z.png", ".hidden", ".git/x.png")
@@ -96,3 +96,16 @@ def test_what_is_wrong_is_told_before_anything_is_published(folder: Path) -> Non
     ):
         with pytest.raises(SourceError, match=said):
             check_source(job_spec(source))
+
+
+def test_links_stay_within_the_roots(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """For a job of the API a link to a file is read where it stays within the roots, and refused where it leads out."""
+    outside = tmp_path_factory.mktemp("outside") / "passwd"
+    outside.write_bytes(b"secret")
+    (folder / "in.lnk").symlink_to(folder / "a.png")
+    (folder / "out.lnk").symlink_to(outside)
+    spec = job_spec({"path": str(folder), "pattern": "*.lnk"})
+    rows = open_source(spec, roots=Roots([str(folder)])).read(10, 1 << 20)
+    assert rows.payloads == [b"a.png", None]
+    assert refusals(rows)[1][1].endswith("the link leads out of what this producer may read")
+    assert open_source(spec).read(10, 1 << 20).payloads == [b"a.png", b"secret"]

@@ -122,3 +122,14 @@ def test_gold_from_a_file(tmp_path: Path) -> None:
     for name, said in (("wrong.csv", "id and answer"), ("none.csv", "no such file")):
         with pytest.raises(SourceError, match=said):
             check_source(job_spec(spec, gold={"path": f"{tmp_path}/{name}"}))
+
+
+def test_gold_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gold that unpacks to more than its limit is refused after so many bytes; a torn file is told."""
+    monkeypatch.setattr("manyhands_producer.sources.gold.LIMIT", 1000)
+    source = {"path": write(tmp_path, {"id": "a", "x": 1}), "id": "id"}
+    packed = gzip.compress(b"id,answer\n" + b"a,1\n" * 250_000)
+    for body, said in ((packed, "gold of more than"), (packed[:-20], "gold of more than"), (packed[:25], "damaged")):
+        (tmp_path / "gold.csv.gz").write_bytes(body)
+        with pytest.raises(SourceError, match=said):
+            check_source(job_spec(source, gold={"path": f"{tmp_path}/gold.csv.gz"}))

@@ -87,9 +87,24 @@ def test_a_source_outside_the_roots_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(SourceError, match="MANYHANDS_SOURCE_ROOTS"):
             bench.requests.submit(spec)
-    bench.requests._open_sources = True
+    bench.requests._roots = None
     with pytest.raises(SourceError, match="no such file"):
         bench.requests.submit(job_spec({"path": "/etc/none.csv"}))
+
+
+def test_a_source_that_leaves_the_roots_later_is_not_read(tmp_path: Path) -> None:
+    """What leads elsewhere when it is opened, however it was when the job was taken, ends the job unread."""
+    bench = Bench(tmp_path)
+    inside, outside = lines(tmp_path, items(2)), tmp_path.parent / f"{tmp_path.name}-outside.jsonl"
+    outside.write_text('{"x": "secret"}\n')
+    (tmp_path / "link.jsonl").symlink_to(inside)
+    job = bench.requests.submit(job_spec({"path": f"{tmp_path}/link.jsonl"}))
+    (tmp_path / "link.jsonl").unlink()
+    (tmp_path / "link.jsonl").symlink_to(outside)
+    bench.run(job)
+    status = bench.requests.status(job)
+    assert (status["state"], status["tasks"]) == ("cancelled", 0)
+    assert "MANYHANDS_SOURCE_ROOTS" in status["error"]
 
 
 def test_stop_ends_the_job_at_the_bad_row(tmp_path: Path) -> None:

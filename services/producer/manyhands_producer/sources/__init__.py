@@ -13,14 +13,30 @@ from manyhands_producer.sources.folder import Folder
 from manyhands_producer.sources.gold import Gold, load_gold
 from manyhands_producer.sources.jsonlines import JsonLines
 from manyhands_producer.sources.parquet import ParquetFile
+from manyhands_producer.sources.roots import Roots
 
-__all__ = ["Columns", "Cursor", "Gold", "Refusal", "Rows", "Source", "check_source", "load_gold", "open_source"]
+__all__ = [
+    "Columns",
+    "Cursor",
+    "Gold",
+    "Refusal",
+    "Roots",
+    "Rows",
+    "Source",
+    "check_roots",
+    "check_source",
+    "load_gold",
+    "open_source",
+]
 
 
-def open_source(spec: JobSpec, cursor: Cursor | None = None, *, limit: int = 1 << 20) -> Source:
+def open_source(
+    spec: JobSpec, cursor: Cursor | None = None, *, limit: int = 1 << 20, roots: Roots | None = None
+) -> Source:
     """The job's source, to be read on from ``cursor`` (None: from its beginning).
 
-    ``limit`` is the most bytes one payload may have; larger files are refused without being read.
+    ``limit`` is the most bytes one payload may have; larger files are refused without being read. ``roots`` says what
+    may be read; None: anything.
 
     Raises:
         SourceError: it cannot be read, or has not the columns that the job names.
@@ -34,21 +50,36 @@ def open_source(spec: JobSpec, cursor: Cursor | None = None, *, limit: int = 1 <
     if kind == "folder":
         if truth or source.id or source.input:
             raise SourceError("a folder has no columns: leave out source.id, source.input and gold.column")
-        return Folder(source.path, source.pattern, source.payload, cursor, limit=limit)
+        return Folder(source.path, source.pattern, source.payload, cursor, limit=limit, roots=roots)
     readers: dict[str, Any] = {"csv": CsvFile, "jsonl": JsonLines, "parquet": ParquetFile}
     opened: Source = readers[kind](source.path, columns, cursor)
     return opened
 
 
-def check_source(spec: JobSpec, *, limit: int = 1 << 20) -> None:
-    """See that the source and the gold can be read, before anything is published.
+def check_source(spec: JobSpec, *, limit: int = 1 << 20, roots: Roots | None = None) -> None:
+    """See that the source and the gold may and can be read, before anything is published.
 
     Raises:
         SourceError: says what cannot be read and why.
     """
+    check_roots(spec, roots)
     try:
         if spec.source is not None:
-            open_source(spec, limit=limit).close()
+            open_source(spec, limit=limit, roots=roots).close()
         load_gold(spec)
     except OSError as error:
         raise SourceError(said(error)) from error
+
+
+def check_roots(spec: JobSpec, roots: Roots | None) -> None:
+    """See that source and gold lie in the roots.
+
+    Raises:
+        SourceError: one of them does not.
+    """
+    gold = spec.gold.path if spec.gold is not None else None
+    for path in (spec.source.path if spec.source is not None else None, gold):
+        if path is not None and roots is not None and not roots.hold(path):
+            raise SourceError(
+                f"{path} is outside of what this producer may read; add its folder to MANYHANDS_SOURCE_ROOTS"
+            )

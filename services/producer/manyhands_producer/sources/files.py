@@ -1,14 +1,12 @@
-"""Files by path or fsspec URL, read as lines in big blocks, and which of them the API may open."""
+"""Files by path or fsspec URL, read as lines in big blocks."""
 
 from __future__ import annotations
 
 import gzip
 import lzma
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import unquote, urlsplit
 
 import fsspec
 
@@ -24,8 +22,6 @@ DAMAGED = (EOFError, ValueError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
-#: Schemes that fsspec takes for the local file system.
-_LOCAL = ("file", "local")
 
 
 def format_of(path: str) -> str:
@@ -180,27 +176,3 @@ class Lines:
         line.length = length
         self._block, self._tail = [line], tail
         return True
-
-
-def allowed(path: str, roots: Sequence[str]) -> bool:
-    """Whether a path or URL lies in one of the roots: folders, or prefixes of URLs."""
-    if "::" in path:  # fsspec's chains reach any file system through another
-        return False
-    if (local := _local(path)) is not None:
-        inside = (Path(folder).resolve() for root in roots if (folder := _local(root)) is not None)
-        return any(Path(local).resolve().is_relative_to(root) for root in inside)
-    parts = unquote(urlsplit(path).path).split("/")
-    if ".." in parts:
-        return False
-    return any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots if "://" in root)
-
-
-def _local(path: str) -> str | None:
-    """The path in the local file system, or None for a URL of another."""
-    scheme, mark, rest = path.partition("://")
-    if not mark:
-        # fsspec knows file:/x as well
-        for name in _LOCAL:
-            path = path.removeprefix(f"{name}:")
-        return path
-    return rest if scheme.lower() in _LOCAL else None

@@ -12,19 +12,29 @@ from typing import Any, Literal
 from manyhands.errors import SourceError
 from manyhands_producer.sources.base import BAD_ROW, ID_LIMIT, TOO_LARGE, Cursor, Refusal, Rows
 from manyhands_producer.sources.files import BLOCK, filesystem, is_local, said
+from manyhands_producer.sources.roots import Roots
 
 
 class Folder:
     """The files of a folder, in the order of their paths' parts; hidden files and folders are passed over.
 
-    One directory's names at a time are in memory. The cursor is the last path: what has appeared before it since is
+    Links to files are read; with ``roots`` only those that stay within them. One directory's names at a time are in
+    memory. The cursor is the last path: what has appeared before it since is
     not read.
     """
 
     def __init__(
-        self, path: str, pattern: str, payload: Literal["bytes", "reference"], cursor: Cursor | None, *, limit: int
+        self,
+        path: str,
+        pattern: str,
+        payload: Literal["bytes", "reference"],
+        cursor: Cursor | None,
+        *,
+        limit: int,
+        roots: Roots | None = None,
     ) -> None:
         self._system, self._root = filesystem(path)
+        self._roots = roots
         self._local = is_local(self._system)
         self._payload, self._limit = payload, limit
         self._pattern = _translate(pattern)
@@ -73,6 +83,8 @@ class Folder:
         if len(name) > ID_LIMIT:
             raise ValueError(f"the path has {len(name)} characters of at most {ID_LIMIT}")
         path = f"{self._root.rstrip('/')}/{name}"
+        if self._roots is not None and self._local and Path(path).is_symlink() and not self._roots.hold(path):
+            raise ValueError("the link leads out of what this producer may read")
         size = self._system.size(path)
         if self._payload == "bytes":
             if size is not None and size > self._limit:

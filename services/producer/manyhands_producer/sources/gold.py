@@ -12,7 +12,10 @@ import orjson
 from manyhands.errors import SourceError
 from manyhands.spec import JobSpec
 from manyhands_producer.sources.base import id_of
-from manyhands_producer.sources.files import format_of, name_of, open_file
+from manyhands_producer.sources.files import DAMAGED, format_of, name_of, open_file
+
+#: Bytes of such a file, unpacked, at most: it is in memory for as long as its job is read.
+LIMIT = 64 << 20
 
 #: The truth by the task's own id; a task without one stands under its position.
 Gold = Mapping[str, Any]
@@ -31,7 +34,12 @@ def load_gold(spec: JobSpec) -> Gold | None:
     if kind not in ("csv", "jsonl"):
         raise SourceError(f"{path}: gold is a CSV or JSON Lines file with the columns id and answer")
     with open_file(path) as file:
-        body = file.read()
+        try:
+            body = file.read(LIMIT + 1)
+        except DAMAGED as error:
+            raise SourceError(f"{path}: the file is damaged: {error}") from error
+    if len(body) > LIMIT:
+        raise SourceError(f"{path}: gold of more than {LIMIT >> 20} MiB; put the truth into a column, gold.column")
     try:
         text = body.decode("utf-8-sig")
         rows = list(csv.DictReader(io.StringIO(text, newline=""))) if kind == "csv" else _objects(text)
