@@ -26,6 +26,10 @@ class Client:
         self, service: str, url: str, token: str | None, *, ca: Path | None = None, patience: float = ANSWER
     ) -> None:
         self._service, self._url = service, url
+        token = (token or "").strip()  # the line's end of a file, say
+        if not (token.isascii() and token.isprintable()):
+            # said here, for whoever sends it would quote it
+            raise RequestRefused("the token has characters that HTTP does not carry; look at MANYHANDS_API_TOKEN")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         timeout = httpx.Timeout(patience, connect=min(patience, CONNECT))
         try:

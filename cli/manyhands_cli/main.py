@@ -30,8 +30,9 @@ class Commands(TyperGroup):
             if code is None:
                 raise
             from manyhands.logs import mask
+            from manyhands_cli.show import printable
 
-            sys.stderr.write(f"manyhands: {mask(sentence(error))}\n")
+            sys.stderr.write(f"manyhands: {printable(mask(sentence(error)))}\n")
             raise typer.Exit(code) from error
 
 

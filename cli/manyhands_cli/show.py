@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # what draws tables takes its time to import, and JSON needs none
     from rich.console import Console
 
+#: Control characters but for tab and line feed, and those that turn the direction of a text.
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 #: Columns where no terminal says how many: room for a line of a table.
 WIDE = 160
 
@@ -34,7 +37,7 @@ def notes() -> Console:
 
 def as_json(data: Any, indent: int | None = None) -> None:
     """JSON on standard output, in one line unless indented."""
-    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=indent) + "\n")
+    sys.stdout.write(printable(json.dumps(data, ensure_ascii=False, indent=indent)) + "\n")
     sys.stdout.flush()
 
 
@@ -84,8 +87,13 @@ def cell(value: Any, key: str = "") -> str:
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, (list, dict)):
-        return json.dumps(value, ensure_ascii=False)
-    return str(value)
+        return printable(json.dumps(value, ensure_ascii=False))
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would obey: what handlers and items say may hold commands for it."""
+    return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def duration(seconds: float | None) -> str:

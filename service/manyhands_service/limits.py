@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import math
 import time
@@ -44,6 +45,15 @@ class Buckets:
         return 0.0
 
 
+def neighbourhood(client: str) -> str:
+    """What counts as one client: an address, and of IPv6 its /64, since whoever has one address there has all of it."""
+    try:
+        address = ipaddress.ip_address(client.partition("%")[0])
+    except ValueError:
+        return client
+    return client if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
+
+
 class Limits:
     """Middleware over ``/api``; health and metrics are always answered.
 
@@ -61,7 +71,7 @@ class Limits:
         if scope["type"] != "http" or not scope["path"].startswith("/api"):
             await self._app(scope, receive, send)
             return
-        client = (scope.get("client") or ("unknown",))[0]
+        client = neighbourhood((scope.get("client") or ("unknown",))[0])
         if self._buckets is not None and (wait := self._buckets.take(client)):
             said = f"more than {self._rate:g} requests a second; ask again later"
             await _refuse(send, 429, said, ((b"retry-after", str(math.ceil(wait)).encode()),))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import SecretStr
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from manyhands import __version__
@@ -28,7 +27,7 @@ from manyhands.errors import (
 from manyhands.ops import Ops
 from manyhands.settings import ApiSettings
 from manyhands.tls import Files, Serving
-from manyhands_service.audit import record
+from manyhands_service.access import guard
 from manyhands_service.limits import Limits
 
 #: What an error of the contract is in HTTP; anything else of ours is the caller's mistake.
@@ -45,9 +44,8 @@ def application(
     ``/api`` asks for the bearer token if one is set, and has limits. Errors are JSON: ``{"error": "one sentence"}``;
     ``status`` says what the service's own errors are in HTTP.
     """
-    token = settings.api_token
     codes = {**STATUS, **(status or {})}
-    app = FastAPI(title=title, version=__version__, dependencies=[Depends(_bearer(token))])
+    app = FastAPI(title=title, version=__version__, dependencies=[Depends(guard(settings.api_token))])
     app.add_middleware(Limits, rate=settings.api_rate, body=settings.api_body)
 
     @app.exception_handler(ManyhandsError)
@@ -78,22 +76,6 @@ def application(
     return app
 
 
-def _bearer(token: SecretStr | None) -> Callable[[Request], None]:
-    # several, while one takes the place of another
-    known = [each.strip().encode() for each in token.get_secret_value().split(",")] if token is not None else []
-
-    def check(request: Request) -> None:
-        if token is None or not request.url.path.startswith("/api"):
-            return
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not any(secrets.compare_digest(given.encode(), each) for each in known if each):
-            record(request, "authenticate", "refused", reason="another token" if given else "no token")
-            said = "send the installation's token: Authorization: Bearer …"
-            raise HTTPException(401, said, headers={"WWW-Authenticate": "Bearer"})
-
-    return check
-
-
 class WebServer:
     """Serves an application on a thread of its own; over HTTPS if there are files for it.
 
@@ -113,6 +95,8 @@ class WebServer:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(
             app, log_config=None, access_log=False, timeout_graceful_shutdown=5,
+            # whose X-Forwarded-For is believed must be said: uvicorn believes everybody on this machine
+            proxy_headers=bool(os.environ.get("FORWARDED_ALLOW_IPS")),
             ssl_context_factory=None if serving is None else lambda _config, _default: serving.context,
         )  # fmt: skip
         self._server = uvicorn.Server(config)

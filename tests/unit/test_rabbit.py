@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
+from pathlib import Path
+
 import pika
 import pytest
 from pika.exceptions import (
@@ -12,8 +15,10 @@ from pika.exceptions import (
 )
 
 from manyhands.broker import connect
-from manyhands.broker.rabbit.wire import counts_hand_backs, unavailable
-from manyhands.errors import AccessRefused, BrokerUnavailable
+from manyhands.broker.rabbit.wire import counts_hand_backs, parameters, unavailable
+from manyhands.errors import AccessRefused, BrokerUnavailable, SettingsError
+from manyhands.tls import Files
+from tests.unit.certificates import Authority
 
 
 @pytest.mark.parametrize(
@@ -58,3 +63,26 @@ def test_a_broker_that_was_not_connected_to() -> None:
 def test_what_no_waiting_mends(error: Exception, kind: type[Exception]) -> None:
     """Only the broker's own word is a refusal: a connection lost while it is opened may come about the next time."""
     assert type(unavailable(error, pika.URLParameters("amqp://user:secret@host/"))) is kind
+
+
+@pytest.mark.parametrize("query", ["", "?heartbeat=5", "?ca={ca}"])
+def test_the_broker_is_always_verified(authority: Authority, query: str) -> None:
+    """Whatever else the URL says, over TLS the broker's certificate and name are looked at."""
+    url = f"amqps://u:hunter2@rabbit/{query.format(ca=authority.pem)}"
+    context = parameters(url, "test", 1.0, Files()).ssl_options.context
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize("options", ["{'cafile':'/etc/ca.pem','cert_reqs':0}", "{}", "None", "hunter2"])
+def test_nothing_in_the_url_switches_verification_off(options: str) -> None:
+    """What pika would take from the URL is refused, in one sentence that does not quote it."""
+    with pytest.raises(SettingsError, match="MANYHANDS_BROKER_CA") as caught:
+        connect(f"amqps://u:hunter2@rabbit/?ssl_options={options}")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """An authority that nobody else knows."""
+    return Authority(tmp_path / "pki")

@@ -126,7 +126,7 @@ def build(aggregator: Aggregator, settings: ApiSettings) -> FastAPI:
         """One dead letter whole."""
         return aggregator.dead_letter(letter)
 
-    @app.post("/api/dead/replay", dependencies=[audited("dead.replay")])
+    @app.post("/api/dead/replay", dependencies=[audited("dead.replay", "job", "code")])
     def replay_all(request: Request, job: str | None = None, code: str | None = None) -> Count:
         """Send dead letters out again: all of a job, of a code, or all there are."""
         count = aggregator.replay_all(job=job, code=code)

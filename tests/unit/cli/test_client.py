@@ -108,3 +108,14 @@ def test_a_request_that_came_too_soon(server: ThreadingHTTPServer, client: Clien
     assert len(server.tokens) == 3  # type: ignore[attr-defined]
     with pytest.raises(RequestRefused, match="the spool is full"):
         client.call("GET", "/late")
+
+
+def test_a_token_is_not_quoted(server: ThreadingHTTPServer) -> None:
+    """The end of a line behind a token is none of it; one that cannot be sent is refused without being told."""
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    Client("producer", url, "hunter2\r\n").call("GET", "/fine")
+    assert server.tokens == ["Bearer hunter2"]  # type: ignore[attr-defined]
+    for token in ("hunter2\nhunter2", "hunter2\xfc"):
+        with pytest.raises(RequestRefused) as caught:
+            Client("producer", url, token)
+        assert "hunter2" not in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 
 import pytest
@@ -61,6 +62,20 @@ def test_what_looks_like_markup_is_text(capsys: pytest.CaptureFixture[str]) -> N
     show.out.cache_clear()
     assert "[Errno 2] no [/bold] file" in said
     assert "[red]not red" in said
+
+
+def test_nothing_that_is_shown_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a handler raised, or an item held, is text for the eyes: its control characters are written out."""
+    evil = "\x1b]0;title\x07\x9b2J\u202egpj.exe\r\n\t"
+    show.out.cache_clear()
+    show.table([{"error": evil}], ("error",))
+    show.pairs({"reason": evil, "more": [evil]})
+    show.as_json({"error": evil})
+    said = capsys.readouterr().out
+    show.out.cache_clear()
+    assert not set(said) & set("\x1b\x07\x9b\u202e\r")
+    assert said.count("\\u001b]0;title\\u0007\\u009b2J\\u202egpj.exe") == 4
+    assert json.loads(said.splitlines()[-1]) == {"error": evil}
 
 
 def followed(*, terminal: bool) -> str:

@@ -58,19 +58,23 @@ def parameters(url: str, name: str, timeout: float, files: tls.Files) -> pika.co
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query))
         ca = query.pop("ca", None)
+        unverified = query.pop("ssl_options", None) is not None
         found = pika.URLParameters(urlunsplit(parts._replace(query=urlencode(query))))
     except (ValueError, TypeError, OSError):
         # what the parser says of a torn URL may quote the password
         raise SettingsError(
             f"the broker URL {logs.mask(url)} must be like amqp://user:password@host:5672/vhost"
         ) from None
+    if unverified:  # pika's own, with which one can leave the certificate and the host's name unlooked at
+        raise SettingsError(
+            "ssl_options in the broker's URL are not taken; name files with MANYHANDS_BROKER_CA, _CERT, _KEY"
+        )
     if ca is not None:
         files = replace(files, ca=Path(ca))
-    given = files != tls.Files()
     if found.ssl_options is None:
-        if given:
+        if files != tls.Files():
             raise SettingsError("there are certificates for the broker, but its URL is amqp://; make it amqps://")
-    elif given or "ssl_options" not in query:  # those of pika may stand in the URL
+    else:
         found.ssl_options = pika.SSLOptions(tls.client_context(files, "broker"), found.host)
     found.client_properties = {"connection_name": name}
     found.connection_attempts = 1
