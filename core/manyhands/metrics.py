@@ -50,7 +50,8 @@ SUITES_IN_FLIGHT = Gauge("manyhands_suites_in_flight", "Suites published and not
 SUITES_SPOOLED = Gauge("manyhands_suites_spooled", "Suites cut and not yet published.")
 OLDEST_SUITE = Gauge(
     "manyhands_oldest_suite_seconds",
-    "Age of the oldest suite published to a judge and not settled, 0 when there is none; after a restart from then on.",
+    "Age of the oldest suite that is published and not settled, of the jobs that name the judge; 0 when there is none. "
+    "After a restart from then on.",
     ["judge"],
 )
 TURNAROUND_SECONDS = Histogram(

@@ -19,6 +19,8 @@ from manyhands.topology import Topology
 
 _log = logs.get(__name__)
 
+#: Seconds of one wait for a signal, or for a thread that dies.
+WAIT = 1.0
 #: Seconds for the last spans, though the grace be over: what the process did at its end is what one wants to see.
 LAST_SPANS = 1.0
 
@@ -84,6 +86,9 @@ def live(name: str, settings: Settings, broker: Broker, service: Service, close:
     ``close`` ends what serves health and API; it is called last, so that a draining process can still be asked. A
     second signal ends the process at once: what it held goes back to the queues, as after any crash.
 
+    A thread that dies of an error ends the process as well, with 1: whoever started it can start it again, while a
+    process that went on without the thread would be deaf and look alive.
+
     Raises:
         SettingsError: traces are wanted, and cannot be taken.
     """
@@ -97,14 +102,25 @@ def live(name: str, settings: Settings, broker: Broker, service: Service, close:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    service.start()
-    while not asked.wait(1):  # with a timeout, because a wait without one keeps signals from being handled in time
-        pass
-    _log.info("stopping", process=name, grace=settings.grace)
-    ends = time.monotonic() + settings.grace
-    service.stop(settings.grace)
-    broker.close()
-    tracing.stop(max(LAST_SPANS, ends - time.monotonic()))
-    close()
-    _log.info("stopped", process=name)
-    return 0
+    died = threading.Event()
+
+    def on_death(what: threading.ExceptHookArgs) -> None:
+        _log.error("a thread died", thread=what.thread and what.thread.name, exc_info=what.exc_value)
+        died.set()
+
+    before, threading.excepthook = threading.excepthook, on_death
+    try:
+        service.start()
+        # with a timeout, because a wait without one keeps signals from being handled in time
+        while not asked.wait(WAIT) and not died.is_set():
+            pass
+        _log.info("stopping", process=name, grace=settings.grace)
+        ends = time.monotonic() + settings.grace
+        service.stop(settings.grace)
+        broker.close()
+        tracing.stop(max(LAST_SPANS, ends - time.monotonic()))
+        close()
+        _log.info("stopped", process=name)
+    finally:
+        threading.excepthook = before
+    return 0 if asked.is_set() else 1
