@@ -84,7 +84,9 @@ def variants(folder: Path) -> dict[str, Path]:
     for worker in _folders(tree / "workers"):
         _edit(worker / "kustomization.yaml", "components/keda", "components/hpa")
         found[f"workers/{worker.name} with hpa"] = worker
-    found["overlays/production with hpa"] = tree / "overlays/production"
+    file = tree / "overlays/production/kustomization.yaml"
+    _edit(file, "  - keda.yaml # not with components/hpa\n", "")
+    found |= {f"overlays/{name} with hpa": tree / "overlays" / name for name in ("local", "production")}
 
     for without in ("tls", "deletion-cost"):
         tree = copy(f"without-{without}")
@@ -103,7 +105,8 @@ def variants(folder: Path) -> dict[str, Path]:
 
     tree = copy("spam")  # a judge added as deploy/k8s/workers/README.md says
     shutil.copytree(tree / "workers/svm", tree / "workers/spam")
-    _edit(tree / "workers/spam/kustomization.yaml", "svm", "spam")
+    _edit(tree / "workers/spam/kustomization.yaml", "svm", "is_spam")
+    _edit(tree / "workers/spam/kustomization.yaml", "nameSuffix: -is_spam", "nameSuffix: -is-spam")
     file = tree / "overlays/production/kustomization.yaml"
     _edit(file, "  - ../../workers/svm\n", "  - ../../workers/svm\n  - ../../workers/spam\n")
     found["overlays/production with another judge"] = file.parent
