@@ -15,9 +15,10 @@ from manyhands.errors import BrokerUnavailable
 from manyhands.testing import FakePublisher
 from manyhands_producer.errors import JobRefused, Moved
 from manyhands_producer.leader import Leadership
+from manyhands_producer.record import Added
 from manyhands_producer.service import Producer
 from manyhands_producer.settings import ProducerSettings
-from manyhands_producer.store import Added, ProducerStore
+from manyhands_producer.store import ProducerStore
 from tests.services import Postgres, wait_until
 from tests.unit.producer.support import Bench, job_spec
 

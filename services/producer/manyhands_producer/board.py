@@ -11,8 +11,8 @@ from manyhands import metrics, tracing
 from manyhands.clock import Clock
 from manyhands.measure import observe_all
 from manyhands.spec import JobSpec
+from manyhands_producer.record import State
 from manyhands_producer.spool import Cut
-from manyhands_producer.store import State
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from manyhands_producer.board import Live
-from manyhands_producer.store import Progress, State
+from manyhands_producer.record import Progress, State
 
 #: What a message is of: a judge's slot of a suite, the news of suites, or one of a job's own events.
 Slot = tuple[str, int]

@@ -13,11 +13,12 @@ from manyhands.errors import SourceError, StoreUnavailable
 from manyhands_producer.board import Board, Live
 from manyhands_producer.cutter import Limits, cut
 from manyhands_producer.errors import Moved, Repeated
+from manyhands_producer.record import Added, State
 from manyhands_producer.sources import Gold, Refusal, Roots, Rows, Source, check_roots, load_gold, open_source
 from manyhands_producer.sources.base import BAD_ROW
 from manyhands_producer.sources.files import said
 from manyhands_producer.spool import Cut
-from manyhands_producer.store import Added, ProducerStore, State
+from manyhands_producer.store import ProducerStore
 
 _log = logs.get(__name__)
 

@@ -20,9 +20,10 @@ from manyhands_producer.cutter import Limits
 from manyhands_producer.errors import JobRefused, Moved, Repeated, SpoolFull
 from manyhands_producer.intake import cut_tasks
 from manyhands_producer.reader import count
+from manyhands_producer.record import Added
 from manyhands_producer.settings import ProducerSettings
 from manyhands_producer.sources import Roots, check_source
-from manyhands_producer.store import Added, ProducerStore
+from manyhands_producer.store import ProducerStore
 
 _log = logs.get(__name__)
 

@@ -6,6 +6,9 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 
+#: Values in one ``IN (...)``: stores have limits on parameters.
+SOME = 500
+
 #: A row a job. ``state`` is open, sealed, cancelled or ended; ``cursor`` where its source goes on, as JSON; ``tasks``,
 #: ``refused`` and ``suites`` count what was cut. All suites below ``published`` are confirmed, their events too;
 #: ``settled`` counts suites the aggregator is done with. ``announced`` and ``closed`` say that job.opened, and

@@ -1,0 +1,140 @@
+"""Jobs in the store: their states, their counts, and how far they are published."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from manyhands.errors import UnknownJob
+from manyhands.spec import JobSpec
+from manyhands_producer import suites, tables
+from manyhands_producer.errors import Moved
+from manyhands_producer.record import Added, Progress, State
+
+_jobs = tables.jobs
+
+
+def find(connection: sa.Connection, job: str) -> sa.Row[Any] | None:
+    """The row of a job, or None."""
+    return connection.execute(sa.select(_jobs).where(_jobs.c.job == job)).one_or_none()
+
+
+def one(connection: sa.Connection, job: str) -> sa.Row[Any]:
+    """The row of a job.
+
+    Raises:
+        UnknownJob: there is none of this name.
+    """
+    row = find(connection, job)
+    if row is None:
+        raise UnknownJob(job)
+    return row
+
+
+def everyone(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
+    """The rows of all jobs, the newest first."""
+    return connection.execute(sa.select(_jobs).order_by(_jobs.c.number.desc())).all()
+
+
+def live(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
+    """The rows of jobs that have something left to be said or done."""
+    left = sa.or_(_jobs.c.state.in_(("open", "sealed")), _jobs.c.closed.is_(sa.false()))
+    return connection.execute(sa.select(_jobs).where(left).order_by(_jobs.c.number)).all()
+
+
+def numbers(connection: sa.Connection, names: Sequence[str]) -> dict[str, int]:
+    """The numbers of those of the jobs that there are."""
+    query = sa.select(_jobs.c.job, _jobs.c.number).where(_jobs.c.job.in_(names))
+    return {row.job: row.number for row in connection.execute(query)}
+
+
+def insert(connection: sa.Connection, job: str, spec: JobSpec, opened: float) -> int:
+    """A new job, without suites; returns its number."""
+    values = {
+        "job": job, "spec": json.dumps(spec.plain()), "digest": spec.digest, "state": "open", "opened": opened,
+        "tasks": 0, "refused": 0, "suites": 0, "published": 0, "settled": 0,
+        "announced": False, "closed": False,
+    }  # fmt: skip
+    key = connection.execute(sa.insert(_jobs).values(values)).inserted_primary_key
+    return int(key[0]) if key else 0
+
+
+def add(connection: sa.Connection, number: int, suites: int, added: Added) -> None:
+    """Count what is added, and note the source's cursor and the job's state.
+
+    Raises:
+        Moved: the job is not open, or has not the number of ``suites`` that these follow.
+    """
+    changes: dict[str, Any] = {
+        "tasks": _jobs.c.tasks + added.tasks,
+        "refused": _jobs.c.refused + sum(c.refused for c in added.cuts),
+        "suites": _jobs.c.suites + len(added.cuts),
+        "state": added.state,
+        "reason": added.reason,
+    }
+    if added.cursor is not None:
+        changes["cursor"] = json.dumps(added.cursor)
+    mine = (_jobs.c.number == number) & (_jobs.c.suites == suites) & (_jobs.c.state == "open")
+    if connection.execute(sa.update(_jobs).where(mine).values(changes)).rowcount != 1:
+        raise Moved
+
+
+def end(connection: sa.Connection, job: str, state: State, reason: str | None) -> None:
+    """Seal or cancel a job; one that is no longer open stays sealed or cancelled as it is."""
+    before = ("open",) if state == "sealed" else ("open", "sealed")
+    connection.execute(
+        sa.update(_jobs)
+        .where(_jobs.c.job == job, _jobs.c.state.in_(before))
+        # what was said of a sealed job is not what there is to say of a cancelled one
+        .values(state=state, reason=reason, closed=False)
+    )
+
+
+def advance(connection: sa.Connection, progress: Progress) -> None:
+    """Note how far a job is confirmed; drop its spool if it was cancelled or ended and is closed."""
+    meant = (_jobs.c.number == progress.number) & (_jobs.c.anew == progress.anew)
+    changes = {"published": progress.published, "announced": progress.announced}
+    connection.execute(sa.update(_jobs).where(meant).values(changes))
+    if progress.closed is None:
+        return
+    # a job that was cancelled while it said that it is sealed has not said the last word yet
+    told = ("sealed", "ended") if progress.closed == "sealed" else (progress.closed,)
+    mine = meant & _jobs.c.state.in_(told)
+    connection.execute(sa.update(_jobs).where(mine).values(closed=True))
+    suites.drop_all(connection, sa.select(_jobs.c.number).where(mine, _jobs.c.state != "sealed"))
+
+
+def republish(connection: sa.Connection, job: str) -> bool:
+    """Take everything said of a job for unsaid, unless its end was heard of; whether anything is to be said again."""
+    changed = connection.execute(
+        sa.update(_jobs)
+        .where(_jobs.c.job == job, _jobs.c.outcome.is_(None))
+        .values(published=0, announced=False, closed=False, anew=_jobs.c.anew + 1)
+    )
+    return changed.rowcount == 1
+
+
+def settle(connection: sa.Connection, number: int, settled: Sequence[int]) -> tuple[int, ...]:
+    """Drop settled suites and count them; returns which were still in the spool."""
+    found = suites.drop(connection, number, settled)
+    if found:
+        counted = {"settled": _jobs.c.settled + len(found)}
+        connection.execute(sa.update(_jobs).where(_jobs.c.number == number).values(counted))
+    return found
+
+
+def complete(connection: sa.Connection, number: int, data: Mapping[str, Any]) -> None:
+    """Note the end of a job, as the aggregator tells it."""
+    mine = _jobs.c.number == number
+    changes: dict[str, Any] = {"outcome": json.dumps(dict(data), default=str)}
+    if data.get("state") == "complete":
+        changes["settled"] = _jobs.c.suites  # news of the last suites may still be on its way
+    connection.execute(sa.update(_jobs).where(mine).values(changes))
+    connection.execute(sa.update(_jobs).where(mine, _jobs.c.state.in_(("open", "sealed"))).values(state="ended"))
+    # of a job that ended early, what is not announced yet stays until it is
+    over = connection.execute(sa.select(_jobs.c.state, _jobs.c.closed).where(mine)).one()
+    if over.closed:
+        suites.drop_all(connection, [number])
