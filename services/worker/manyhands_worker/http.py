@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from manyhands.errors import HandlerError, RejectTask, RetryTask
-from manyhands_worker.command import judgment, plain
+from manyhands_worker.jsonform import judgment, plain
 from manyhands_worker.judging import COMMON, NoJudgment, halving
 
 #: What says that the request's content is at fault: some task of it, which is then looked for.

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from manyhands import Judgment
-from manyhands_worker.command import Command, CommandFailed, OutOfStep
+from manyhands_worker.command import Command, OutOfStep
 from manyhands_worker.judging import NoJudgment
+from manyhands_worker.program import CommandFailed
 from tests.services import wait_until
 from tests.unit.worker.harness import PATIENCE, dead, judge, judgments, pool, suite, values
 
@@ -135,7 +136,7 @@ def test_a_line_too_many_does_not_have_a_program_given_up() -> None:
 
 def test_a_program_that_neither_repeats_the_line_nor_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether it has more to say cannot be known, so its tasks fail with a sentence that says so."""
-    monkeypatch.setattr("manyhands_worker.command.ENDING", 0.2)
+    monkeypatch.setattr("manyhands_worker.program.ENDING", 0.2)
     script = 'while read -r line; do echo "{\\"value\\": 1}"; done; sleep 600'
     with command("sh", "-c", script) as made:
         assert all("did not end within 0.2 s" in str(one) for one in ask(made, "a", "b", "c"))
