@@ -79,7 +79,7 @@ class Process:
         except queue.Empty:
             raise AssertionError(f"{self._name} did not start:\n{''.join(self.log)}") from None
         self._started.put(said)
-        return f"{'https' if said['tls'] else 'http'}://{said['address']}"
+        return f"{'https' if said.get('tls') else 'http'}://{said['address']}"
 
     def kill(self) -> None:
         """SIGKILL: it can do nothing about it."""

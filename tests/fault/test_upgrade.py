@@ -1,10 +1,13 @@
-"""Two versions in one installation: a rolling upgrade under load and back again, with the schema before the code."""
+"""Two versions in one installation: a rolling upgrade under load and back again, with the schema before the code.
+
+Once with an earlier version as it was, and once with a later one, as far as its neighbours can tell.
+"""
 
 from pathlib import Path
 
 import pytest
 
-from tests.fault import later
+from tests.fault import before, later
 from tests.fault.stage import FLOWING, SERVICES, Stage, stage
 from tests.services import Postgres, RabbitMQ, wait_until
 
@@ -13,15 +16,44 @@ pytestmark = pytest.mark.timeout(480, func_only=True)  # nine processes start, t
 
 def replace(running: Stage, service: str, **settings: str) -> None:
     """As a rolling upgrade does: another replica comes, and when it is ready the old one is stopped and drains."""
-    before = running.processes[service]
+    old = running.processes[service]
     running.start(service, **settings)
     running.ready(service)
-    assert before.terminate() == 0
-    assert "Traceback" not in "".join(before.log)
+    assert old.terminate() == 0
+    assert "Traceback" not in "".join(old.log)
     running.ready()
 
 
-def test_versions_side_by_side(rabbitmq: RabbitMQ, postgres: Postgres, namespace: str, tmp_path: Path) -> None:
+def test_an_earlier_version_and_this_one(
+    rabbitmq: RabbitMQ, postgres: Postgres, namespace: str, tmp_path: Path
+) -> None:
+    """A job that an earlier version began ends in this one, and a job that this one began ends in the earlier one.
+
+    The schema comes first, while the earlier version works on; it starts again on the later schema, too. In both
+    directions every order of versions works together for a while, and nothing fails or is set aside.
+    """
+    earlier = before.environment(tmp_path)
+    store = postgres.database()
+    with stage(tmp_path, rabbitmq.url, store, namespace, MANYHANDS_GRACE="3") as running:
+        running.start(**earlier)
+        running.ready()
+        job = running.submit()
+        running.reaches(job, FLOWING)
+        migrated = running.try_command("migrate").stdout
+        assert "producer: 0001 to " in migrated, migrated
+        for service in ("worker", "aggregator", "producer"):
+            replace(running, service, MANYHANDS_MIGRATE="false")
+        running.completes(job)
+        running.close_gate()
+        job = running.submit()
+        running.reaches(job, FLOWING)
+        for service in ("producer", "aggregator", "worker"):
+            replace(running, service, MANYHANDS_MIGRATE="false", **earlier)
+        running.completes(job)
+        assert running.command("dead", "list")["letters"] == []
+
+
+def test_this_version_and_a_later_one(rabbitmq: RabbitMQ, postgres: Postgres, namespace: str, tmp_path: Path) -> None:
     """A later version comes service by service and goes again: nothing is lost, failed or set aside but its own event.
 
     This version passes over keys and headers that it does not know, in the job file too, and starts again on a schema
