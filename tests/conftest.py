@@ -1,7 +1,9 @@
 """Fixtures that every tier may use; a real server starts only when a test first asks for it."""
 
 import signal
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -46,6 +48,21 @@ def private_postgres() -> Iterator[services.Postgres]:
     """A fresh PostgreSQL for one test, to be killed and started at will."""
     with services.private_postgres() as server:
         yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty store: a test that takes it runs on both kinds."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'test.db'}"
+    server: services.Postgres = request.getfixturevalue("postgres")
+    return server.database()
+
+
+@pytest.fixture
+def namespace() -> str:
+    """Queues of this test alone."""
+    return f"t-{uuid.uuid4().hex[:8]}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

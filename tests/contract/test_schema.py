@@ -17,18 +17,9 @@ from manyhands_cli.exits import Exit
 from manyhands_cli.main import app
 from manyhands_service import schema
 from manyhands_service.store import Store, open_engine
-from tests.services import Postgres, wait_until
+from tests.services import wait_until
 
 PACKAGE = "manyhands_aggregator"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty store."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'test.db'}"
-    postgres: Postgres = request.getfixturevalue("postgres")
-    return postgres.database()
 
 
 def migrated(url: str, revision: str | None = None) -> None:
@@ -46,27 +37,27 @@ def waiting(url: str) -> Store:
     return Store(url, "aggregator", PACKAGE, migrate=False)
 
 
-def test_a_service_waits_for_the_schema(url: str) -> None:
+def test_a_service_waits_for_the_schema(store_url: str) -> None:
     """It is not ready, says what to do, changes nothing, and goes on when somebody has migrated."""
-    store, stop = waiting(url), threading.Event()
+    store, stop = waiting(store_url), threading.Event()
     opened: list[bool] = []
     opening = threading.Thread(target=lambda: opened.append(store.open(stop)))
     opening.start()
     wait_until(lambda: "manyhands migrate" in (store.missing() or ""), 30, "it to say what it waits for")
     assert "the store is empty and must be at 0001" in (store.missing() or "")
     assert sa.inspect(store.engine).get_table_names() == []
-    migrated(url)
+    migrated(store_url)
     opening.join(60)
     assert opened == [True]
     assert store.missing() is None
     store.close()
 
 
-def test_a_schema_that_is_ahead_but_of_the_same_generation_will_do(url: str) -> None:
+def test_a_schema_that_is_ahead_but_of_the_same_generation_will_do(store_url: str) -> None:
     """The schema comes before the code: a version that knows less works on it, and leaves it where it is."""
-    migrated(url, "0099")
+    migrated(store_url, "0099")
     for migrate in (False, True):
-        store = Store(url, "aggregator", PACKAGE, migrate=migrate)
+        store = Store(store_url, "aggregator", PACKAGE, migrate=migrate)
         assert store.open(threading.Event())
         assert store.missing() is None
         assert store.read(lambda c: c.scalar(sa.text("select version_num from aggregator_version"))) == "0099"
@@ -74,10 +65,10 @@ def test_a_schema_that_is_ahead_but_of_the_same_generation_will_do(url: str) -> 
 
 
 @pytest.mark.parametrize("migrate", [False, True])
-def test_a_schema_of_a_later_generation_is_refused(url: str, migrate: bool) -> None:
+def test_a_schema_of_a_later_generation_is_refused(store_url: str, migrate: bool) -> None:
     """A version that could not work on it touches nothing and says why it waits."""
-    migrated(url, "0101")
-    store, stop = Store(url, "aggregator", PACKAGE, migrate=migrate), threading.Event()
+    migrated(store_url, "0101")
+    store, stop = Store(store_url, "aggregator", PACKAGE, migrate=migrate), threading.Event()
     opening = threading.Thread(target=store.open, args=[stop])
     opening.start()
     wait_until(lambda: "0101, of a later generation than 0001" in (store.missing() or ""), 30, "it to say so")
@@ -103,20 +94,20 @@ def test_revisions_say_their_generation(package: str) -> None:
     assert revisions == sorted(set(revisions), reverse=True)
 
 
-def test_the_command_migrates_both_services_or_one(url: str) -> None:
+def test_the_command_migrates_both_services_or_one(store_url: str) -> None:
     """It says what it did, and again changes nothing."""
-    first = CliRunner().invoke(app, ["migrate", "aggregator", "--store", url, "--json"])
+    first = CliRunner().invoke(app, ["migrate", "aggregator", "--store", store_url, "--json"])
     assert json.loads(first.stdout) == {"aggregator": {"before": None, "after": "0001"}}
-    both = CliRunner().invoke(app, ["migrate", "--store", url])
+    both = CliRunner().invoke(app, ["migrate", "--store", store_url])
     assert both.stdout.splitlines() == ["producer: nothing to 0002", "aggregator: was at 0001"]
-    assert CliRunner().invoke(app, ["migrate", "--store", url]).exit_code == Exit.OK
+    assert CliRunner().invoke(app, ["migrate", "--store", store_url]).exit_code == Exit.OK
 
 
-def test_the_command_says_what_is_wrong(url: str, tmp_path: Path) -> None:
+def test_the_command_says_what_is_wrong(store_url: str, tmp_path: Path) -> None:
     """One sentence, and an exit code that a job controller sees."""
     assert CliRunner().invoke(app, ["migrate", "worker"]).exit_code == Exit.USAGE
-    migrated(url, "0101")
-    refused = CliRunner().invoke(app, ["migrate", "--store", url])
+    migrated(store_url, "0101")
+    refused = CliRunner().invoke(app, ["migrate", "--store", store_url])
     assert refused.exit_code == Exit.INPUT
     assert "of a later generation" in refused.stderr
     away = CliRunner().invoke(app, ["migrate", "--store", "postgresql://nobody@127.0.0.1:1/x"])

@@ -19,19 +19,10 @@ from manyhands_service.store import Conflict, Store
 from tests.services import Postgres, wait_until
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty store."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'test.db'}"
-    postgres: Postgres = request.getfixturevalue("postgres")
-    return postgres.database()
-
-
 @pytest.fixture
-def store(url: str) -> Iterator[Store]:
+def store(store_url: str) -> Iterator[Store]:
     """A migrated store."""
-    store = new(url)
+    store = new(store_url)
     assert store.open(threading.Event())
     yield store
     store.close()
@@ -56,9 +47,9 @@ def names(connection: sa.Connection) -> list[str]:
     return list(connection.scalars(sa.select(jobs.c.job).order_by(jobs.c.job)))
 
 
-def test_replicas_that_start_together_migrate_once(url: str) -> None:
+def test_replicas_that_start_together_migrate_once(store_url: str) -> None:
     """They take turns, in one process (Alembic's context is global) and on one database."""
-    stores = [new(url) for _ in range(4)]
+    stores = [new(store_url) for _ in range(4)]
     threads = [threading.Thread(target=store.open, args=[threading.Event()]) for store in stores]
     for thread in threads:
         thread.start()
@@ -70,9 +61,9 @@ def test_replicas_that_start_together_migrate_once(url: str) -> None:
         store.close()
 
 
-def test_services_share_a_database(url: str) -> None:
+def test_services_share_a_database(store_url: str) -> None:
     """Each has its own tables and its own version."""
-    aggregator, producer = new(url), Store(url, "producer", "manyhands_producer")
+    aggregator, producer = new(store_url), Store(store_url, "producer", "manyhands_producer")
     for store in (producer, aggregator, producer):
         assert store.open(threading.Event())
     found = sa.inspect(aggregator.engine).get_table_names() + sa.inspect(producer.engine).get_table_names()

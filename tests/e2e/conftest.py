@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,6 @@ import pytest
 from tests.e2e.processes import EXAMPLES, Process, command
 
 DIGITS = EXAMPLES / "digits" / "job.yaml"
-
-
-@pytest.fixture
-def namespace() -> str:
-    """Queues of this test alone."""
-    return f"t-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture

@@ -6,31 +6,22 @@ from pathlib import Path
 import pytest
 
 from tests.fault.stage import FLOWING, SERVICES, stage
-from tests.services import Postgres, RabbitMQ
+from tests.services import RabbitMQ
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty store of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'm.db'}"
-    server: Postgres = request.getfixturevalue("postgres")
-    return server.database()
-
-
-def test_producer_killed(rabbitmq: RabbitMQ, store: str, namespace: str, tmp_path: Path) -> None:
+def test_producer_killed(rabbitmq: RabbitMQ, store_url: str, namespace: str, tmp_path: Path) -> None:
     """What it had not confirmed is published again by the next one: the same answers, nothing counted twice."""
-    killed(rabbitmq, store, namespace, tmp_path, "producer")
+    killed(rabbitmq, store_url, namespace, tmp_path, "producer")
 
 
-def test_aggregator_killed(rabbitmq: RabbitMQ, store: str, namespace: str, tmp_path: Path) -> None:
+def test_aggregator_killed(rabbitmq: RabbitMQ, store_url: str, namespace: str, tmp_path: Path) -> None:
     """What it had not committed comes again to the next one: the same answers, nothing counted twice."""
-    killed(rabbitmq, store, namespace, tmp_path, "aggregator")
+    killed(rabbitmq, store_url, namespace, tmp_path, "aggregator")
 
 
-def killed(rabbitmq: RabbitMQ, store: str, namespace: str, folder: Path, victim: str) -> None:
+def killed(rabbitmq: RabbitMQ, store_url: str, namespace: str, folder: Path, victim: str) -> None:
     """Kill one service twice in the middle of a job: in full flow, and while the other two are idle."""
-    with stage(folder, rabbitmq.url, store, namespace) as running:
+    with stage(folder, rabbitmq.url, store_url, namespace) as running:
         running.start()
         running.ready()
         job = running.submit()
