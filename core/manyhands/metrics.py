@@ -36,7 +36,8 @@ IN_HAND = Gauge("manyhands_in_hand", "Deliveries received and not yet settled.")
 STORE_RETRIES = Counter("manyhands_store_retries", "Transactions tried again because the store was away or busy.")
 CERTIFICATE_EXPIRES = Gauge(
     "manyhands_certificate_expires_timestamp_seconds",
-    "When the TLS certificate in use expires (http: the one served; broker: ours or the broker's, the earlier).",
+    "When the TLS certificate in use expires (http: the one served; broker: ours or the broker's, the earlier); "
+    "absent where there is none.",
     ["use"],
 )
 COMMIT_SECONDS = Histogram("manyhands_commit_seconds", "Time of one store transaction.", buckets=SECONDS)
@@ -89,7 +90,9 @@ PREFETCH = Gauge("manyhands_prefetch", "Suites a worker holds at most.", ["judge
 
 # -- aggregator --------------------------------------------------------------------------------------------------------
 TASKS_SETTLED = Counter(
-    "manyhands_tasks_settled", "Tasks settled, by result (answered, failed, cancelled).", ["result"]
+    "manyhands_tasks_settled",
+    "Tasks settled, by result (answered, failed, cancelled); one that failed and is mended later counts as both.",
+    ["result"],
 )
 JUDGMENTS = Counter(
     "manyhands_judgments", "Judgments taken in, by what became of them (kept, duplicate, late).", ["fate"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,7 +88,7 @@ class Serving:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         with _files(self._files):
             expires = _load_own(context, self._files)
-        metrics.CERTIFICATE_EXPIRES.labels("http").set(expires or 0)
+        _note("http", [expires])
         return context
 
     def _stamp(self) -> tuple[tuple[int, int, int], ...]:
@@ -170,10 +170,16 @@ def _noting(use: str, own: float | None) -> type[ssl.SSLSocket]:
         def do_handshake(self, block: bool = False) -> None:
             super().do_handshake(block)
             peer: Any = self.getpeercert()
-            dates = [ssl.cert_time_to_seconds(peer["notAfter"])] if peer else []
-            metrics.CERTIFICATE_EXPIRES.labels(use).set(min(dates + ([own] if own is not None else []), default=0))
+            _note(use, [ssl.cert_time_to_seconds(peer["notAfter"]) if peer else None, own])
 
     return Noting
+
+
+def _note(use: str, dates: Iterable[float | None]) -> None:
+    """Note the first of the dates that are known; a metric of none would look like a date, so it has no series."""
+    known = [date for date in dates if date is not None]
+    if known:
+        metrics.CERTIFICATE_EXPIRES.labels(use).set(min(known))
 
 
 def _load_own(context: ssl.SSLContext, files: Files) -> float | None:

@@ -77,6 +77,15 @@ def test_served(serve: object, authority: Authority) -> None:
     assert noted("http") == LONG.timestamp()
 
 
+def test_what_has_no_date_has_no_series() -> None:
+    """The first date that is known is noted; where none is, a 0 would look like a certificate of 1970."""
+    for dates in ([], [None], [None, None]):
+        tls._note("nothing", dates)
+        assert noted("nothing") is None
+    tls._note("something", [None, 7.0, 3.0])
+    assert noted("something") == 3.0
+
+
 def test_renewed_files_are_taken_up(serve: object, authority: Authority) -> None:
     """The next connection gets the renewed certificate, without a restart; a half-written pair waits."""
     assert callable(serve)

@@ -20,14 +20,15 @@ class Result:
     """What transactions lead to: messages ``out``, and what is counted.
 
     ``opened`` says that there is news for which judgments may have been held, ``held`` that some were now; ``filed``
-    counts dead letters by kind and code, ``late`` the judgments that came after a job was cancelled; ``ended`` are jobs
-    that have ended just now.
+    counts dead letters by kind and code, ``settled`` tasks by result, ``late`` the judgments that came after a job was
+    cancelled; ``ended`` are jobs that have ended just now.
     """
 
     out: list[Outgoing] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
     ended: list[Event] = field(default_factory=list)
     filed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    settled: Counter[str] = field(default_factory=Counter)
     late: int = 0
     opened: bool = False
     held: bool = False
@@ -37,6 +38,7 @@ class Result:
         self.judged += other.judged
         self.ended += other.ended
         self.filed += other.filed
+        self.settled += other.settled
         self.late += other.late
         self.opened |= other.opened
         self.held |= other.held
@@ -50,12 +52,17 @@ _code = Few(20)
 def count(result: Result, messages: int, now: float) -> None:
     """Count a batch of so many messages that was committed at the time ``now``."""
     metrics.BATCH_MESSAGES.observe(messages)
+    tally(result, now)
+    for event in result.ended:
+        metrics.JOBS_ENDED.labels(event.data["state"]).inc()
+        _log.info("job ended", job=event.job, **event.data)
+
+
+def tally(result: Result, now: float) -> None:
+    """Count judgments, tasks and letters; jobs that end by the clock are counted when their end is announced."""
     for judged in result.judged:
         metrics.JUDGMENTS.labels("kept").inc(judged.kept)
         metrics.JUDGMENTS.labels("duplicate").inc(judged.repeats)
-        # a replay that mends failed tasks makes answers of failures; counters only go up
-        metrics.TASKS_SETTLED.labels("answered").inc(max(0, judged.change.answered))
-        metrics.TASKS_SETTLED.labels("failed").inc(max(0, judged.change.failed))
         metrics.TIES.inc(judged.ties)
         took = (elapsed(finished, now) for finished in judged.finished)
         observe_all(metrics.SETTLE_SECONDS, [seconds for seconds in took if seconds is not None])
@@ -66,12 +73,11 @@ def count(result: Result, messages: int, now: float) -> None:
             _answers(decision)
         for event, _ in judged.escalated:
             metrics.ESCALATED.labels(event.data["reason"]).inc(len(event.data["positions"]))
+    for how, tasks in result.settled.items():
+        metrics.TASKS_SETTLED.labels(how).inc(tasks)
     metrics.JUDGMENTS.labels("late").inc(result.late)
     for (kind, code), letters in result.filed.items():
         metrics.DEAD_LETTERS.labels(kind, _code(code)).inc(letters)
-    for event in result.ended:
-        metrics.JOBS_ENDED.labels(event.data["state"]).inc()
-        _log.info("job ended", job=event.job, **event.data)
 
 
 def _answers(decision: Decision) -> None:

@@ -242,6 +242,7 @@ class Intake:
                 result.out.append(self._event_out(event))
                 if account.ended == now or account.state != before:
                     result.ended.append(event)
+            result.settled += account.settled()
         jobs.save(connection, accounts.values())
 
     def _event_out(self, event: Event, headers: Mapping[str, str] = MappingProxyType({})) -> Outgoing:

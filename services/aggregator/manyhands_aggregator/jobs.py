@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -42,6 +43,17 @@ class Account:
     judgments: int
     gold: int
     gold_right: int
+    _read: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._read = self._settled()
+
+    def _settled(self) -> dict[str, int]:
+        return {"answered": self.answered, "failed": self.failed, "cancelled": self.cancelled}
+
+    def settled(self) -> Counter[str]:
+        """Tasks settled since it was read, by result; one that had failed and is answered now is an answer more."""
+        return +Counter({result: tasks - self._read[result] for result, tasks in self._settled().items()})
 
     @property
     def over(self) -> bool:
@@ -97,7 +109,7 @@ class Account:
         return Event(name=JOB_COMPLETED, job=self.job, data={key: getattr(self, key) for key in keys})
 
 
-_COLUMNS = tuple(f.name for f in fields(Account) if f.name not in ("job", "known"))
+_COLUMNS = tuple(f.name for f in fields(Account) if f.init and f.name not in ("job", "known"))
 _ACCOUNT = sa.select(_jobs.c.job, _jobs.c.spec.is_not(None), *(_jobs.c[name] for name in _COLUMNS))
 _SAVE = (
     sa.update(_jobs)

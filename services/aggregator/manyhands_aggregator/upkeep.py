@@ -16,7 +16,8 @@ from manyhands.errors import BrokerError, BrokerUnavailable
 from manyhands.runner import Outcome
 from manyhands.spec import received
 from manyhands.topology import Names
-from manyhands_aggregator import early, jobs, judging, tables
+from manyhands_aggregator import counting, early, jobs, judging, tables
+from manyhands_aggregator.counting import Result
 from manyhands_aggregator.intake import Intake
 from manyhands_aggregator.judging import Judged
 from manyhands_aggregator.plan import Plan
@@ -118,12 +119,15 @@ class Upkeep:
             plan = Plan.of(received(spec))
             after: int | None = -1
             while after is not None:
-                after = self._store.write(lambda c, j=job, p=plan, a=after: self._end_some(c, j, p, a, now))  # type: ignore[misc]  # mypy infers no lambda defaults
+                after, result = self._store.write(lambda c, j=job, p=plan, a=after: self._end_some(c, j, p, a, now))  # type: ignore[misc]  # mypy infers no lambda defaults
+                counting.tally(result, now)
 
-    def _end_some(self, connection: sa.Connection, job: str, plan: Plan, after: int, now: float) -> int | None:
+    def _end_some(
+        self, connection: sa.Connection, job: str, plan: Plan, after: int, now: float
+    ) -> tuple[int | None, Result]:
         """Settle some of the suites that were judged in part; the last one, or None when the job has ended."""
         if jobs.states(connection, [job])[job] != "open":
-            return None
+            return None, Result()
         numbers = judging.overdue(connection, job, after, SOME)
         judged = Judged()
         states = judging.load(connection, job, numbers)
@@ -135,7 +139,7 @@ class Upkeep:
         if not numbers:
             account.end_overdue(now)
         jobs.save(connection, [account])
-        return numbers[-1] if numbers else None
+        return numbers[-1] if numbers else None, Result(judged=[judged], settled=account.settled())
 
     def announce(self) -> None:
         """Tell the producer of jobs that ended by the clock until a confirm says it was told."""

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from manyhands.deadletters import Cause, raw_letter
+from manyhands.messages import Failure
 from tests.unit.aggregator.kit import NAMES, Bench, Job, delivery, from_letter
 
 
@@ -45,6 +46,59 @@ def test_answers(bench: Bench, grown: Callable[[str], float]) -> None:
     failed = Job(count=2, size=2)
     bench.take(*failed.news(), failed.failed(0))
     assert grown("manyhands_answer_confidence_count") == 4
+
+
+@pytest.fixture
+def settled() -> Callable[[], dict[str, float]]:
+    """Tasks settled since the test began, by result."""
+
+    def now() -> dict[str, float]:
+        name, results = "manyhands_tasks_settled_total", ("answered", "failed", "cancelled")
+        return {result: REGISTRY.get_sample_value(name, {"result": result}) or 0 for result in results}
+
+    before = now()
+    return lambda: {result: tasks - before[result] for result, tasks in now().items() if tasks != before[result]}
+
+
+def test_tasks_settled_by_judges_and_by_nobody(bench: Bench, settled: Callable[[], dict[str, float]]) -> None:
+    """Each task once: answered, failed at a judge, refused at the source; repeats are no more."""
+    job = Job(
+        count=6, size=2, refused={4: Failure(code="bad-row", message="?"), 5: Failure(code="bad-row", message="?")}
+    )
+    bench.take(*job.news(), *job.news(), job.judged(0), job.judged(0), job.failed(1))
+    assert bench.counts(job) == (6, 2, 4, 0, 0)
+    assert settled() == {"answered": 2, "failed": 4}
+    bench.take(job.judged(1))  # a replay that mends them
+    assert bench.counts(job) == (6, 4, 2, 0, 0)
+    assert settled() == {"answered": 4, "failed": 4}
+
+
+def test_tasks_settled_by_a_cancellation(bench: Bench, settled: Callable[[], dict[str, float]]) -> None:
+    """What was open counts as cancelled, once."""
+    job = Job(count=6)
+    bench.take(job.opened(), job.announced(0, 1), job.judged(0))
+    bench.take(job.cancelled())
+    bench.take(job.cancelled(), job.announced(2), job.sealed(), job.judged(1))
+    assert bench.counts(job) == (6, 2, 0, 4, 0)
+    assert settled() == {"answered": 2, "cancelled": 4}
+
+
+def test_tasks_settled_by_the_clock(
+    bench: Bench, settled: Callable[[], dict[str, float]], grown: Callable[[str], float]
+) -> None:
+    """A deadline settles the rest: with the answers there are, which count as such, and failed where there are none."""
+    job = Job(count=8, judges=["one", "two"], more={"deadline": 100})
+    bench.take(job.opened(bench.clock.now()), job.announced(0, 1, 2))
+    bench.take(job.judged(0), job.judged(0, judge="two"), job.judged(1, "b"), job.judged(2, "c", positions=[4]))
+    assert settled() == {"answered": 2}
+    bench.fake_clock.turn(101)
+    bench.swept()
+    bench.swept()
+    assert settled() == {"answered": 5, "failed": 1}
+    assert grown("manyhands_answer_confidence_count") == 5
+    bench.take(job.announced(3), job.sealed())
+    assert bench.counts(job) == (8, 5, 3, 0, 0)
+    assert settled() == {"answered": 5, "failed": 3}
 
 
 @pytest.mark.parametrize(("method", "answers"), [("first", 1), ("weighted", 1), ("majority", 1), ("mean", 0)])
