@@ -135,3 +135,6 @@ def built(process: str) -> None:
     BUILD_INFO.labels(__version__, process).set(1)
     for reason in ("unroutable", "refused", "unavailable"):
         PUBLISH_FAILED.labels(reason)  # from 0 on, or the first failure would be no increase
+    if process == "aggregator":
+        for result in ("answered", "failed", "cancelled"):
+            TASKS_SETTLED.labels(result)

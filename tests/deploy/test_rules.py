@@ -30,8 +30,8 @@ RABBITMQ = {
 }
 #: What Prometheus, and its library in every process, make themselves.
 COMMON: dict[str, set[str]] = {"up": set(), "process_start_time_seconds": set()}
-#: Labels that a scrape adds.
-SCRAPED = {"job", "instance"}
+#: Labels that a scrape adds; the last two where targets are pods.
+SCRAPED = {"job", "instance", "namespace", "pod"}
 #: Words of PromQL that are no metrics.
 WORDS = {"by", "on", "and", "or", "unless", "offset", "group_left", "ignoring", "without", "bool"}
 
