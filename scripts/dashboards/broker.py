@@ -3,8 +3,10 @@
 from scripts.dashboards.model import JOB, Dashboard, Panel, Row
 
 #: Each node of a cluster tells of the queues it knows; the greatest says it.
-READY = "max by (queue) (rabbitmq_detailed_queue_messages_ready)"
-UNACKED = "max by (queue) (rabbitmq_detailed_queue_messages_unacked)"
+OF_QUEUE = "sum by (queue) (max by (namespace, vhost, queue) ({}))"
+READY = OF_QUEUE.format("rabbitmq_detailed_queue_messages_ready")
+UNACKED = OF_QUEUE.format("rabbitmq_detailed_queue_messages_unacked")
+CONSUMERS = OF_QUEUE.format("rabbitmq_detailed_queue_consumers")
 
 
 def flow(name: str) -> str:
@@ -112,7 +114,7 @@ RABBITMQ = Row("RabbitMQ: messages", [
         "Consumers", "short",
         "Consumers of each queue. Queues of judgments have one at work and the others in reserve; retry queues have "
         "none.",
-        {"{{queue}}": "max by (queue) (rabbitmq_detailed_queue_consumers)"},
+        {"{{queue}}": CONSUMERS},
     ),
 ])  # fmt: skip
 
@@ -279,7 +281,7 @@ PROCESSES = Row("Processes", [
     Panel(
         "Versions", "short",
         "Which version each process is.",
-        {"": 'sum by (job, instance, version) (manyhands_build_info{job=~"$job"})'},
+        {"": 'sum by (namespace, job, instance, version) (manyhands_build_info{job=~"$job"})'},
         kind="table", width=12,
     ),
     Panel(

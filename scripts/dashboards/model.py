@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from scripts.dashboards.promql import chosen
+
 Json = dict[str, Any]
 
 #: Every dashboard bears it; the links between them go by it.
@@ -53,6 +55,7 @@ class Variable:
     label: str
     about: str
     series: str
+    everything: str = ".+"
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,11 @@ class Dashboard:
         return f"manyhands-{self.name}"
 
 
+#: Above every dashboard, and in every selector: several installations in one Prometheus.
+NAMESPACE = Variable(
+    "namespace", "Namespace", "Installations, where Prometheus has several; empty where it has one without a name.",
+    "manyhands_build_info", ".*",
+)  # fmt: skip
 JUDGE = Variable(
     "judge", "Judge", "One judge, several, or all.",
     '{__name__=~"manyhands_(suites_published_total|oldest_suite_seconds|prefetch)"}',
@@ -78,10 +86,13 @@ JUDGE = Variable(
 JOB = Variable("job", "Service", "The services whose processes are shown.", "manyhands_build_info")
 INSTANCE = Variable("instance", "Replica", "The workers that are shown.", 'manyhands_build_info{job="worker"}')
 
-#: A version of a process that was not there a minute ago, or had been away for ten.
+#: The versions of each process, and those of the ten minutes before the last one.
+VERSIONS = "sum by (process, version) (manyhands_build_info)"
+BEFORE = "last_over_time(manyhands_build_info[10m] offset 1m)"
+#: A version that a process did not have before, or that nothing had: workers that are scaled from none are neither.
 DEPLOYED = (
-    "sum by (process, version) (manyhands_build_info) "
-    "unless on (process, version) last_over_time(manyhands_build_info[10m] offset 1m)"
+    f"{VERSIONS} unless on (process, version) {BEFORE} and on (process) {BEFORE} "
+    f"or {VERSIONS} unless on (version) {BEFORE}"
 )
 FIRING = 'sum by (alertname, severity) (ALERTS{alertname=~"Manyhands.+", alertstate="firing"})'
 
@@ -101,7 +112,7 @@ def render(dashboard: Dashboard) -> Json:
         "schemaVersion": SCHEMA,
         "version": 1,
         "links": [_links()],
-        "templating": {"list": [_datasource(), *map(_variable, dashboard.variables)]},
+        "templating": {"list": [_datasource(), *map(_variable, (NAMESPACE, *dashboard.variables))]},
         "annotations": {
             "list": [
                 _annotation("Deployments", DEPLOYED, "blue", "{{process}} {{version}}", "process,version"),
@@ -113,7 +124,7 @@ def render(dashboard: Dashboard) -> Json:
 
 
 def _links() -> Json:
-    """To every other dashboard with the tag, with the judges and the time that are chosen."""
+    """To every other dashboard with the tag, with the namespaces, the judges and the time that are chosen."""
     return {
         "title": "Manyhands", "type": "dashboards", "icon": "dashboard", "tooltip": "The other dashboards",
         "url": "", "tags": [TAG], "asDropdown": False, "targetBlank": False, "includeVars": True, "keepTime": True,
@@ -129,10 +140,12 @@ def _datasource() -> Json:
 
 
 def _variable(variable: Variable) -> Json:
+    series = variable.series if variable is NAMESPACE else chosen(variable.series)
     return {
         "name": variable.name, "label": variable.label, "type": "query", "description": variable.about,
-        "query": {"query": f"label_values({variable.series}, {variable.name})", "refId": variable.name},
-        "datasource": SOURCE, "hide": 0, "skipUrlSync": False, "multi": True, "includeAll": True, "allValue": ".+",
+        "query": {"query": f"label_values({series}, {variable.name})", "refId": variable.name},
+        "datasource": SOURCE, "hide": 0, "skipUrlSync": False, "multi": True, "includeAll": True,
+        "allValue": variable.everything,
         "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
         "refresh": 2, "sort": 1, "regex": "",  # asked again whenever the time changes
     }  # fmt: skip
@@ -142,7 +155,7 @@ def _annotation(name: str, expr: str, color: str, title: str, tags: str) -> Json
     # what a query of Prometheus has here is not in the SDK's types; Grafana's documentation of its data source names it
     return {
         "name": name, "datasource": SOURCE, "enable": True, "hide": False, "iconColor": color,
-        "expr": expr, "step": "30s", "titleFormat": title, "textFormat": name, "tagKeys": tags,
+        "expr": chosen(expr), "step": "30s", "titleFormat": title, "textFormat": name, "tagKeys": tags,
     }  # fmt: skip
 
 
@@ -192,7 +205,7 @@ def _panel(panel: Panel, where: str) -> Json:
 def _target(panel: Panel, ref: str, legend: str, expr: str) -> Json:
     instant = panel.kind == "table"
     return {
-        "refId": ref, "datasource": SOURCE, "expr": " ".join(expr.split()), "legendFormat": legend,
+        "refId": ref, "datasource": SOURCE, "expr": chosen(" ".join(expr.split())), "legendFormat": legend,
         "editorMode": "code", "instant": instant, "range": not instant,
         "exemplar": panel.kind == "timeseries" and "_bucket" in expr,
         "format": {"heatmap": "heatmap", "table": "table"}.get(panel.kind, "time_series"),
@@ -204,7 +217,8 @@ def _steps(steps: Mapping[float, str]) -> list[Json]:
 
 
 def _to_workers() -> Json:
-    url = "/d/manyhands-workers?${__url_time_range}&var-datasource=${datasource}&var-judge=${__field.labels.judge}"
+    kept = "${__url_time_range}&var-datasource=${datasource}&${namespace:queryparam}"
+    url = f"/d/manyhands-workers?{kept}&var-judge=${{__field.labels.judge}}"
     return {"title": "Workers of this judge", "url": url, "targetBlank": False}
 
 

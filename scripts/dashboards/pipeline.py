@@ -6,13 +6,13 @@ NOW = Row("Now", [
     Panel(
         "Open jobs", "short",
         "Jobs that have not ended, as the aggregator counts them.",
-        {"jobs": 'max(manyhands_jobs_open{process="aggregator"})'},
+        {"jobs": 'sum(max by (namespace) (manyhands_jobs_open{process="aggregator"}))'},
         kind="stat", width=3,
     ),
     Panel(
         "Open tasks", "short",
         "Tasks of open jobs that have no answer yet and have not failed.",
-        {"tasks": "max(manyhands_open_tasks)"},
+        {"tasks": "sum(max by (namespace) (manyhands_open_tasks))"},
         kind="stat", width=3,
     ),
     Panel(
@@ -67,13 +67,13 @@ THROUGHPUT = Row("Throughput", [
     Panel(
         "Tasks settled", "suffix: /s",
         "Tasks that were answered or failed.",
-        {"{{result}}": "result:manyhands_tasks_settled:rate5m"},
+        {"{{result}}": "sum by (result) (result:manyhands_tasks_settled:rate5m)"},
         stack=True,
     ),
     Panel(
         "Suites published", "suffix: /s",
         "Suites sent to each judge; the producer publishes no more than are let into flight.",
-        {"{{judge}}": 'judge:manyhands_suites_published:rate5m{judge=~"$judge"}'},
+        {"{{judge}}": 'sum by (judge) (judge:manyhands_suites_published:rate5m{judge=~"$judge"})'},
     ),
     Panel(
         "Messages taken in", "suffix: /s",
@@ -99,19 +99,19 @@ BACKLOG = Row("Backlog", [
     Panel(
         "Waiting for a worker", "short",
         "Suites in the queue of each judge. A line that climbs needs more replicas of that worker.",
-        {"{{judge}}": 'judge:manyhands_suites_waiting:sum{judge=~"$judge"}'},
+        {"{{judge}}": 'sum by (judge) (judge:manyhands_suites_waiting:sum{judge=~"$judge"})'},
         stack=True,
     ),
     Panel(
         "Held by workers", "short",
         "Suites delivered to the workers of each judge and not settled yet.",
-        {"{{judge}}": 'judge:manyhands_suites_in_hand:sum{judge=~"$judge"}'},
+        {"{{judge}}": 'sum by (judge) (judge:manyhands_suites_in_hand:sum{judge=~"$judge"})'},
         stack=True,
     ),
     Panel(
         "Waiting for the aggregator", "short",
         "Messages in the queues of judgments. A line that climbs: the aggregator or its store is too slow.",
-        {"messages": "manyhands:judgments_waiting:sum"},
+        {"messages": "sum(manyhands:judgments_waiting:sum)"},
     ),
     Panel(
         "At the producer", "short",
@@ -141,14 +141,14 @@ LATENCY = Row("Latency", [
         {
             "waiting": 'max(judge:manyhands_queue_seconds:p95_rate5m{judge=~"$judge"})',
             "judging": 'max(judge:manyhands_suite_seconds:p95_rate5m{judge=~"$judge"})',
-            "settling": "manyhands:settle_seconds:p95_rate5m",
-            "whole way": "manyhands:turnaround_seconds:p95_rate5m",
+            "settling": "max(manyhands:settle_seconds:p95_rate5m)",
+            "whole way": "max(manyhands:turnaround_seconds:p95_rate5m)",
         },
     ),
     Panel(
         "Waiting for a worker, 95 %", "s",
         "The time within which 95 of 100 suites of a judge are begun with. Retries are not counted.",
-        {"{{judge}}": 'judge:manyhands_queue_seconds:p95_rate5m{judge=~"$judge"}'},
+        {"{{judge}}": 'max by (judge) (judge:manyhands_queue_seconds:p95_rate5m{judge=~"$judge"})'},
     ),
     Panel(
         "Whole way", "s",

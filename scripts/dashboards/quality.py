@@ -31,13 +31,13 @@ NOW = Row("The last hour", [
         "Agreement", "percentunit",
         "Share of a task's judgments that are its answer, on the average of the answers that two or more judgments "
         "made.",
-        {"mean": "manyhands:answer_agreement:mean_rate1h"},
+        {"mean": "min(manyhands:answer_agreement:mean_rate1h)"},
         kind="stat", width=4, steps={0: "red", 0.6: "yellow", 0.8: "green"},
     ),
     Panel(
         "Confidence", "percentunit",
         "Confidence of the answers on the average: the share of the votes, or what the only judge stated.",
-        {"mean": "manyhands:answer_confidence:mean_rate1h"},
+        {"mean": "min(manyhands:answer_confidence:mean_rate1h)"},
         kind="stat", width=4, steps={0: "red", 0.6: "yellow", 0.8: "green"},
     ),
     Panel(
@@ -127,7 +127,7 @@ ANSWERS = Row("Answers", [
     Panel(
         "Answered and failed", "suffix: /s",
         "Tasks that got an answer, and tasks for which no judge gave a valid one.",
-        {"{{result}}": "result:manyhands_tasks_settled:rate5m"},
+        {"{{result}}": "sum by (result) (result:manyhands_tasks_settled:rate5m)"},
         stack=True,
     ),
 ])  # fmt: skip
@@ -158,7 +158,7 @@ JUDGMENTS = Row("Judgments", [
     Panel(
         "Errors by judge", "percentunit",
         "Share of the tasks for which a judge failed, and so had no vote.",
-        {"{{judge}}": 'judge:manyhands_task_errors:ratio_rate5m{judge=~"$judge"}'},
+        {"{{judge}}": 'max by (judge) (judge:manyhands_task_errors:ratio_rate5m{judge=~"$judge"})'},
         most=1,
     ),
     Panel(

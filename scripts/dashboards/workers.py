@@ -45,7 +45,7 @@ RATE = Row("Rate and errors", [
     Panel(
         "Judged", "suffix: /s",
         "Tasks judged in a second, values and errors together.",
-        {"{{judge}}": 'judge:manyhands_tasks_judged:rate5m{judge=~"$judge"}'},
+        {"{{judge}}": 'sum by (judge) (judge:manyhands_tasks_judged:rate5m{judge=~"$judge"})'},
         stack=True,
     ),
     Panel(
@@ -59,7 +59,7 @@ RATE = Row("Rate and errors", [
     Panel(
         "Errors", "percentunit",
         "Share of the judged tasks for which the handler failed. None is shown of a judge that judges nothing.",
-        {"{{judge}}": 'judge:manyhands_task_errors:ratio_rate5m{judge=~"$judge"}'},
+        {"{{judge}}": 'max by (judge) (judge:manyhands_task_errors:ratio_rate5m{judge=~"$judge"})'},
         most=1,
     ),
     Panel(
@@ -108,7 +108,7 @@ DURATION = Row("Duration", [
     Panel(
         "Time for a suite, 95 %", "s",
         "The time within which the handler has judged 95 of 100 suites, over five minutes.",
-        {"{{judge}}": 'judge:manyhands_suite_seconds:p95_rate5m{judge=~"$judge"}'},
+        {"{{judge}}": 'max by (judge) (judge:manyhands_suite_seconds:p95_rate5m{judge=~"$judge"})'},
     ),
     Panel(
         "Time for a suite, 99 %", "s",
@@ -121,13 +121,13 @@ DURATION = Row("Duration", [
         {
             "{{judge}}":
                 'sum by (judge) (rate(manyhands_busy_seconds_total{judge=~"$judge"}[5m])) / '
-                '(judge:manyhands_tasks_judged:rate5m{judge=~"$judge"} > 0)',
+                '(sum by (judge) (judge:manyhands_tasks_judged:rate5m{judge=~"$judge"}) > 0)',
         },
     ),
     Panel(
         "Waiting for a worker, 95 %", "s",
         "The time within which 95 of 100 suites are begun with, once published.",
-        {"{{judge}}": 'judge:manyhands_queue_seconds:p95_rate5m{judge=~"$judge"}'},
+        {"{{judge}}": 'max by (judge) (judge:manyhands_queue_seconds:p95_rate5m{judge=~"$judge"})'},
     ),
     Panel(
         "Suites by duration", "s",
@@ -141,7 +141,10 @@ CAPACITY = Row("Capacity", [
     Panel(
         "Utilisation", "percentunit",
         "Share of the time in which the children of a worker judge.",
-        {"{{instance}}": 'instance:manyhands_busy:ratio_rate5m{job="worker", instance=~"$instance"}'},
+        {
+            "{{instance}}":
+                'max by (instance) (instance:manyhands_busy:ratio_rate5m{job="worker", instance=~"$instance"})',
+        },
         most=1,
     ),
     Panel(
@@ -156,7 +159,7 @@ CAPACITY = Row("Capacity", [
         "is starting, draining or cut off.",
         {
             "{{judge}}": 'count by (judge) (manyhands_prefetch{judge=~"$judge"})',
-            "{{judge}} (consumers)": 'judge:manyhands_queue_consumers:sum{judge=~"$judge"}',
+            "{{judge}} (consumers)": 'sum by (judge) (judge:manyhands_queue_consumers:sum{judge=~"$judge"})',
         },
     ),
     Panel(
@@ -176,7 +179,7 @@ CAPACITY = Row("Capacity", [
     Panel(
         "Memory", "bytes",
         "Resident memory of the worker itself. That of its children is the container's less this.",
-        {"{{instance}}": 'process_resident_memory_bytes{job="worker", instance=~"$instance"}'},
+        {"{{instance}}": 'max by (instance) (process_resident_memory_bytes{job="worker", instance=~"$instance"})'},
     ),
 ])  # fmt: skip
 

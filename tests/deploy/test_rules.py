@@ -138,9 +138,8 @@ def test_an_alert_has_been_seen_firing_and_quiet(alert: str) -> None:
         expected = [check["exp_alerts"] for check in case.get("alert_rule_test", ()) if check["alertname"] == alert]
         if expected:
             series = {re.split(r"[{\s]", one["series"])[0] for one in case["input_series"]}
-            assert about & series, f"{case['name']}: it has nothing to do with the alert"
             fires |= any(expected)
-            quiet |= not any(expected)
+            quiet |= bool(about & series) and not any(expected)
     assert fires, "no case in which it fires"
     assert quiet, "no case in which it must not fire"
 

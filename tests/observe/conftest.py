@@ -83,7 +83,7 @@ def broker() -> Iterator[RabbitMQ]:
 
 @pytest.fixture(scope="session")
 def live(broker: RabbitMQ, postgres: Postgres) -> Iterator[Live]:
-    """The services after a load, and all that Prometheus has seen of it: three processes, two workers, two jobs."""
+    """The services after a load, and what Prometheus has seen of it: three processes, two workers, two jobs."""
     folder = Path(tempfile.mkdtemp(prefix="manyhands-observe-"))
     try:
         authority = Authority(folder / "pki")
@@ -102,7 +102,7 @@ def live(broker: RabbitMQ, postgres: Postgres) -> Iterator[Live]:
             secure = dict.fromkeys(("producer", "worker", "aggregator"), tls)
             with prometheus(folder, targets, secure) as server:
                 since = time.time()
-                _up(server, sum(map(len, targets.values())))
+                _up(server, 2 * sum(map(len, targets.values())))
                 for job in jobs:
                     _work(running, job)
                 _seen(server, len(jobs))
@@ -158,8 +158,8 @@ def _work(running: Installation, job: Path) -> None:
 
 def _seen(server: Prometheus, jobs: int) -> None:
     """Wait until Prometheus has seen the end of the load and has worked its rules out since."""
-    ended = f"sum(manyhands_jobs_ended_total) == {jobs}"
-    wait_until(lambda: server.now(ended), PATIENCE, "Prometheus to see the jobs end")
+    ended = f"sum by (namespace) (manyhands_jobs_ended_total) == {jobs}"
+    wait_until(lambda: len(server.now(ended)) == 2, PATIENCE, "Prometheus to see the jobs end, in both namespaces")
     seen = time.time()
 
     def evaluated() -> bool:

@@ -24,6 +24,8 @@ IMAGE, PACKAGE, OLDEST = "prom/prometheus:v3.5.3", "prometheus", (2, 40)
 #: Seconds between two scrapes. Rates look back over some of them.
 INTERVAL = 2
 START_TIMEOUT = 60
+#: The namespace under which everything is seen a second time.
+TWIN = "twin"
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def prometheus(
 ) -> Iterator[Prometheus]:
     """A Prometheus with the project's rules and scrape configuration, in which only targets and times are others.
 
+    It scrapes each target twice: once without a namespace, as in compose, and once as if it were a pod in one.
     ``targets`` are those of each job; ``secure`` has the TLS settings of some, whose files are in the folder.
     """
     (port,) = _free_port()
@@ -102,7 +105,8 @@ def _configuration(targets: Mapping[str, Sequence[str]], secure: Mapping[str, Ma
     for scrape in configuration["scrape_configs"]:
         for discovery in [key for key in scrape if key.endswith("_sd_configs")]:
             del scrape[discovery]
-        scrape["static_configs"] = [{"targets": list(targets[scrape["job_name"]])}]
+        found = list(targets[scrape["job_name"]])
+        scrape["static_configs"] = [{"targets": found}, {"targets": found, "labels": {"namespace": TWIN}}]
         scrape |= secure.get(scrape["job_name"], {})
     return configuration
 

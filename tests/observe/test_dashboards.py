@@ -12,6 +12,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from scripts.dashboards.__main__ import main
+from scripts.dashboards.model import DEPLOYED
+from scripts.dashboards.promql import CHOSEN, selectors
 from tests.observe.boards import BOARDS, GRAFANA, ROOT, panels
 
 #: What the data source Prometheus adds to an annotation; the SDK's types are those that all data sources have.
@@ -124,6 +126,27 @@ def test_a_dashboard_asks_what_is_chosen(name: str) -> None:
     asked = " ".join(target["expr"] for target in targets)
     for variable in board["templating"]["list"]:
         assert variable["name"] == "datasource" or f'"${variable["name"]}"' in asked
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_dashboard_is_of_the_chosen_namespaces(name: str) -> None:
+    """They are chosen first, and narrow every selector of every panel, annotation and other variable."""
+    board = BOARDS[name]
+    source, namespace, *others = board["templating"]["list"]
+    assert (source["name"], namespace["name"], namespace["allValue"]) == ("datasource", "namespace", ".*")
+    assert CHOSEN not in namespace["query"]["query"]
+    asked = [target["expr"] for panel in panels(board) for target in panel["targets"]]
+    asked += [annotation["expr"] for annotation in board["annotations"]["list"]]
+    for expression in asked:
+        assert all(CHOSEN in one for one in selectors(expression)), expression
+    assert all(CHOSEN in one["query"]["query"] for one in others)
+
+
+def test_deployments_are_told_from_scaling() -> None:
+    """What marks them is tried by promtool, with versions that change and workers that are scaled from none."""
+    cases = YAML(typ="safe").load((ROOT / "deploy/prometheus/manyhands-installations-test.yml").read_text())["tests"]
+    tried = [test for case in cases for test in case.get("promql_expr_test", ()) if test["expr"] == DEPLOYED]
+    assert {bool(test["exp_samples"]) for test in tried} == {True, False}
 
 
 def test_dashboards_are_found_from_one_another() -> None:
