@@ -83,4 +83,6 @@ def counts(aggregator: Mapping[str, Any], producer: Mapping[str, Any] | None) ->
     parts += [f"failed {aggregator['failed']:,}", f"{aggregator['rate']:,.0f}/s"]
     if aggregator["eta_seconds"]:
         parts.append(f"{show.duration(aggregator['eta_seconds'])} left")
+    if aggregator.get("unserved"):
+        parts.append(f"no worker serves {', '.join(aggregator['unserved'])}")
     return " · ".join(parts)

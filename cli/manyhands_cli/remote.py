@@ -25,7 +25,7 @@ from manyhands_cli.options import (
     producer_client,
 )
 from manyhands_cli.paths import of_job
-from manyhands_cli.watch import or_unheard
+from manyhands_cli.watch import or_unheard, unserved
 
 Format = Literal["csv", "jsonl", "parquet"]
 
@@ -44,10 +44,14 @@ def status(
 ) -> None:
     """Show how far a job is, or list all jobs, the newest first.
 
+    Of a job that is open, ``unserved`` names the judges for whom suites wait that no worker takes.
+
     Example: manyhands status digits-1f00ba11 --json
     """
     client = aggregator_client(aggregator, token, ca)
     said = client.call("GET", of_job(job) if job else "/api/jobs")
+    if job and said["state"] == "open":
+        said["unserved"] = unserved(client, job)
     if json_:
         show.as_json(said)
     elif job:

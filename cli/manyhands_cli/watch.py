@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Seconds between looks at a job that is watched.
 LOOK = 0.3
+#: Seconds without a new judgment after which it is asked, and asked again, whether anybody judges at all.
+IDLE = 5.0
 #: Seconds for which a service that has answered before may be away while a job is watched.
 AWAY = 60.0
 
@@ -62,11 +64,17 @@ def follow(job: str, producer: Client, aggregator: Client) -> dict[str, Any]:
 
     started = time.monotonic()
     heard: float | None = None  # when both answered last
+    judgments, moved = -1, started
+    missing: list[str] = []
     with JobProgress(job) as progress:
         while True:
             try:
                 published = producer.call("GET", of_job(job))
                 said = or_unheard(aggregator, of_job(job))
+                if said and said["judgments"] != judgments:
+                    judgments, moved, missing = said["judgments"], time.monotonic(), []
+                elif said and said["state"] == "open" and time.monotonic() - moved >= IDLE:
+                    moved, missing = time.monotonic(), unserved(aggregator, job)
             except ServiceAway as away:
                 # a service that is started anew goes on where it was; one that was never there is a mistake
                 if heard is None or time.monotonic() - heard > AWAY:
@@ -78,7 +86,7 @@ def follow(job: str, producer: Client, aggregator: Client) -> dict[str, Any]:
             if said is None:
                 progress.note("waiting for the aggregator to hear of it")
             else:
-                progress.update(said, published, heard - started)
+                progress.update({**said, "unserved": missing}, published, heard - started)
                 if said["state"] != "open":
                     return said
             time.sleep(LOOK)
@@ -91,3 +99,11 @@ def or_unheard(client: Client, path: str) -> dict[str, Any] | None:
     except NotThere:
         return None
     return said
+
+
+def unserved(client: Client, job: str) -> list[str]:
+    """The job's judges for whom suites wait that no worker takes, as far as the aggregator can tell."""
+    try:
+        return list(client.call("GET", of_job(job, "/unserved"))["judges"] or ())
+    except NotThere:  # the aggregator is of a version that cannot
+        return []

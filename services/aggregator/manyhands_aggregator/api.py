@@ -53,6 +53,12 @@ class Page(BaseModel):
     next: int | None
 
 
+class Unserved(BaseModel):
+    """Judges without a worker; null where the broker cannot be asked."""
+
+    judges: list[str] | None
+
+
 class Count(BaseModel):
     """How many were concerned."""
 
@@ -108,6 +114,11 @@ def build(aggregator: Aggregator, settings: ApiSettings) -> FastAPI:
     def judges(job: str) -> list[dict[str, Any]]:
         """How good each judge was: agreement with the answers, accuracy where the truth is known."""
         return aggregator.judges(job)
+
+    @app.get("/api/jobs/{job}/unserved")
+    def unserved(job: str) -> Unserved:
+        """The job's judges for whom suites wait that no worker takes."""
+        return Unserved(judges=aggregator.unserved(job))
 
     @app.get("/api/jobs/{job}/audit")
     def audit(job: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from manyhands import logs, metrics
@@ -165,15 +165,26 @@ class Aggregator:
         broker cannot be asked.
         """
         judges = self.store.read(lambda c: reading.judges(c, job))
-        return {**reading.audit(self.store, job), "queues": self._waiting(judges)}
+        waiting = self._waiting([queue.name for queue in topology(self._names, judges).queues])
+        queues = None if waiting is None else {queue: messages for queue, (messages, _) in waiting.items()}
+        return {**reading.audit(self.store, job), "queues": queues}
 
-    def _waiting(self, judges: list[str]) -> dict[str, int] | None:
-        queues = [queue.name for queue in topology(self._names, judges).queues]
+    def unserved(self, job: str) -> list[str] | None:
+        """The job's judges whose queues have messages and nobody who takes them; None if the broker cannot be asked.
+
+        Raises:
+            UnknownJob: the aggregator has not heard of it.
+        """
+        judges = {self._names.tasks_queue(j): j for j in self.store.read(lambda c: reading.judges(c, job))}
+        waiting = self._waiting(judges)
+        return None if waiting is None else sorted(judges[q] for q, (_, consumers) in waiting.items() if not consumers)
+
+    def _waiting(self, queues: Iterable[str]) -> dict[str, tuple[int, int]] | None:
         try:
             depths = [(queue, self._broker.depth(queue)) for queue in queues]
         except BrokerError:
             return None
-        return {queue: depth[0] for queue, depth in depths if depth is not None and depth[0]}
+        return {queue: depth for queue, depth in depths if depth is not None and depth[0]}
 
     def judges(self, job: str) -> list[dict[str, Any]]:
         """How good each judge was: agreement with the answers, accuracy where the truth is known."""

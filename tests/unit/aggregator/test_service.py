@@ -195,6 +195,21 @@ def test_the_clock_goes_on_after_any_error(installation: Installation, monkeypat
     assert ended(aggregator, job)["reason"] == "deadline"
 
 
+def test_judges_whom_nobody_serves_are_told(installation: Installation) -> None:
+    """Suites wait for a judge and no worker takes them; while one does, or none wait, nobody is named."""
+    api, job = installation.api(installation.aggregator()), Job(count=2)
+    path = f"/api/jobs/{job.id}/unserved"
+    assert api(path)[0] == 404
+    installation.publish(*job.news())
+    wait_until(lambda: api(path) == (200, {"judges": []}), 10, "the job to be known", every=0.01)
+    exchange, key = NAMES.to_judge("one")
+    installation.send(Outgoing(exchange=exchange, key=key, body=encode(job.suite(0)).body, type="suite.v1"))
+    assert api(path) == (200, {"judges": ["one"]})
+    worker = installation.broker.consumer([NAMES.tasks_queue("one")], prefetch=1)
+    wait_until(lambda: api(path) == (200, {"judges": []}), 10, "a worker to be seen", every=0.01)
+    worker.close()
+
+
 def _letter(job: Job, suite: int, code: str = "error") -> Outgoing:
     return suite_letter(NAMES, job.suite(suite), Cause(code=code, error="it broke", at=float(suite), attempts=3))
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from manyhands import __version__
 from manyhands_cli.client import Client
-from manyhands_cli.errors import ServiceAway
+from manyhands_cli.errors import NotThere, ServiceAway
 from manyhands_cli.exits import Exit
 from manyhands_cli.main import app
 from manyhands_cli.options import complete_job
@@ -192,3 +192,30 @@ def test_a_service_that_goes_away_while_a_job_is_watched(monkeypatch: pytest.Mon
     done = call("watch", "job")
     assert done.exit_code == Exit.OK
     assert next(answers, None) is None
+
+
+@pytest.mark.parametrize("command", ["watch", "status"])
+def test_a_judge_whom_nobody_serves_is_named(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """Whoever looks at a job that stands still is told that it waits for a worker; an older aggregator cannot tell."""
+    said = {
+        "state": "open", "tasks": 1, "answered": 0, "failed": 0, "cancelled": 0, "judgments": 0, "rate": 0.0,
+        "eta_seconds": None, "published": 1,
+    }  # fmt: skip
+    asked = iter([{"judges": ["typo"]}, NotThere("/unserved")])
+    looks = iter(range(100))
+
+    def answer(_client: Client, _method: str, path: str, **_: object) -> Any:
+        if path.endswith("/unserved"):
+            one = next(asked, None)
+            if not isinstance(one, dict):
+                raise NotThere(path)
+            return one
+        return {**said, "state": "complete"} if command == "watch" and next(looks) > 8 else said
+
+    monkeypatch.setattr(Client, "call", answer)
+    for name in ("watch.LOOK", "watch.IDLE", "progress.LINE_EVERY"):
+        monkeypatch.setattr(f"manyhands_cli.{name}", 0)
+    done = call(command, "job")
+    assert done.exit_code == Exit.OK
+    assert ("no worker serves typo" if command == "watch" else '["typo"]') in done.output
+    assert call(command, "job").exit_code == Exit.OK
