@@ -63,6 +63,9 @@ TURNAROUND_SECONDS = Histogram(
 JOBS_OPEN = Gauge("manyhands_jobs_open", "Jobs that have not ended.", ["process"])
 
 # -- worker ------------------------------------------------------------------------------------------------------------
+HANDLER_INFO = Gauge(
+    "manyhands_handler_info", "1, with the version of the handler that judges for a judge.", ["judge", "version"]
+)
 TASKS_JUDGED = Counter(
     "manyhands_tasks_judged", "Tasks judged, by judge and result (value, error).", ["judge", "result"]
 )

@@ -94,6 +94,13 @@ DEPLOYED = (
     f"{VERSIONS} unless on (process, version) {BEFORE} and on (process) {BEFORE} "
     f"or {VERSIONS} unless on (version) {BEFORE}"
 )
+#: A version of a handler after another one, or that its judge did not have for a day: scaling from none is neither.
+HANDLERS = "sum by (judge, version) (judge:manyhands_handler_info:sum)"
+HANDLED = (
+    f"{HANDLERS} unless on (judge, version) last_over_time(judge:manyhands_handler_info:sum[10m] offset 1m) "
+    "and on (judge) last_over_time(judge:manyhands_handler_info:sum[10m] offset 1m) "
+    f"or {HANDLERS} unless on (judge, version) last_over_time(judge:manyhands_handler_info:sum[1d] offset 1m)"
+)
 FIRING = 'sum by (alertname, severity) (ALERTS{alertname=~"Manyhands.+", alertstate="firing"})'
 
 
@@ -116,6 +123,7 @@ def render(dashboard: Dashboard) -> Json:
         "annotations": {
             "list": [
                 _annotation("Deployments", DEPLOYED, "blue", "{{process}} {{version}}", "process,version"),
+                _annotation("Handlers", HANDLED, "purple", "{{judge}} {{version}}", "judge,version"),
                 _annotation("Alerts", FIRING, "red", "{{alertname}}", "alertname,severity"),
             ]
         },

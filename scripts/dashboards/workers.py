@@ -177,6 +177,13 @@ CAPACITY = Row("Capacity", [
         },
     ),
     Panel(
+        "Handlers", "short",
+        "Which version of its handler each judge has, and how many workers have it. Two at once: a rollout, or a "
+        "worker that was left behind.",
+        {"{{judge}} {{version}}": 'sum by (judge, version) (judge:manyhands_handler_info:sum{judge=~"$judge"})'},
+        stack=True,
+    ),
+    Panel(
         "Memory", "bytes",
         "Resident memory of the worker itself. That of its children is the container's less this.",
         {"{{instance}}": 'max by (instance) (process_resident_memory_bytes{job="worker", instance=~"$instance"})'},

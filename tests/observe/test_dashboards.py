@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from scripts.dashboards.__main__ import main
-from scripts.dashboards.model import DEPLOYED
+from scripts.dashboards.model import DEPLOYED, HANDLED
 from scripts.dashboards.promql import CHOSEN, selectors
 from tests.observe.boards import BOARDS, GRAFANA, ROOT, panels
 
@@ -144,9 +144,14 @@ def test_a_dashboard_is_of_the_chosen_namespaces(name: str) -> None:
 
 def test_deployments_are_told_from_scaling() -> None:
     """What marks them is tried by promtool, with versions that change and workers that are scaled from none."""
+    for expression in (DEPLOYED, HANDLED):
+        assert _tried(expression) == {True, False}
+
+
+def _tried(expression: str) -> set[bool]:
     cases = YAML(typ="safe").load((ROOT / "deploy/prometheus/manyhands-installations-test.yml").read_text())["tests"]
-    tried = [test for case in cases for test in case.get("promql_expr_test", ()) if test["expr"] == DEPLOYED]
-    assert {bool(test["exp_samples"]) for test in tried} == {True, False}
+    tried = [test for case in cases for test in case.get("promql_expr_test", ()) if test["expr"] == expression]
+    return {bool(test["exp_samples"]) for test in tried}
 
 
 def test_dashboards_are_found_from_one_another() -> None:
@@ -160,7 +165,7 @@ def test_dashboards_are_found_from_one_another() -> None:
         assert link["tags"] == board["tags"] == ["manyhands"]
         assert link["includeVars"]
         assert link["keepTime"]
-        assert [one["name"] for one in board["annotations"]["list"]] == ["Deployments", "Alerts"]
+        assert [one["name"] for one in board["annotations"]["list"]] == ["Deployments", "Handlers", "Alerts"]
         addresses = re.findall(r"/d/([\w-]+)", json.dumps(board))
         assert set(addresses) <= {other["uid"] for other in BOARDS.values()}
 

@@ -88,7 +88,10 @@ class Worker:
             SettingsError: its judges have different users of the broker, and a worker has one.
         """
         metrics.built("worker")
-        self._judges = tuple(sorted(self._pool.start()))
+        offers = self._pool.start()
+        for judge, (version, _) in offers.items():
+            metrics.HANDLER_INFO.labels(judge, version).set(1)
+        self._judges = tuple(sorted(offers))
         users = {self._settings.user_of(judge) for judge in self._judges}
         if len(users) > 1:
             self._pool.close()
