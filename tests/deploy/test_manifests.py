@@ -19,6 +19,7 @@ from manyhands.settings import Settings, load
 from manyhands.topology import JUDGE_NAME, Names
 from manyhands_aggregator.settings import AggregatorSettings
 from manyhands_producer.settings import ProducerSettings
+from manyhands_worker.pod import ANNOTATION
 from manyhands_worker.settings import WorkerSettings
 from tests.deploy import schemas
 from tests.deploy.kustomize import ROOT, TREE, Object, parse, program, render, variants
@@ -203,6 +204,7 @@ def test_the_broker_keeps_to_it_as_well(whole: Rendered) -> None:
         assert spec["securityContext"]["runAsNonRoot"] is True
         for container in spec["initContainers"] + spec["containers"]:
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert cluster["spec"]["replicas"] == 3
         assert cluster["spec"]["tls"]["disableNonTLSListeners"] is True
         (apart,) = cluster["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
@@ -243,6 +245,12 @@ def test_who_has_a_token_may_do_one_thing(whole: Rendered) -> None:
             (binding,) = of(objects, "RoleBinding")
             assert [s["name"] for s in binding["subjects"]] == ["worker"], which
             (policy,) = of(objects, "ValidatingAdmissionPolicy")
+            assert policy["spec"]["failurePolicy"] == "Fail", which
+            said = " ".join(rule["expression"] for rule in policy["spec"]["validations"])
+            parts = ("spec", "metadata.labels", "metadata.finalizers", "metadata.ownerReferences")
+            assert all(f"object.{part}" in said and f"oldObject.{part}" in said for part in parts), which
+            assert "request.userInfo.extra['authentication.kubernetes.io/pod-name']" in said, which
+            assert f"'{ANNOTATION}'" in said, which
             (bound,) = of(objects, "ValidatingAdmissionPolicyBinding")
             assert bound["spec"]["policyName"] == policy["metadata"]["name"], which
             assert bound["spec"]["validationActions"] == ["Deny"], which
@@ -317,6 +325,28 @@ def test_disruptions_are_bounded_and_possible(rendered: Rendered) -> None:
             assert sum(selects(budget["spec"]["selector"], each) for each in pods) == 1, (which, name(budget))
 
 
+def test_the_broker_keeps_its_majority(whole: Rendered) -> None:
+    """Its nodes go one at a time."""
+    for which, objects in whole.items():
+        for labelled in brokers(objects):
+            (budget,) = [b for b in of(objects, "PodDisruptionBudget") if selects(b["spec"]["selector"], labelled)]
+            assert budget["spec"]["maxUnavailable"] == 1, which
+
+
+def test_a_version_follows_another_without_a_gap(whole: Rendered) -> None:
+    """Who answers requests is never away; Jobs, which cannot be changed, go by the label of the page."""
+    page = (ROOT / "docs/kubernetes.md").read_text(encoding="utf-8")
+    assert "delete jobs -l app.kubernetes.io/part-of=manyhands" in page
+    for which, objects in whole.items():
+        for one in of(objects, "Deployment"):
+            if labels(one)["app.kubernetes.io/name"] != "worker":
+                assert one["spec"]["strategy"] == {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}, which
+                assert one["spec"]["replicas"] == (1 if "local" in which else 2), (which, name(one))
+        for one in of(objects, "Job"):
+            assert one["metadata"]["labels"]["app.kubernetes.io/part-of"] == "manyhands", (which, name(one))
+            assert one["spec"]["ttlSecondsAfterFinished"] <= 600, (which, name(one))
+
+
 def test_replicas_are_spread(rendered: Rendered) -> None:
     """Over machines and zones, each kind by itself."""
     for one in of(unique(rendered), "Deployment"):
@@ -358,6 +388,10 @@ def test_every_service_finds_its_pods(whole: Rendered) -> None:
         hosts = {rule["host"] for rule in ingress["spec"]["rules"]}
         assert len(hosts) == 2, which
         assert all(set(tls["hosts"]) == hosts for tls in ingress["spec"].get("tls", [])), which
+        assert bool(ingress["spec"].get("tls")) == ("production" in which), which
+        said = ingress["metadata"]["annotations"].get("nginx.ingress.kubernetes.io/backend-protocol", "HTTP")
+        (producer,) = [one for one in of(objects, "Deployment") if one["metadata"]["name"] == "producer"]
+        assert said == ("HTTPS" if any(v["name"] == "tls" for v in pod(producer)["volumes"]) else "HTTP"), which
 
 
 def test_references_lead_somewhere(whole: Rendered) -> None:
@@ -374,6 +408,8 @@ def test_references_lead_somewhere(whole: Rendered) -> None:
                     assert ("ConfigMap", volume["configMap"]["name"]) in have, (which, name(one))
                 if "secret" in volume:
                     assert volume["secret"]["secretName"] in made, (which, name(one))
+                if volume["name"] == "secrets":  # its own, and nobody else's
+                    assert volume["secret"]["secretName"] == f"manyhands-{pod(one)['containers'][0]['name']}", which
             mounted = {mount["name"] for container in containers(one) for mount in container["volumeMounts"]}
             claimed = {claim["metadata"]["name"] for claim in one["spec"].get("volumeClaimTemplates", [])}
             assert mounted == {volume["name"] for volume in spec["volumes"]} | claimed, (which, name(one))
@@ -551,6 +587,7 @@ def test_what_is_needed_goes_through_and_nothing_else(whole: Rendered) -> None:
         # the worker asks the API server only where it may tell its deletion cost
         assert passes("worker", "api", 443) == bool(of(objects, "Role")), which
         if not local:
+            assert passes("rabbitmq", "api", 443), which
             for who, port in (("keda", 15671), ("rabbitmq-system", 15671), ("monitoring", 15691), ("rabbitmq", 25672)):
                 assert passes(who, "rabbitmq", port), (which, who)
 
@@ -592,6 +629,8 @@ def test_each_judge_is_scaled_by_its_own_queue(rendered: Rendered) -> None:
             assert age["metadata"]["query"] == f'{AGE}{{judge="{judge}"}}', which
             assert {trigger["metricType"] for trigger in (length, age)} == {"AverageValue"}, which  # or no fallback
             assert one["spec"]["fallback"]["replicas"] >= 1, which
+            assert one["spec"]["fallback"]["behavior"] == "currentReplicasIfHigher", which
+            assert one["spec"]["minReplicaCount"] < one["spec"]["maxReplicaCount"], which
             down = one["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
             assert down["stabilizationWindowSeconds"] >= 60, which
             assert one["spec"]["cooldownPeriod"] >= 60, which
@@ -696,8 +735,16 @@ def test_monitors_give_the_job_labels(whole: Rendered) -> None:
             wanted = one["metadata"]["name"]
             assert one["spec"]["jobLabel"] == "app.kubernetes.io/name", which
             assert one["spec"]["selector"] == {"matchLabels": {"app.kubernetes.io/name": wanted}}, which
+            ends = one["spec"]["podMetricsEndpoints"]
+            assert {e["scheme"] for e in ends} == {"https"}, which
             if wanted in SERVICES:
-                assert [e["port"] for e in one["spec"]["podMetricsEndpoints"]] == ["http"], which
+                assert [e["port"] for e in ends] == ["http"], which
+                # a name that the page has on the certificate
+                assert [e["tlsConfig"]["serverName"] for e in ends] == [wanted], which
+            else:
+                assert [(e["port"], e.get("path")) for e in ends] == [
+                    ("prometheus-tls", None), ("prometheus-tls", "/metrics/detailed"),
+                ], which  # fmt: skip
         assert {one["metadata"]["name"] for one in of(objects, "PodMonitor")} == {*SERVICES, "rabbitmq"}, which
 
 
