@@ -391,6 +391,8 @@ def test_every_service_finds_its_pods(whole: Rendered) -> None:
         assert bool(ingress["spec"].get("tls")) == ("production" in which), which
         said = ingress["metadata"]["annotations"].get("nginx.ingress.kubernetes.io/backend-protocol", "HTTP")
         (producer,) = [one for one in of(objects, "Deployment") if one["metadata"]["name"] == "producer"]
+        # or every client has the controller's address
+        assert ("FORWARDED_ALLOW_IPS" in environment(producer, objects)) == ("production" in which), which
         assert said == ("HTTPS" if any(v["name"] == "tls" for v in pod(producer)["volumes"]) else "HTTP"), which
 
 
@@ -452,7 +454,14 @@ def test_production_needs_a_store() -> None:
 def test_variables_are_settings(whole: Rendered) -> None:
     """Each is in docs/settings.md, and the service takes its value."""
     page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
-    of_others = {"POD_NAME", "POD_NAMESPACE", "POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD_FILE"}
+    of_others = {
+        "FORWARDED_ALLOW_IPS",
+        "POD_NAME",
+        "POD_NAMESPACE",
+        "POSTGRES_USER",
+        "POSTGRES_DB",
+        "POSTGRES_PASSWORD_FILE",
+    }
     for which, objects in whole.items():
         for one in workloads(objects):
             variables = environment(one, objects)
