@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from manyhands_service.audit import given_token, record
 
 
-def guard(token: SecretStr | None) -> Callable[[Request], None]:
+def guard(token: SecretStr | None) -> Callable[[Request], Awaitable[None]]:
     """A dependency for everything under ``/api``.
 
     ``token`` may be several with commas between, while one takes the place of another; white space around them is none
@@ -21,7 +21,7 @@ def guard(token: SecretStr | None) -> Callable[[Request], None]:
     """
     known = [each.strip().encode() for each in token.get_secret_value().split(",")] if token is not None else []
 
-    def check(request: Request) -> None:
+    async def check(request: Request) -> None:  # a plain function would be called on another thread
         # the path that was routed, and not request.url, which is put together with what the client calls its Host
         if not str(request.scope["path"]).startswith("/api"):
             return

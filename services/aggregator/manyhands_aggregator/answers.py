@@ -98,10 +98,12 @@ def page(store: Store, job: str, *, after: int, limit: int) -> Block:
 
 
 def _page(connection: sa.Connection, job: str, after: int, limit: int) -> Block:
-    state = _state(connection, job)
+    found = connection.execute(_PLACE, {"job": job, "position": after + 1}).one_or_none()
+    if found is None:
+        raise _unknown(job)
+    state, begin = found
     otherwise = CANCELLED if state == "cancelled" else OVERDUE
     block = Block()
-    begin = connection.scalar(_BEGIN, {"job": job, "position": after + 1})
     expected = begin
     for rows in _pages(
         lambda of: connection.execute(_SUITES, of).all(), job, -1 if begin is None else begin - 1, min(PAGE, limit)
@@ -122,10 +124,14 @@ def _behind(block: Block, after: int, limit: int) -> Block:
 
 
 #: Built once: building a statement costs more than running it. ``tasks``, because a row is a tuple and has ``count``.
-_BEGIN = sa.select(sa.func.max(_suites.c.first)).where(
-    _suites.c.job == sa.bindparam("job"), _suites.c.first <= sa.bindparam("position")
-)
 _STATE = sa.select(_jobs.c.state).where(_jobs.c.job == sa.bindparam("job"))
+#: The state of a job, and where the suite begins that has a position.
+_PLACE = sa.select(
+    _jobs.c.state,
+    sa.select(sa.func.max(_suites.c.first))
+    .where(_suites.c.job == sa.bindparam("job"), _suites.c.first <= sa.bindparam("position"))
+    .scalar_subquery(),
+).where(_jobs.c.job == sa.bindparam("job"))
 _SUITES = (
     sa.select(_suites.c.first, _suites.c.count.label("tasks"), _suites.c.ids, _suites.c.answers)
     .where(_suites.c.job == sa.bindparam("job"), _suites.c.first > sa.bindparam("after"))
@@ -139,7 +145,7 @@ Rows = Sequence[Any]
 
 def _pages(fetch: Callable[[dict[str, Any]], Rows], job: str, after: int, most: int) -> Iterator[Rows]:
     """Suites that begin behind position ``after``, in pages of about ``ROWS`` tasks; ``fetch`` runs ``_SUITES``."""
-    suites = 1  # the first page tells how large they are
+    suites = 2  # the first page tells how large they are
     while True:
         rows = fetch({"job": job, "after": after, "most": suites})
         if rows:
@@ -153,5 +159,9 @@ def _pages(fetch: Callable[[dict[str, Any]], Rows], job: str, after: int, most: 
 def _state(connection: sa.Connection, job: str) -> str:
     state = connection.scalar(_STATE, {"job": job})
     if state is None:
-        raise UnknownJob(f"{job!r}; `manyhands status` lists the jobs")
+        raise _unknown(job)
     return str(state)
+
+
+def _unknown(job: str) -> UnknownJob:
+    return UnknownJob(f"{job!r}; `manyhands status` lists the jobs")

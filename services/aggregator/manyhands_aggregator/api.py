@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Annotated, Any, Literal
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
@@ -79,16 +79,17 @@ def build(aggregator: Aggregator, settings: ApiSettings) -> FastAPI:
         """The progress of a job."""
         return Progress(**aggregator.progress(job))
 
-    @app.get("/api/jobs/{job}/answers")
+    @app.get("/api/jobs/{job}/answers", response_model=Page)
     def answers(
         job: str,
         after: Annotated[int, Query(description="Answers behind this position.")] = -1,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
         wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the first answer.")] = 0,
-    ) -> Page:
+    ) -> Response:
         """A page of settled answers in source order, up to the first that is still open."""
         found = aggregator.page(job, after=after, limit=limit, wait=wait)
-        return Page(answers=export.as_maps(found), next=found.positions[-1] if found.positions else None)
+        page = Page(answers=export.as_maps(found), next=found.positions[-1] if found.positions else None)
+        return Response(page.model_dump_json(), media_type="application/json")  # else it would be checked once more
 
     @app.get("/api/jobs/{job}/answers.{kind}", response_class=StreamingResponse)
     def whole(job: str, kind: Literal["csv", "jsonl", "parquet"]) -> StreamingResponse:

@@ -26,7 +26,7 @@ from manyhands.topology import Names
 from manyhands_aggregator import counting, deadfiles, early, jobs, judging, news
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.judging import Aside, Judged, Said
-from manyhands_aggregator.news import Announced, News
+from manyhands_aggregator.news import News
 from manyhands_aggregator.senders import ANYBODY, FORGED, Senders
 from manyhands_aggregator.suite import STRANGER, UNDECODABLE
 from manyhands_service.store import Conflict, Store
@@ -176,10 +176,7 @@ class Intake:
         result = Result(opened=True)
         accounts = jobs.lock(connection, (n.job for n in batch), create=True)
         for one in batch:
-            jobs.note(connection, one, accounts[one.job], now)
-            if isinstance(one, Announced):  # settled before, when this is a repeat; at once, when all were refused
-                numbers = [row["suite"] for row in one.rows]
-                self._settled(one.job, jobs.suites_of(connection, one.job, numbers, settled=True), result)
+            self._settled(one.job, jobs.note(connection, one, accounts[one.job], now), result)
         self._end(connection, accounts, now, result)
         return result
 

@@ -16,7 +16,7 @@ from manyhands_aggregator.news import Announced, Cancelled, Opened, Sealed
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import Counts
 
-_jobs = tables.jobs
+_jobs, _suites = tables.jobs, tables.suites
 
 #: Plans of jobs that are kept in memory, at most; others are read again from the store.
 PLANS = 500
@@ -111,6 +111,8 @@ class Account:
 
 _COLUMNS = tuple(f.name for f in fields(Account) if f.init and f.name not in ("job", "known"))
 _ACCOUNT = sa.select(_jobs.c.job, _jobs.c.spec.is_not(None), *(_jobs.c[name] for name in _COLUMNS))
+_LOCK = _ACCOUNT.where(_jobs.c.job.in_(sa.bindparam("jobs", expanding=True))).order_by(_jobs.c.job).with_for_update()
+_STATES = sa.select(_jobs.c.job, _jobs.c.state).where(_jobs.c.job.in_(sa.bindparam("jobs", expanding=True)))
 _SAVE = (
     sa.update(_jobs)
     .where(_jobs.c.job == sa.bindparam("b_job"))
@@ -140,8 +142,7 @@ class Plans:
 
 def states(connection: sa.Connection, names: Iterable[str]) -> dict[str, str]:
     """The states of those of the jobs that are known, unlocked: see :func:`lock`."""
-    query = sa.select(_jobs.c.job, _jobs.c.state).where(_jobs.c.job.in_(list(names)))
-    return {row.job: row.state for row in connection.execute(query)}
+    return dict(connection.execute(_STATES, {"jobs": list(names)}).all())
 
 
 def lock(connection: sa.Connection, names: Iterable[str], *, create: bool = False) -> dict[str, Account]:
@@ -151,8 +152,7 @@ def lock(connection: sa.Connection, names: Iterable[str], *, create: bool = Fals
         return {}
     if create:
         tables.insert_new(connection, _jobs, [{"job": job} for job in wanted])
-    query = _ACCOUNT.where(_jobs.c.job.in_(wanted)).order_by(_jobs.c.job).with_for_update()
-    return {row[0]: Account(*row) for row in connection.execute(query)}
+    return {row[0]: Account(*row) for row in connection.execute(_LOCK, {"jobs": wanted})}
 
 
 def save(connection: sa.Connection, accounts: Iterable[Account]) -> None:
@@ -164,40 +164,46 @@ def save(connection: sa.Connection, accounts: Iterable[Account]) -> None:
 
 def note(
     connection: sa.Connection, news: Opened | Announced | Sealed | Cancelled, account: Account, now: float
-) -> None:
-    """Take in news of a job whose account is locked."""
+) -> list[int]:
+    """Take in news of a job whose account is locked; says which of the suites that it announces are settled.
+
+    Some were settled before, when it is a repeat; others are so at once, when all their tasks were refused.
+    """
     match news:
         case Opened() if not account.known:
             values = {"spec": news.spec, "opened": news.opened, "overdue_at": news.overdue_at}
             connection.execute(sa.update(_jobs).where(_jobs.c.job == news.job).values(values))
             account.known = True
         case Announced():
-            account.announce(_insert_suites(connection, news, account))
+            known = _announced(connection, news)
+            rows = [row for row in news.rows if row["suite"] not in known]
+            if account.state == "cancelled":
+                rows = [{**row, "answers": None, "failed": 0, "gold": 0} for row in rows]
+            if rows:
+                connection.execute(_ANNOUNCE, rows)
+            account.announce(rows)
+            known |= {row["suite"]: row["answers"] is not None for row in rows}
+            return sorted(suite for suite, settled in known.items() if settled)
         case Sealed():
             account.sealed_tasks = news.tasks if account.sealed_tasks is None else account.sealed_tasks
         case Cancelled():
             account.cancel(news, now)
+    return []
 
 
-def _insert_suites(connection: sa.Connection, news: Announced, account: Account) -> list[Mapping[str, Any]]:
-    known = set(suites_of(connection, news.job, [row["suite"] for row in news.rows]))
-    rows = [row for row in news.rows if row["suite"] not in known]
-    if account.state == "cancelled":
-        rows = [{**row, "answers": None, "failed": 0, "gold": 0} for row in rows]
-    if rows:
-        connection.execute(sa.insert(tables.suites), rows)
-    return rows
-
-
-def suites_of(connection: sa.Connection, job: str, numbers: Sequence[int], *, settled: bool = False) -> list[int]:
-    """Those of the suites that are announced, or ``settled``."""
-    found: list[int] = []
-    for some in (numbers[i : i + IN] for i in range(0, len(numbers), IN)):
-        query = sa.select(tables.suites.c.suite).where(tables.suites.c.job == job, tables.suites.c.suite.in_(some))
-        found += connection.scalars(query.where(tables.suites.c.answers.is_not(None)) if settled else query)
+def _announced(connection: sa.Connection, news: Announced) -> dict[int, bool]:
+    """Those of the suites that were announced before, and whether they are settled."""
+    found: dict[int, bool] = {}
+    for some in (news.rows[i : i + IN] for i in range(0, len(news.rows), IN)):
+        asked = {"job": news.job, "suites": [row["suite"] for row in some]}
+        found |= dict(connection.execute(_ANNOUNCED, asked).all())
     return found
 
 
+_ANNOUNCE = sa.insert(_suites)
+_ANNOUNCED = sa.select(_suites.c.suite, _suites.c.answers.is_not(None)).where(
+    _suites.c.job == sa.bindparam("job"), _suites.c.suite.in_(sa.bindparam("suites", expanding=True))
+)
 #: Values in one ``IN (...)``: stores have limits on parameters.
 IN = 1000
 

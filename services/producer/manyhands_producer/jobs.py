@@ -16,6 +16,28 @@ from manyhands_producer.record import Added, Progress, State
 
 _jobs = tables.jobs
 
+# What every suite asks is built once: building a statement costs more than running it.
+_THIS = _jobs.c.number == sa.bindparam("b_number")
+_NUMBERS = sa.select(_jobs.c.job, _jobs.c.number).where(_jobs.c.job.in_(sa.bindparam("jobs", expanding=True)))
+_ADD = (
+    sa.update(_jobs)
+    .where(_THIS, _jobs.c.suites == sa.bindparam("b_suites"), _jobs.c.state == "open")
+    .values(
+        tasks=_jobs.c.tasks + sa.bindparam("more_tasks"),
+        refused=_jobs.c.refused + sa.bindparam("more_refused"),
+        suites=_jobs.c.suites + sa.bindparam("more_suites"),
+        state=sa.bindparam("b_state"),
+        reason=sa.bindparam("b_reason"),
+        cursor=sa.func.coalesce(sa.bindparam("b_cursor", type_=sa.Text), _jobs.c.cursor),
+    )
+)
+_ADVANCE = (
+    sa.update(_jobs)
+    .where(_THIS, _jobs.c.anew == sa.bindparam("b_anew"))
+    .values(published=sa.bindparam("b_published"), announced=sa.bindparam("b_announced"))
+)
+_SETTLE = sa.update(_jobs).where(_THIS).values(settled=_jobs.c.settled + sa.bindparam("more"))
+
 
 def find(connection: sa.Connection, job: str) -> sa.Row[Any] | None:
     """The row of a job, or None."""
@@ -47,8 +69,7 @@ def live(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
 
 def numbers(connection: sa.Connection, names: Sequence[str]) -> dict[str, int]:
     """The numbers of those of the jobs that there are."""
-    query = sa.select(_jobs.c.job, _jobs.c.number).where(_jobs.c.job.in_(names))
-    return {row.job: row.number for row in connection.execute(query)}
+    return dict(connection.execute(_NUMBERS, {"jobs": names}).all())
 
 
 def insert(connection: sa.Connection, job: str, spec: JobSpec, opened: float) -> int:
@@ -68,17 +89,12 @@ def add(connection: sa.Connection, number: int, suites: int, added: Added) -> No
     Raises:
         Moved: the job is not open, or has not the number of ``suites`` that these follow.
     """
-    changes: dict[str, Any] = {
-        "tasks": _jobs.c.tasks + added.tasks,
-        "refused": _jobs.c.refused + sum(c.refused for c in added.cuts),
-        "suites": _jobs.c.suites + len(added.cuts),
-        "state": added.state,
-        "reason": added.reason,
-    }
-    if added.cursor is not None:
-        changes["cursor"] = json.dumps(added.cursor)
-    mine = (_jobs.c.number == number) & (_jobs.c.suites == suites) & (_jobs.c.state == "open")
-    if connection.execute(sa.update(_jobs).where(mine).values(changes)).rowcount != 1:
+    changes = {
+        "b_number": number, "b_suites": suites, "more_suites": len(added.cuts), "more_tasks": added.tasks,
+        "more_refused": sum(c.refused for c in added.cuts), "b_state": added.state, "b_reason": added.reason,
+        "b_cursor": None if added.cursor is None else json.dumps(added.cursor),
+    }  # fmt: skip
+    if connection.execute(_ADD, changes).rowcount != 1:
         raise Moved
 
 
@@ -95,11 +111,11 @@ def end(connection: sa.Connection, job: str, state: State, reason: str | None) -
 
 def advance(connection: sa.Connection, progress: Progress) -> None:
     """Note how far a job is confirmed; drop its spool if it was cancelled or ended and is closed."""
-    meant = (_jobs.c.number == progress.number) & (_jobs.c.anew == progress.anew)
-    changes = {"published": progress.published, "announced": progress.announced}
-    connection.execute(sa.update(_jobs).where(meant).values(changes))
+    which = {"b_number": progress.number, "b_anew": progress.anew}
+    connection.execute(_ADVANCE, {**which, "b_published": progress.published, "b_announced": progress.announced})
     if progress.closed is None:
         return
+    meant = (_jobs.c.number == progress.number) & (_jobs.c.anew == progress.anew)
     # a job that was cancelled while it said that it is sealed has not said the last word yet
     told = ("sealed", "ended") if progress.closed == "sealed" else (progress.closed,)
     mine = meant & _jobs.c.state.in_(told)
@@ -121,8 +137,7 @@ def settle(connection: sa.Connection, number: int, settled: Sequence[int]) -> tu
     """Drop settled suites and count them; returns which were still in the spool."""
     found = suites.drop(connection, number, settled)
     if found:
-        counted = {"settled": _jobs.c.settled + len(found)}
-        connection.execute(sa.update(_jobs).where(_jobs.c.number == number).values(counted))
+        connection.execute(_SETTLE, {"b_number": number, "more": len(found)})
     return found
 
 

@@ -30,7 +30,7 @@ _log = logs.get(__name__)
 
 #: Suites published in one round, and bytes of them read from the spool at once for one job.
 ROUND, LOAD_BYTES = 256, 8 << 20
-#: Seconds between two commits of cursors, at least.
+#: Seconds for which a cursor that has moved waits for others to be committed with.
 SAVE_EVERY = 0.05
 #: Seconds between two looks at a broker that is away.
 AWAY = 0.05
@@ -49,7 +49,7 @@ class Pump:
         self._desks: dict[str, Desk] = {}
         self._declared: set[str] = set()
         self._last: str | None = None
-        self._saved_at = 0.0
+        self._moved_at: float | None = None  # since when a cursor is further than the store knows
 
     def run(self) -> None:
         """Publish until :meth:`stop`."""
@@ -102,9 +102,7 @@ class Pump:
             for desk in desks:
                 worked |= self._close(desk)
         self._take_confirms()
-        # seldom enough to cost nothing, soon enough when there is little to do
-        if self._clock.monotonic() - self._saved_at >= SAVE_EVERY:
-            self._save()
+        self._save_by_and_by()
         self._board.measure()
         return worked
 
@@ -112,20 +110,29 @@ class Pump:
         now = self._clock.monotonic()
         pauses = [IDLE if self._courier.ready else AWAY]
         pauses += [desk.again_at - now for desk in self._desks.values() if desk.again_at > now]
-        if any(desk.progress != desk.saved for desk in self._desks.values()):
-            pauses.append(max(0.0, self._saved_at + SAVE_EVERY - now))
+        if self._moved_at is not None:
+            pauses.append(max(0.0, self._moved_at + SAVE_EVERY - now))
         return min(pauses)
 
     def _take_confirms(self) -> None:
         if any(isinstance(error, Unroutable) for error in self._courier.take()):
             self._declared.clear()  # a queue has gone: declare them all once more
 
+    def _save_by_and_by(self) -> None:
+        """Commit cursors seldom enough to cost nothing, and not while what was just published is on its way."""
+        if all(desk.progress == desk.saved for desk in self._desks.values()):
+            self._moved_at = None
+        elif self._moved_at is None:
+            self._moved_at = self._clock.monotonic()
+        elif self._clock.monotonic() - self._moved_at >= SAVE_EVERY:
+            self._save()
+
     def _save(self) -> None:
         moved = [(desk, progress) for desk in self._desks.values() if (progress := desk.progress) != desk.saved]
         if not moved:
             return
         self._store.advance([progress for _, progress in moved])
-        self._saved_at = self._clock.monotonic()
+        self._moved_at = None
         for desk, progress in moved:
             desk.saved = progress
             if desk.closed is not None and desk.live.over:
@@ -136,8 +143,9 @@ class Pump:
     def _attend(self) -> list[Desk]:
         """A desk for every live job."""
         lives = self._board.jobs()
-        if len(lives) != len(self._desks) or any(live.job not in self._desks for live in lives):
-            self._desks = {live.job: self._desks.get(live.job) or Desk.of(live) for live in lives}
+        known = {desk.live: desk for desk in self._desks.values()}  # a job may have gone and come back meanwhile
+        if lives != list(known):
+            self._desks = {live.job: known.get(live) or Desk.of(live) for live in lives}
         for live in lives:
             if live.again > live.anew:
                 self._desks[live.job] = self._anew(live)
@@ -203,18 +211,21 @@ class Pump:
         order = turns(ready, self._last, ROUND)
         loaded, away = self._load(by_job, Counter(order))
         # whatever stops this half-way, what is not sent stays on its desk and is sent by the next round
-        for job, suites in loaded.items():
-            # the news goes first, but nobody waits for its confirm: the aggregator takes any order
-            self._news(by_job[job], suites)
-        spans = tracing.spans
+        spans, told = tracing.spans, set[str]()
         for job in order:
-            if loaded.get(job):
-                suite, desk = loaded[job].popleft(), by_job[job]
+            if suites := loaded.get(job):
+                suite, desk = suites[0], by_job[job]
                 self._last = job
                 span = None if spans is None else spans.publishing(job, suite.suite, desk.live.opened, suite.count)
                 self._send(desk, suite, [slot for slot in desk.slots if slot in desk.failed.get(suite.suite, ())])
                 if span is not None:
                     span.end()
+                if job not in told:
+                    # Behind one suite, which need not wait until the broker has synced the news, and before the others:
+                    # the aggregator takes any order, but has more work with judgments of which it had no news.
+                    told.add(job)
+                    self._news(desk, suites)
+                suites.popleft()
         if away is not None:
             raise away
         return bool(loaded)

@@ -13,6 +13,19 @@ from manyhands_producer.spool import Cut, Spooled, row
 _spool = tables.spool
 _COLUMNS = [_spool.c[name] for name in ("suite", "first", "count", "size", "opened", "body")]
 
+# What every suite asks is built once: building a statement costs more than running it.
+_INSERT = sa.insert(_spool)
+_WAITING = {
+    bodies: sa.select(*columns)
+    .where(_spool.c.job == sa.bindparam("number"), _spool.c.suite >= sa.bindparam("first"))
+    .order_by(_spool.c.suite)
+    .limit(sa.bindparam("most"))
+    for bodies, columns in {True: _COLUMNS, False: _COLUMNS[:-1]}.items()
+}
+_THESE = (_spool.c.job == sa.bindparam("number")) & _spool.c.suite.in_(sa.bindparam("suites", expanding=True))
+_LOCK = sa.select(_spool.c.suite).where(_THESE).with_for_update()
+_DROP = sa.delete(_spool).where(_THESE)
+
 
 def insert(connection: sa.Connection, number: int, cuts: Sequence[Cut]) -> None:
     """Spool suites of a job."""
@@ -23,16 +36,13 @@ def insert(connection: sa.Connection, number: int, cuts: Sequence[Cut]) -> None:
         }
         for c in cuts
     ]  # fmt: skip
-    connection.execute(sa.insert(_spool), rows)
+    connection.execute(_INSERT, rows)
 
 
 def waiting(connection: sa.Connection, number: int, first: int, most: int, *, bodies: bool = True) -> list[Spooled]:
     """The next suites of a job from ``first`` on."""
-    columns = _COLUMNS if bodies else _COLUMNS[:-1]
-    query = (
-        sa.select(*columns).where(_spool.c.job == number, _spool.c.suite >= first).order_by(_spool.c.suite).limit(most)
-    )
-    return [_spooled(found) for found in connection.execute(query)]
+    asked = {"number": number, "first": first, "most": most}
+    return [_spooled(found) for found in connection.execute(_WAITING[bodies], asked)]
 
 
 def some(connection: sa.Connection, number: int, suites: Sequence[int]) -> dict[int, Spooled]:
@@ -62,9 +72,9 @@ def drop(connection: sa.Connection, number: int, suites: Sequence[int]) -> tuple
     """Drop suites of a job; returns which of them were still there."""
     found: list[int] = []
     for start in range(0, len(suites), tables.SOME):
-        these = (_spool.c.job == number) & _spool.c.suite.in_(suites[start : start + tables.SOME])
-        found += connection.scalars(sa.select(_spool.c.suite).where(these).with_for_update())
-        connection.execute(sa.delete(_spool).where(these))
+        these = {"number": number, "suites": suites[start : start + tables.SOME]}
+        found += connection.scalars(_LOCK, these)
+        connection.execute(_DROP, these)
     return tuple(found)
 
 

@@ -14,7 +14,7 @@ from manyhands.codec import decode
 from manyhands.errors import BrokerUnavailable, Refused, StoreUnavailable, Unroutable
 from manyhands.messages import Suite
 from manyhands.testing import FakePublisher
-from manyhands_producer.publisher import ROUND
+from manyhands_producer.publisher import ROUND, SAVE_EVERY
 from tests.unit.producer.support import Bench, HeldPublisher, job_spec
 
 
@@ -38,6 +38,33 @@ def test_every_judge_and_slot_gets_its_suite(tmp_path: Path) -> None:
     assert suites[0].expires_at == pytest.approx(bench.live(job).opened + 60)
     assert {m.key for m in bench.publisher.published if m.type == "suite.v1"} == {"a", "b"}
     assert {"tasks.a", "tasks.b"} <= bench.broker.declared[0]
+
+
+def test_one_suite_goes_ahead_of_the_news(tmp_path: Path) -> None:
+    """Whoever waits for a single task waits for no message but its own; the news of all suites is the next."""
+    bench = Bench(tmp_path)
+    job = bench.requests.submit(job_spec(stages=[{"judges": [{"a": 2}]}]), tasks=tasks(6))
+    bench.publish()
+    bench.requests.push(job, tasks(1))
+    bench.publish()
+    said = [m.suite if isinstance(m, Suite) else m.name for m in bench.said]
+    assert said == ["job.opened", 0, 0, "suites.opened", 1, 1, 2, 2, 3, 3, "suites.opened"]
+    assert [told["suites"] for told in bench.told("suites.opened", job)] == [[0, 1, 2], [3]]
+
+
+def test_a_cursor_waits_for_others_to_be_committed_with(tmp_path: Path) -> None:
+    """What is confirmed is noted a moment later, in one commit with whatever is confirmed by then."""
+    bench = Bench(tmp_path)
+    job = bench.requests.submit(job_spec(), tasks=tasks(2))
+    bench.pump.round()
+    bench.pump.round()
+    assert bench.store.job(job).published == 0
+    bench.requests.push(job, tasks(2))
+    bench.pump.round()
+    assert len(bench.suites(job)) == 2
+    bench.clock.turn(SAVE_EVERY)
+    bench.pump.round()
+    assert bench.store.job(job).published == 2
 
 
 def test_the_window_bounds_what_is_in_flight(tmp_path: Path) -> None:
@@ -120,7 +147,7 @@ def test_a_broker_that_forgets_is_told_everything_again(tmp_path: Path) -> None:
 
 def test_failed_publishes_are_published_again(tmp_path: Path) -> None:
     """Whatever a publish fails with, it goes out again after a back-off, and only what failed."""
-    errors = [BrokerUnavailable("gone"), None, Refused("full"), Unroutable("nobody"), None, None]
+    errors = [BrokerUnavailable("gone"), Refused("full"), None, Unroutable("nobody"), None, None]
     publisher = FakePublisher(errors)
     bench = Bench(tmp_path, publisher)
     job = bench.requests.submit(job_spec(), tasks=tasks(6), seal=True)
