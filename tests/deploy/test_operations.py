@@ -78,7 +78,8 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
     made = Operator(tmp_path)
     try:
         made.installation.up()
-        made.types(f"docker compose stop worker; {MANYHANDS} submit /sources/digits/job.yaml --id {JOB}")
+        submit = MANYHANDS.replace("--rm", f"--rm --volume '{ROOT / 'examples'}:/data:ro'")
+        made.types(f"docker compose stop worker; {submit} submit /data/digits/job.yaml --upload --id {JOB}")
         yield made
     finally:
         made.installation.down()
