@@ -3,9 +3,11 @@
 #   make images                                                        all of them, for this machine
 #   docker buildx bake                                                 the same, where PyPI can be reached as it is
 #   PLATFORMS=linux/amd64,linux/arm64 docker buildx bake --push        both platforms, into a registry
+#   docker buildx build --load --build-arg SERVICE=worker .            one of them
 #
 # Handlers of your own in a worker: examples/derived.
 ARG PYTHON=python:3.13-slim
+ARG SERVICE=cli
 
 # --- what every image stands on: Python, an account, nothing that installs or compiles -------------------------
 FROM ${PYTHON} AS base
@@ -19,6 +21,8 @@ ENV PATH=/opt/manyhands/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 WORKDIR /var/lib/manyhands
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["manyhands"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["healthcheck"]
+COPY LICENSE /usr/share/doc/manyhands/
 LABEL org.opencontainers.image.licenses=Apache-2.0 \
       org.opencontainers.image.vendor=Manyhands \
       org.opencontainers.image.base.name=docker.io/library/python:3.13-slim
@@ -45,15 +49,10 @@ COPY services/worker/pyproject.toml services/worker/
 COPY services/aggregator/pyproject.toml services/aggregator/
 COPY cli/pyproject.toml cli/
 
-# each has the command, its own service and what these need, from uv.lock; of the other services nothing
-FROM builder AS producer-packages
-RUN --mount=type=secret,id=packages --mount=type=secret,id=certificates with-index provide packages producer
-FROM builder AS worker-packages
-RUN --mount=type=secret,id=packages --mount=type=secret,id=certificates with-index provide packages worker
-FROM builder AS aggregator-packages
-RUN --mount=type=secret,id=packages --mount=type=secret,id=certificates with-index provide packages aggregator
-FROM builder AS cli-packages
-RUN --mount=type=secret,id=packages --mount=type=secret,id=certificates with-index provide packages
+# the command, the one service and what these need, from uv.lock; of the other services nothing
+FROM builder AS packages
+ARG SERVICE
+RUN --mount=type=secret,id=packages --mount=type=secret,id=certificates with-index provide packages ${SERVICE}
 
 FROM builder AS wheels
 COPY core core
@@ -62,74 +61,46 @@ COPY services services
 COPY cli cli
 RUN provide wheels
 
-FROM producer-packages AS producer-built
+FROM packages AS built
 COPY --from=wheels /wheels /wheels
-RUN provide own producer
-FROM worker-packages AS worker-built
-COPY --from=wheels /wheels /wheels
-RUN provide own worker
-FROM aggregator-packages AS aggregator-built
-COPY --from=wheels /wheels /wheels
-RUN provide own aggregator
-FROM cli-packages AS cli-built
-COPY --from=wheels /wheels /wheels
-RUN provide own producer worker aggregator
+RUN provide own ${SERVICE}
 
 # --- the images ------------------------------------------------------------------------------------------------
-# The RUN of each leaves the byte code of what it imports; see warm.py.
-FROM base AS producer
-COPY --from=producer-built /opt/manyhands /opt/manyhands
-COPY --from=producer-built /usr/share/sbom /usr/share/sbom
+FROM base AS image
+COPY --from=built /opt/manyhands /opt/manyhands
+COPY --from=built /usr/share/sbom /usr/share/sbom
+# leaves the byte code of what is imported; see warm.py
 RUN --mount=type=bind,source=deploy/image/warm.py,target=/warm.py PYTHONDONTWRITEBYTECODE= python /warm.py
+USER 10001:10001
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.version=${VERSION} org.opencontainers.image.revision=${REVISION}
+
+FROM image AS producer
 LABEL org.opencontainers.image.title="Manyhands producer" \
       org.opencontainers.image.description="Reads sources, cuts them into suites, publishes them."
 ENV MANYHANDS_PORT=8101
 EXPOSE 8101
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["healthcheck"]
 CMD ["producer"]
-USER 10001:10001
-ARG VERSION=dev
-ARG REVISION=unknown
-LABEL org.opencontainers.image.version=${VERSION} org.opencontainers.image.revision=${REVISION}
 
-FROM base AS worker
-COPY --from=worker-built /opt/manyhands /opt/manyhands
-COPY --from=worker-built /usr/share/sbom /usr/share/sbom
-RUN --mount=type=bind,source=deploy/image/warm.py,target=/warm.py PYTHONDONTWRITEBYTECODE= python /warm.py
+FROM image AS worker
 LABEL org.opencontainers.image.title="Manyhands worker" \
       org.opencontainers.image.description="Runs handlers in child processes and sends their judgments."
 ENV MANYHANDS_PORT=8102
 EXPOSE 8102
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["healthcheck"]
 CMD ["worker"]
-USER 10001:10001
-ARG VERSION=dev
-ARG REVISION=unknown
-LABEL org.opencontainers.image.version=${VERSION} org.opencontainers.image.revision=${REVISION}
 
-FROM base AS aggregator
-COPY --from=aggregator-built /opt/manyhands /opt/manyhands
-COPY --from=aggregator-built /usr/share/sbom /usr/share/sbom
-RUN --mount=type=bind,source=deploy/image/warm.py,target=/warm.py PYTHONDONTWRITEBYTECODE= python /warm.py
+FROM image AS aggregator
 LABEL org.opencontainers.image.title="Manyhands aggregator" \
       org.opencontainers.image.description="Turns judgments into answers."
 ENV MANYHANDS_PORT=8103
 EXPOSE 8103
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["healthcheck"]
 CMD ["aggregator"]
-USER 10001:10001
-ARG VERSION=dev
-ARG REVISION=unknown
-LABEL org.opencontainers.image.version=${VERSION} org.opencontainers.image.revision=${REVISION}
 
-FROM base AS cli
-COPY --from=cli-built /opt/manyhands /opt/manyhands
-COPY --from=cli-built /usr/share/sbom /usr/share/sbom
-RUN --mount=type=bind,source=deploy/image/warm.py,target=/warm.py PYTHONDONTWRITEBYTECODE= python /warm.py
+FROM image AS cli
 LABEL org.opencontainers.image.title="Manyhands command line" \
       org.opencontainers.image.description="The manyhands command: submit, watch, results, audit, topology, and all services."
+HEALTHCHECK NONE
 CMD ["--help"]
-USER 10001:10001
-ARG VERSION=dev
-ARG REVISION=unknown
-LABEL org.opencontainers.image.version=${VERSION} org.opencontainers.image.revision=${REVISION}
+
+FROM ${SERVICE}

@@ -1,4 +1,4 @@
-# docker buildx bake: the images, each a target of the Dockerfile.
+# docker buildx bake: the images, each a SERVICE of the Dockerfile.
 
 variable "VERSION" { default = "dev" }       # the tag
 variable "REVISION" { default = "unknown" }  # the commit, for the label
@@ -12,8 +12,7 @@ group "default" {
 target "image" {
   name       = service
   matrix     = { service = ["producer", "worker", "aggregator", "cli"] }
-  target     = service
   tags       = ["${REGISTRY}manyhands-${service}:${VERSION}"]
-  args       = { VERSION = VERSION, REVISION = REVISION }
+  args       = { SERVICE = service, VERSION = VERSION, REVISION = REVISION }
   platforms  = PLATFORMS == "" ? [] : split(",", PLATFORMS)
 }

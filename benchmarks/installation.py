@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from benchmarks.context import Context
 from benchmarks.handlers import OPTIONS
 from manyhands.broker import connect
 from manyhands.topology import Names, topology
+from tests.ports import free_ports
 
 HANDLERS = Path(__file__).with_name("handlers.py")
 JUDGE, SLEEPER = "length", "nap"
@@ -119,7 +119,7 @@ def installation(context: Context, *, workers: int = 1, **more: str) -> Iterator
     folder = context.folder / namespace
     folder.mkdir()
     names = ["producer", "worker", "aggregator", *(f"worker-{number}" for number in range(2, workers + 1))]
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     env = {
         "MANYHANDS_BROKER": context.broker,
         "MANYHANDS_NAMESPACE": namespace,
@@ -158,9 +158,3 @@ def until_ended(there: Installation, name: str, timeout: float) -> dict[str, Any
             raise CaseError(f"{name} did not end in {timeout:g} s: {said}")
         time.sleep(0.05)
     return said
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]

@@ -87,7 +87,7 @@ def cell(value: Any, key: str = "") -> str:
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, (list, dict)):
-        return printable(json.dumps(value, ensure_ascii=False))
+        return printable(json.dumps(value, ensure_ascii=False)) if value else "none"
     return printable(str(value))
 
 

@@ -37,6 +37,7 @@ class Installation:
         self.env = {
             "COMPOSE_PROJECT_NAME": f"images-{uuid.uuid4().hex[:8]}",
             "MANYHANDS_SECRETS_FOLDER": str(self.secrets),
+            "MANYHANDS_VERSION": os.environ.get("VERSION", "dev"),
             **{f"MANYHANDS_{name}_PORT": "0" for name in ports},
         }
         self.calm, self.started = False, 0.0
@@ -54,6 +55,10 @@ class Installation:
         """All that Docker knows of the project's containers, or of one service's."""
         ids = self.compose("ps", "--all", "--quiet", *([service] if service else [])).split()
         return [inspect(each) for each in ids]
+
+    def health(self, *services: str) -> set[str]:
+        """What their health checks find."""
+        return {each["State"]["Health"]["Status"] for service in services for each in self.containers(service)}
 
     def url(self, service: str, port: int) -> str:
         """Where a service is reached from the host."""
@@ -146,7 +151,8 @@ def test_secrets_are_files_of_ones_own(installation: Installation) -> None:
     random = [files[name] for name in files if name.startswith("mh-") or name.endswith(("_password", "token"))]
     assert len(random) == len(set(random)) == 10
     assert {len(secret) for secret in random} == {48}
-    told = json.dumps([each["Config"] for each in installation.containers()]) + installation.compose("logs")
+    told = json.dumps(installation.containers()) + installation.compose("logs") + installation.compose("top")
+    assert "manyhands producer" in told
     assert not [secret for secret in random if secret in told]
 
 
@@ -175,6 +181,23 @@ def test_the_api_asks_for_the_token(installation: Installation) -> None:
     assert _get(f"{url}/healthz") == {"status": "alive"}
 
 
+def test_no_default_password_opens_anything(installation: Installation) -> None:
+    """Neither RabbitMQ's guest, nor a service with a password that is not its own, gets in anywhere."""
+    (producer,) = installation.containers("producer")
+
+    def ask(script: str) -> str:
+        return run("docker", "exec", producer["Id"], "python", "-c", script, check=False).stderr
+
+    rabbit = "import pika; pika.BlockingConnection(pika.URLParameters('amqp://{}@rabbitmq/manyhands'))"
+    store = "import psycopg; psycopg.connect('postgresql://{}@postgres/manyhands')"
+    for known in ("guest:guest", "mh-producer:mh-producer", "mh-admin:"):
+        assert "ACCESS_REFUSED" in ask(rabbit.format(known)), known
+    for known in ("postgres:postgres", "producer:producer"):
+        assert "password authentication failed" in ask(store.format(known)), known
+    own = (installation.secrets / "producer_password").read_text()
+    assert ask(store.format(f"producer:{own}")) == ""
+
+
 def test_one_service_cannot_touch_the_tables_of_another(installation: Installation) -> None:
     """Each has a schema of its own, and the other's role has no right to it."""
     for role, other in (("producer", "aggregator"), ("aggregator", "producer")):
@@ -196,6 +219,63 @@ def test_a_second_up_changes_nothing(installation: Installation) -> None:
     installation.up()
     assert {each["Id"] for each in installation.containers() if each["State"]["Running"]} == before
     assert {file.name: file.read_bytes() for file in installation.secrets.iterdir()} == kept
+
+
+def test_the_command_is_there_for_jobs_of_ones_own(installation: Installation, tmp_path: Path) -> None:
+    """`docker compose run --rm cli …`: a job whose rows the producer reads itself, or one from any folder."""
+    cli = ("run", "--rm", "-T", "--no-deps")
+    name = f"read-{uuid.uuid4().hex[:8]}"
+    installation.compose(*cli, "cli", "submit", "digits/job.yaml", "--id", name, "--wait")
+    rows = list(csv.DictReader(installation.compose(*cli, "cli", "results", name).splitlines()))
+    assert len(rows) == 1797
+    (tmp_path / "two.csv").write_text("id,input\n" + "".join(f"{row},{'0' * 64}\n" for row in "ab"))
+    spec = {
+        "name": "two", "source": {"path": "two.csv", "id": "id", "input": "input"}, "answer": {"type": "text"},
+        "stages": [{"judges": ["svm"]}],
+    }  # fmt: skip
+    (tmp_path / "two.yaml").write_text(json.dumps(spec))
+    tmp_path.chmod(0o755)
+    mount = ("--volume", f"{tmp_path}:/data:ro")
+    name = f"two-{uuid.uuid4().hex[:8]}"
+    installation.compose(*cli, *mount, "cli", "submit", "/data/two.yaml", "--upload", "--id", name, "--wait")
+    assert (name, "complete", 2) in _jobs(installation)
+
+
+def test_health_tells_when_the_broker_is_away_and_all_come_back(installation: Installation) -> None:
+    """Without RabbitMQ every service is unhealthy; when each container was restarted, all are healthy as before."""
+    services = ("producer", "worker", "aggregator")
+    before = _jobs(installation)
+    installation.compose("stop", "rabbitmq")
+    wait_until(lambda: installation.health(*services) == {"unhealthy"}, 240, "all services to be unhealthy", every=1)
+    installation.compose("restart", "--timeout", "60", "rabbitmq", "postgres", *services)
+    wait_until(lambda: installation.health(*RUNNING) == {"healthy"}, 240, "everything to be healthy again", every=1)
+    assert _jobs(installation) == before
+
+
+def test_a_new_password_takes_the_place_of_the_old(installation: Installation) -> None:
+    """Its file and the URL made from it removed, `make up`, the service restarted: the old one opens nothing."""
+    old = (installation.secrets / "worker_broker").read_text()
+    for name in ("mh-worker", "worker_broker"):
+        (installation.secrets / name).unlink()
+    installation.up()
+    installation.compose("restart", "--timeout", "60", "worker")
+    wait_until(lambda: installation.health("worker") == {"healthy"}, 240, "the workers to be back", every=1)
+    (worker, _) = installation.containers("worker")
+    script = f"import pika; pika.BlockingConnection(pika.URLParameters({old!r}))"
+    assert "ACCESS_REFUSED" in run("docker", "exec", worker["Id"], "python", "-c", script, check=False).stderr
+
+
+def test_what_is_not_well_is_named(installation: Installation) -> None:
+    """`make up` ends with what a worker said that lacks its judge, and names an image that is not there."""
+    broken = {**installation.env, "MANYHANDS_JUDGES": "nobody"}
+    done = run("sh", "scripts/up", env=broken, check=False)
+    assert done.returncode != 0
+    assert "not everything is well: worker" in done.stderr
+    assert "there is no judge nobody" in done.stderr
+    done = run("sh", "scripts/up", env={**installation.env, "MANYHANDS_WORKER_IMAGE": "manyhands-absent"}, check=False)
+    assert done.returncode == 1
+    assert "no image manyhands-absent for the worker" in done.stderr
+    installation.up()
 
 
 def test_it_comes_back_with_what_it_had(installation: Installation) -> None:
@@ -232,11 +312,12 @@ def test_every_profile_is_valid() -> None:
     need_docker()
     said = json.loads(run("docker", "compose", "--profile", "*", "config", "--format", "json").stdout)
     services = said["services"]
-    assert {*RUNNING, *ENDED, "demo", "prometheus", "alertmanager", "grafana"} == set(services)
+    assert {*RUNNING, *ENDED, "cli", "demo", "prometheus", "alertmanager", "grafana"} == set(services)
     assert {name for name, one in services.items() if one.get("profiles") == ["observe"]} == {
         "prometheus", "alertmanager", "grafana",
     }  # fmt: skip
-    assert services["demo"]["profiles"] == ["demo"]
+    for name in ("cli", "demo"):
+        assert services[name]["profiles"] == [name]
     assert services["worker"]["deploy"]["replicas"] == 2
     for name, one in services.items():
         assert ":" in one["image"], name
@@ -246,6 +327,22 @@ def test_every_profile_is_valid() -> None:
         assert {"cpus", "memory", "pids"} <= set(one["deploy"]["resources"]["limits"]), name
         for mounted in one.get("volumes", []):
             assert mounted["type"] != "bind" or Path(mounted["source"]).exists(), f"{name}: {mounted['source']}"
+
+
+def test_the_example_of_settings_is_true(tmp_path: Path) -> None:
+    """Every line of .env.example, taken in, changes nothing: it is a default, and compose understands it."""
+    need_docker()
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    settings = [line.removeprefix("# ") for line in lines if line.startswith("# MANYHANDS_")]
+    (tmp_path / "env").write_text("\n".join(settings))
+    config = ("--profile", "*", "config")
+    assert len(settings) > 10
+    taken = run("docker", "compose", "--env-file", tmp_path / "env", *config).stdout
+    assert taken == run("docker", "compose", *config).stdout
+    (tmp_path / "env").write_text("MANYHANDS_VERSION=1.2.3  # a tag\nMANYHANDS_REGISTRY=example.org/\n")
+    other = run("docker", "compose", "--env-file", tmp_path / "env", *config).stdout
+    for name in ("cli", "producer", "aggregator", "digits"):
+        assert f"image: example.org/manyhands-{name}:1.2.3\n" in other
 
 
 def test_git_and_builds_never_see_the_secrets() -> None:

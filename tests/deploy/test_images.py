@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import socket
 import time
 import tomllib
 import uuid
@@ -16,6 +15,7 @@ import pytest
 import trustme
 
 from tests.deploy.docker import BASE, RESTRICTED, ROOT, container, docker, image, inspect, quiet, run
+from tests.ports import free_ports
 from tests.services import Postgres, RabbitMQ, wait_until
 
 pytestmark = pytest.mark.timeout(1800)
@@ -60,6 +60,7 @@ def test_an_image_says_how_it_is_run(name: str, port: int) -> None:
     assert config["Healthcheck"]["Test"] == ["CMD", "healthcheck"]
     labels = {key.removeprefix("org.opencontainers.image.") for key in config["Labels"]}
     assert {"title", "description", "version", "revision", "licenses", "base.name"} <= labels
+    assert "Apache License" in _sh(name, "cat /usr/share/doc/manyhands/LICENSE")
 
 
 @pytest.mark.parametrize("name", [*SERVICES, "cli"])
@@ -180,7 +181,7 @@ def test_a_derived_image_does_a_job_without_any_rights(derived: str, rabbitmq: R
     The worker's image is the example with handlers of one's own. On a machine that does little else it consumes within
     three seconds of its start.
     """
-    ports = dict(zip(SERVICES, _free_ports(3), strict=True))
+    ports = dict(zip(SERVICES, free_ports(3), strict=True))
     common = {
         "MANYHANDS_BROKER": rabbitmq.url,
         "MANYHANDS_STORE": postgres.database(),
@@ -226,7 +227,7 @@ def test_the_health_check_works_over_tls(tmp_path: Path) -> None:
     pem = tmp_path / "tls.pem"
     pem.write_bytes(issued.private_key_and_cert_chain_pem.bytes())
     pem.chmod(0o444)
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     env = {
         "MANYHANDS_BROKER": "amqp://127.0.0.1:1/",
         "MANYHANDS_STORE": "sqlite:////tmp/store.db",
@@ -244,6 +245,18 @@ def test_the_health_check_works_over_tls(tmp_path: Path) -> None:
         assert (code, "503" in said, "broker" in said) == (1, True, True), said
         code, said = check("--env", "MANYHANDS_PORT=1", started, "healthcheck")
         assert (code, "refused" in said) == (1, True), said
+
+
+def test_docker_finds_a_process_that_hangs() -> None:
+    """One that takes connections and answers none is unhealthy, by the health check that its image has."""
+    (port,) = free_ports(1)
+    hangs = f"import socket, time; taken = socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
+    hurry = ["--health-interval", "1s", "--health-start-period", "1ms", "--health-retries", "2"]
+    options = ["--entrypoint", "python", *hurry]
+    with container(image("worker"), "-c", hangs, env={"MANYHANDS_PORT": str(port)}, options=options) as hanging:
+        wait_until(lambda: inspect(hanging)["State"]["Health"]["Status"] == "unhealthy", 120, "Docker to find out")
+        done = run("docker", "exec", hanging, "healthcheck", check=False)
+        assert (done.returncode, "timed out" in done.stdout) == (1, True), done.stdout
 
 
 def _answers(env: dict[str, str]) -> dict[str, str]:
@@ -302,12 +315,3 @@ def _lock() -> list[dict[str, Any]]:
     packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
     assert isinstance(packages, list)
     return packages
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

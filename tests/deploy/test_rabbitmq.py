@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import stat
 import subprocess
 from pathlib import Path
@@ -18,6 +17,7 @@ from manyhands.errors import BrokerError
 from manyhands.permissions import users
 from manyhands.topology import Names
 from tests.e2e.processes import ROOT, command
+from tests.ports import free_ports
 from tests.services import RabbitMQ, wait_until
 
 DEPLOY = ROOT / "deploy" / "rabbitmq"
@@ -64,7 +64,7 @@ def test_a_node_of_these_settings(private_rabbitmq: RabbitMQ, tmp_path: Path) ->
     assert all(one in said[kind] for kind in ("vhosts", "exchanges", "queues", "bindings") for one in base[kind])
 
     # the container has one port open; a private node keeps that one for itself, and has no plugins
-    port, inner = (where.port, 5672) if in_docker else (free_port(),) * 2
+    port, inner = (where.port, 5672) if in_docker else (*free_ports(1),) * 2
     definitions = node.put("definitions.json", exported.stdout.encode())
     files = {name: node.put(name, (tls / name).read_bytes()) for name in ("ca.crt", "tls.crt", "tls.key")}
     for name in ("rabbitmq.conf", "tls.conf"):
@@ -107,9 +107,3 @@ def answers(url: str) -> bool:
         return broker.has_exchange("mh.tasks")
     except BrokerError:
         return False
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])

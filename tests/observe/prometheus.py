@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import httpx
 from ruamel.yaml import YAML
 
 from tests.nodes import apt_install
+from tests.ports import free_ports
 from tests.services import wait_until
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "prometheus"
@@ -66,7 +66,7 @@ def prometheus(
     It scrapes each target twice: once without a namespace, as in compose, and once as if it were a pod in one.
     ``targets`` are those of each job; ``secure`` has the TLS settings of some, whose files are in the folder.
     """
-    (port,) = _free_port()
+    (port,) = free_ports(1)
     configuration = folder / "prometheus.yml"
     with configuration.open("w", encoding="utf-8") as file:
         YAML().dump(_configuration(targets, secure), file)
@@ -161,8 +161,3 @@ def _in_docker(folder: Path) -> tuple[str, list[str]] | None:
     run = [docker, "run", "--rm", "--network=host", f"--user={user.st_uid}:{user.st_gid}"]
     mounts = ["-v", f"{folder}:{folder}", "-v", f"{FOLDER}:{FOLDER}:ro"]
     return IMAGE, [*run, *mounts, "--entrypoint=prometheus", IMAGE]
-
-
-def _free_port() -> list[int]:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return [taken.getsockname()[1]]
