@@ -29,6 +29,28 @@ def rabbitmq(server: RabbitMQ, own: Files, ca: Path, *, mutual: bool = False, ho
     assert own.cert is not None
     assert own.key is not None
     cert, key, trusted = (_write(server.node, pem) for pem in (own.cert, own.key, ca))
+    return _listen(server, cert, key, trusted, mutual=mutual, host=host)
+
+
+def rabbitmq_from_files(server: RabbitMQ, own: Files, ca: Path) -> str:
+    """The same, mutually, from files that :func:`renew_rabbitmq` renews in their place."""
+    return _listen(server, *_put(server, own, ca), mutual=True, host="localhost")
+
+
+def renew_rabbitmq(server: RabbitMQ, own: Files, ca: Path) -> None:
+    """New files in the place of those that the node has, as docs/operations.md says."""
+    _put(server, own, ca)
+    server.ctl("eval", "ssl:clear_pem_cache().")
+
+
+def _put(server: RabbitMQ, own: Files, ca: Path) -> tuple[str, str, str]:
+    assert own.cert is not None
+    assert own.key is not None
+    key = server.node.put("tls.key", own.key.read_bytes())
+    return server.node.put("tls.crt", own.cert.read_bytes()), key, server.node.put("ca.crt", ca.read_bytes())
+
+
+def _listen(server: RabbitMQ, cert: str, key: str, trusted: str, *, mutual: bool, host: str) -> str:
     verify = "verify_peer" if mutual else "verify_none"
     port = urlsplit(server.url).port
     inside = "5672" if server.how == "docker" else f'{{"127.0.0.1", {port}}}'

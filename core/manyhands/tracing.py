@@ -58,12 +58,12 @@ def start(settings: Settings, service: str) -> None:
     if not settings.otlp:
         return
     try:
-        from manyhands.spans import Spans, exporter
+        from manyhands.spans import Spans, to_collector
     except ImportError as error:
         raise SettingsError(
             f"MANYHANDS_OTLP is set, but {error.name} is not installed; pip install 'manyhands[tracing]'"
         ) from error
-    spans = Spans(settings, service, exporter(settings.otlp))
+    spans = Spans(settings, service, to_collector(settings.otlp))
 
 
 def stop(timeout: float) -> None:

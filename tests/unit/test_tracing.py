@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -222,6 +224,30 @@ def test_a_dead_letter_keeps_its_trace() -> None:
     assert "tracestate" not in letter.headers
     back = Delivery(queue="dead.tasks", key=letter.key, body=letter.body, type=letter.type, headers=letter.headers)
     assert read_cause(back, 2.0).traceparent == PARENT
+
+
+def test_a_request_that_fails_tells_no_more_than_the_kind(traced: Kept) -> None:
+    """The error's text may hold what the caller sent: it is in no span."""
+    with pytest.raises(SettingsError), tracing.called("POST", "/api/jobs", {"traceparent": PARENT}):
+        raise SettingsError("the secret item")
+    tracing.stop(5)
+    (span,) = traced.get_finished_spans()
+    assert span.attributes is not None
+    assert (span.status.is_ok, span.attributes["error.type"]) == (False, "SettingsError")
+    assert "secret item" not in span.to_json()
+
+
+def test_nothing_of_opentelemetry_is_imported_while_it_is_off() -> None:
+    """Neither for handlers, nor for what a service is made of; and handlers import neither broker nor web."""
+    light = "import manyhands"
+    service = "import manyhands.runner, manyhands.process, manyhands.broker.rabbit, manyhands.tracing as t; t.stop(0)"
+    for code, banned in (
+        (light, {"opentelemetry", "pika", "kombu", "fastapi", "sqlalchemy"}),
+        (service, {"opentelemetry"}),
+    ):
+        asked = f"{code}; import sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+        done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+        assert not banned & set(done.stdout.split()), code
 
 
 def test_off_is_off() -> None:
