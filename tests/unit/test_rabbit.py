@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import pika
@@ -14,9 +15,9 @@ from pika.exceptions import (
     StreamLostError,
 )
 
-from manyhands.broker import connect
+from manyhands.broker import Outgoing, connect
 from manyhands.broker.rabbit.wire import counts_hand_backs, parameters, unavailable
-from manyhands.errors import AccessRefused, BrokerUnavailable, SettingsError
+from manyhands.errors import AccessRefused, BrokerError, BrokerUnavailable, SettingsError
 from manyhands.tls import Files
 from tests.unit.certificates import Authority
 
@@ -86,3 +87,22 @@ def test_nothing_in_the_url_switches_verification_off(options: str) -> None:
 def authority(tmp_path: Path) -> Authority:
     """An authority that nobody else knows."""
     return Authority(tmp_path / "pki")
+
+
+def test_files_that_are_torn_later_cost_a_connection(authority: Authority) -> None:
+    """Certificates that are being renewed, and half of them written, are a reason to wait and not to end."""
+    own = authority.issue("us", name="client")
+    broker = connect("amqps://u:hunter2@localhost:1/", tls=replace(own, ca=authority.pem))
+    assert own.cert is not None
+    own.cert.write_text("half of it")
+    with pytest.raises(BrokerUnavailable, match=r"client\.pem"):
+        broker.depth("some")
+    publisher = broker.publisher()
+    failed: list[BrokerError | None] = []
+    publisher.publish(Outgoing(exchange="e", key="k", body=b"", type="t"), failed.append)
+    authority.issue("us", name="client")
+    with pytest.raises(BrokerUnavailable, match="refused"):
+        broker.depth("some")
+    assert failed == []
+    broker.close()
+    assert [type(error) for error in failed] == [BrokerUnavailable]

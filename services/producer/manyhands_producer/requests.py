@@ -127,6 +127,8 @@ class Requests:
         if live.spec.source is not None:
             raise JobRefused(f"{live.job} reads its tasks from its source")
         if first is not None and first > live.tasks:
+            if self.store.job(live.job).tasks > live.tasks:
+                raise Moved  # another replica has taken those between, and the board has not heard of it yet
             raise JobRefused(f"{live.job} has {live.tasks} tasks; push those from position {live.tasks} on first")
         tasks = tasks[live.tasks - first :] if first is not None else tasks
         if not tasks:

@@ -147,3 +147,14 @@ def test_what_another_replica_takes_in_is_found(bench: Bench, tmp_path: Path) ->
     bench.publish()
     assert [load for s in bench.suites(job) for load in s.payloads] == [1, 2, 3, 4]
     assert bench.told("job.sealed", job) == [{"tasks": 4, "suites": 3}]
+
+
+def test_a_push_goes_on_where_another_replica_has_come_to(bench: Bench, tmp_path: Path) -> None:
+    """The next tasks of a client are taken by the replica that leads, though another has taken those before them."""
+    standby = Bench(tmp_path)
+    standby.requests._leading.clear()
+    job = bench.requests.submit(job_spec(), tasks=tasks(1))
+    assert standby.requests.push(job, tasks(2, 3), first=1) == 3
+    assert bench.requests.push(job, tasks(4), first=3) == 4
+    with pytest.raises(JobRefused, match="has 4 tasks"):
+        bench.requests.push(job, tasks(9), first=5)

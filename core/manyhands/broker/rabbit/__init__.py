@@ -17,7 +17,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 from manyhands.broker.rabbit import wire
 from manyhands.broker.rabbit.consumer import RabbitConsumer
 from manyhands.broker.rabbit.publisher import RabbitPublisher
-from manyhands.errors import BrokerError, TopologyConflict
+from manyhands.errors import BrokerError, BrokerUnavailable, SettingsError, TopologyConflict
 from manyhands.tls import Files
 from manyhands.topology import Binding, Exchange, Queue, Topology
 
@@ -40,7 +40,7 @@ class RabbitBroker:
 
     def __init__(self, url: str, *, name: str = "manyhands", timeout: float = 10.0, tls: Files | None = None) -> None:
         self._url, self._name, self._timeout, self._tls = url, name, timeout, tls or Files()
-        self._parameters("")
+        self._first = self._parameters("")
         self._lock = threading.Lock()
         self._exchanges: dict[str, Exchange] = {}
         self._queues: dict[str, Queue] = {}
@@ -135,6 +135,7 @@ class RabbitBroker:
 
     def _settings(self, role: str) -> wire.Settings:
         return wire.Settings(
+            first=self._first,
             parameters=lambda: self._parameters(role),
             role=role,
             topology=self._declared,
@@ -158,9 +159,12 @@ class RabbitBroker:
     @contextlib.contextmanager
     def _channel(self, purpose: str) -> Iterator[Any]:
         """A channel for a few questions, on a connection that ends with them."""
-        parameters = self._parameters(purpose)
         try:
+            parameters = self._parameters(purpose)
             connection = pika.BlockingConnection(parameters)
+        except SettingsError as error:
+            # the files were right at the start: they are being renewed, and half of them is written
+            raise BrokerUnavailable(error.detail) from error
         except (AMQPError, OSError) as error:
             raise wire.unavailable(error, parameters) from error
         # the blocking connection does not hand out what the server said of itself

@@ -33,7 +33,7 @@ class Link:
 
     def __init__(self, settings: wire.Settings) -> None:
         self._settings = settings
-        self._parameters = settings.parameters()
+        self._parameters = settings.first
         self._connection: wire.Connection | None = None
         self._loop: Any = None
         self._wake_at: Any = None

@@ -30,9 +30,10 @@ _BROKERS_WORD = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (.*)", re.DOTAL
 class Settings:
     """What a link is given by its broker: how to connect, as what, what to declare, and whom to tell of the server.
 
-    ``parameters`` is asked for every connection, since certificates are renewed.
+    ``parameters`` is asked for every connection, since certificates are renewed; ``first`` is what it said at first.
     """
 
+    first: pika.connection.Parameters
     parameters: Callable[[], pika.connection.Parameters]
     role: str
     topology: Callable[[], Topology]
