@@ -27,7 +27,7 @@ from tests.e2e.processes import Installation, Process
 from tests.services import Postgres, RabbitMQ, wait_until
 from tests.unit.certificates import Authority
 
-pytestmark = pytest.mark.timeout(400, func_only=True)
+pytestmark = pytest.mark.timeout(600, func_only=True)
 
 HANDLERS = """
 from manyhands import judge
@@ -81,7 +81,7 @@ class Rolled(Installation):
             "MANYHANDS_TLS_CERT": str(self.http.cert), "MANYHANDS_TLS_KEY": str(self.http.key),
             "MANYHANDS_CA": str(self.ca),
         }  # fmt: skip
-        super().__init__("", "", namespace, ("--handlers", str(folder / "handlers.py")), 2, env)
+        super().__init__("", "", namespace, ("--handlers", str(folder / "handlers.py")), 1, env)
 
     def issue(self, authority: Authority, until: datetime) -> None:
         """Certificates of the services, of their clients' side, and of RabbitMQ and PostgreSQL, in their place."""
@@ -148,7 +148,9 @@ class Rolled(Installation):
             assert old.terminate() == 0
 
     def _is_ready(self, process: Process) -> None:
-        wait_until(lambda: self.ask("GET", process.url, "/readyz").is_success, 90, "the new replica to be ready")
+        wait_until(
+            lambda: self.ask("GET", process.url, "/readyz").is_success, 90, "the new replica to be ready", every=0.5
+        )
 
     def connected(self) -> set[str]:
         """The users of RabbitMQ that are connected."""
@@ -181,7 +183,7 @@ class Traffic:
         self._thread.join()
 
     def _push(self) -> None:
-        while not self._over.wait(0.05):
+        while not self._over.wait(0.2):
             tasks = [{"payload": f"task {self.pushed + n}"} for n in range(10)]
             body = {"tasks": tasks, "first": self.pushed}
             try:
@@ -203,7 +205,7 @@ class Traffic:
     def goes_on(self) -> None:
         """Wait until tasks that were pushed from now on have answers."""
         target = self.pushed + 50
-        wait_until(lambda: self._answered() >= target, 90, f"{target} answers of {self.job}")
+        wait_until(lambda: self._answered() >= target, 90, f"{target} answers of {self.job}", every=0.5)
 
     def ends(self) -> None:
         """Push no more: every task has its answer, which is its own."""

@@ -44,9 +44,9 @@ VULNERABLE = {"name": "b", "version": "2", "vulns": [{"id": "PYSEC-1", "fix_vers
     [
         ([{"name": "a", "version": "1", "vulns": []}], 0, "1 packages checked, 0 with"),
         ([{"name": "a", "version": "1", "vulns": []}, VULNERABLE], 1, "b 2: PYSEC-1, mended in 3"),
-        ([{"name": "a", "skip_reason": "not found on PyPI"}], 4, "knows nothing of 1: a"),
+        ([{"name": "a", "skip_reason": "not found on PyPI"}], 4, "not audited: 1 of 1 packages (a), for the index"),
         ([{"name": "a", "skip_reason": "not found on PyPI"}, VULNERABLE], 1, "1 packages checked, 1 with"),
-        (None, 4, "could not be asked about 1 packages"),
+        (None, 4, "not audited: 1 packages, for the vulnerability"),
     ],
 )
 def test_audit(
@@ -59,4 +59,6 @@ def test_audit(
     monkeypatch.setattr(audit, "export", lambda *_: "a==1 --hash=sha256:0\n")
     monkeypatch.setattr(audit, "uv", lambda *_: SimpleNamespace(stdout=stdout, stderr="no route", returncode=1))
     assert audit.main() == code
-    assert said in "".join(capsys.readouterr())
+    told = "".join(capsys.readouterr())
+    assert said in told
+    assert ("https://pypi.org" in told) is ("not audited" in told)

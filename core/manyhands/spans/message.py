@@ -67,7 +67,7 @@ class Sent:
         """It is confirmed, or never will be."""
         if error is not None:
             self._span.set_attribute("error.type", type(error).__name__)
-            self._span.set_status(Status(StatusCode.ERROR, str(error)))
+            self._span.set_status(Status(StatusCode.ERROR))
         self._span.end()
         self._confirmed(error)
 

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from manyhands.errors import SpecError
-from manyhands.spec.model import Answer, Command, Gold, Http, JobSpec, Source, Stage, StageJudge
+from manyhands.spec.model import RECEIVED, Answer, Command, Gold, Http, JobSpec, Source, Stage, StageJudge
 
 
 def parse(data: object, *, file: str = "job") -> JobSpec:
@@ -22,23 +22,24 @@ def parse(data: object, *, file: str = "job") -> JobSpec:
     Raises:
         SpecError: names ``file``, and for data read by :func:`load` the line, the key and what was expected.
     """
-    return _parse(data, file, "forbid")
+    return _parse(data, file, "forbid", None)
 
 
 def received(data: object, *, file: str = "job") -> JobSpec:
     """A job as another process sent or stored it, as plain data or as JSON.
 
-    That may have been one of a later version: keys that are not known here are passed over, as in any message.
+    That may have been one of another version: keys that are not known here are passed over, as in any message, and a
+    schema that this one would not have taken fails the answers that it cannot be applied to, and no more.
 
     Raises:
         SpecError: it is no job file.
     """
-    return _parse(json.loads(data) if isinstance(data, str) else data, file, "ignore")
+    return _parse(json.loads(data) if isinstance(data, str) else data, file, "ignore", RECEIVED)
 
 
-def _parse(data: object, file: str, extra: Literal["forbid", "ignore"]) -> JobSpec:
+def _parse(data: object, file: str, extra: Literal["forbid", "ignore"], context: str | None) -> JobSpec:
     try:
-        return JobSpec.model_validate(data, extra=extra)
+        return JobSpec.model_validate(data, extra=extra, context=context)
     except ValidationError as error:
         raise SpecError("; ".join(_say(file, data, e["loc"], e["type"], e["msg"]) for e in error.errors())) from error
 

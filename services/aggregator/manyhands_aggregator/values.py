@@ -7,9 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jsonschema
-import referencing
-
+from manyhands import jsonschemas
 from manyhands.spec import Answer
 
 #: Given a value, returns it in its normal form; raises ValueError with what is wrong.
@@ -159,17 +157,12 @@ def _text(answer: Answer) -> Check:
 
 
 def _json(answer: Answer) -> Check:
-    # a registry of its own, since without one a $ref to a URL would be fetched
-    validator = jsonschema.Draft202012Validator(answer.json_schema or {}, registry=referencing.Registry())
+    wrong = jsonschemas.validator(answer.json_schema or {})
 
     def one(value: Any) -> Any:
         normal = _normal(value, DEPTH)
-        try:
-            wrong = jsonschema.exceptions.best_match(validator.iter_errors(normal))
-        except Exception as error:  # a $ref to nowhere, a pattern that is none: the schema's fault, found only now
-            raise ValueError(f"the schema cannot be applied: {error}"[:300]) from error
-        if wrong is not None:
-            raise ValueError(f"{wrong.json_path}: {wrong.message}"[:300])
+        if (said := wrong(normal)) is not None:
+            raise ValueError(said)
         return normal
 
     return one
