@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 from manyhands import backoff, logs, metrics, tracing
@@ -21,6 +22,8 @@ from manyhands.measure import type_label
 from manyhands.outcome import BLAMELESS
 
 _log = logs.get(__name__)
+#: Kept at hand, for looking a label up costs more than counting.
+_delivered, _settled = cache(metrics.DELIVERED.labels), cache(metrics.SETTLED.labels)
 
 #: How long one wait for deliveries lasts; stopping takes no longer than this.
 POLL = 0.25
@@ -90,7 +93,7 @@ class Runner:
                     for delivery in deliveries:
                         spans.take(delivery)
                 for kind, count in Counter(d.type for d in deliveries).items():
-                    metrics.DELIVERED.labels(type_label(kind or "none")).inc(count)
+                    _delivered(type_label(kind or "none")).inc(count)
                 self._handle(deliveries)
             self._publish_again()
         self._consumer.stop()
@@ -200,7 +203,7 @@ class Runner:
             self._settling += 1
         if mine:
             self._consumer.settle(mine, verdict)
-            metrics.SETTLED.labels(verdict.value).inc(len(mine))
+            _settled(verdict.value).inc(len(mine))
             if tracing.spans is not None:
                 for delivery in mine:
                     if delivery.trace is not None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import chain
 
 from manyhands import logs, metrics
 from manyhands.broker import Outgoing
@@ -45,6 +48,8 @@ class Result:
         return self
 
 
+#: Kept at hand, for looking a label up costs more than counting.
+_judgments, _settled = cache(metrics.JUDGMENTS.labels), cache(metrics.TASKS_SETTLED.labels)
 #: Dead letters name their codes themselves, and anybody may have written one.
 _code = Few(20)
 
@@ -61,31 +66,31 @@ def count(result: Result, messages: int, now: float) -> None:
 def tally(result: Result, now: float) -> None:
     """Count judgments, tasks and letters; jobs that end by the clock are counted when their end is announced."""
     for judged in result.judged:
-        metrics.JUDGMENTS.labels("kept").inc(judged.kept)
-        metrics.JUDGMENTS.labels("duplicate").inc(judged.repeats)
+        _judgments("kept").inc(judged.kept)
+        _judgments("duplicate").inc(judged.repeats)
         metrics.TIES.inc(judged.ties)
         took = (elapsed(finished, now) for finished in judged.finished)
         observe_all(metrics.SETTLE_SECONDS, [seconds for seconds in took if seconds is not None])
         for finished, exemplar in judged.traced:
             if (seconds := elapsed(finished, now)) is not None:
                 metrics.SETTLE_SECONDS.observe(seconds, exemplar)
-        for decision in judged.decided:
-            _answers(decision)
+        _answers(judged.decided)
         for event, _ in judged.escalated:
             metrics.ESCALATED.labels(event.data["reason"]).inc(len(event.data["positions"]))
     for how, tasks in result.settled.items():
-        metrics.TASKS_SETTLED.labels(how).inc(tasks)
-    metrics.JUDGMENTS.labels("late").inc(result.late)
+        _settled(how).inc(tasks)
+    _judgments("late").inc(result.late)
     for (kind, code), letters in result.filed.items():
         metrics.DEAD_LETTERS.labels(kind, _code(code)).inc(letters)
 
 
-def _answers(decision: Decision) -> None:
-    """Count the answers of a suite, all at once: they are many."""
-    confidences, judgments = decision.confidences, decision.counts
-    if decision.errors:
+def _answers(decisions: Sequence[Decision]) -> None:
+    """Count the answers of suites, all at once: of either there may be many."""
+    confidences = [*chain.from_iterable(decision.confidences for decision in decisions)]
+    judgments = [*chain.from_iterable(decision.counts for decision in decisions)]
+    if any(decision.errors for decision in decisions):
         confidences = [c for c in confidences if c is not None]
         judgments = [n for n in judgments if n]
     observe_all(metrics.ANSWER_CONFIDENCE, confidences)  # type: ignore[arg-type]  # None is where a task failed
     observe_all(metrics.ANSWER_JUDGMENTS, judgments)
-    observe_all(metrics.ANSWER_AGREEMENT, decision.agreements)
+    observe_all(metrics.ANSWER_AGREEMENT, [*chain.from_iterable(decision.agreements for decision in decisions)])
