@@ -63,6 +63,8 @@ def show_(
 ) -> None:
     """Print one dead letter whole: cause, traceback, handler version, history, tasks.
 
+    Of a task that killed its process also the signal or status that this ended with, and the most memory that it held.
+
     It is JSON, indented for people unless --json is given.
 
     Example: manyhands dead show 5f1d2c3b4a596877

@@ -53,7 +53,7 @@ def definitions(wanted: Topology, vhost: str = "/") -> dict[str, list[dict[str, 
 def policies(names: Names, wanted: Topology, vhost: str) -> list[dict[str, Any]]:
     """What may be changed while it runs: the bytes a queue may hold, and leaders spread over the nodes."""
     prefix = names.queue("")
-    families = sorted({q.name.removeprefix(prefix).partition(".")[0] for q in wanted.queues} | {"tasks"})
+    families = sorted({q.name.removeprefix(prefix).partition(".")[0] for q in wanted.queues} | {"tasks", "suspects"})
     return [
         {
             "vhost": vhost,

@@ -119,8 +119,9 @@ def _problem(connection: Broker, queue: core.Queue) -> str | None:
     except TopologyConflict as error:
         return f"other arguments: {error.detail}"
     waiting, consumers = depth
-    # what waits on the retry ladder comes back by itself
-    return f"{waiting} messages and nobody takes them" if waiting and not consumers and queue.ttl is None else None
+    if queue.pulled or queue.ttl is not None:  # what waits on the retry ladder comes back by itself
+        return None
+    return f"{waiting} messages and nobody takes them" if waiting and not consumers else None
 
 
 @app.command()

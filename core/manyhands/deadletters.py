@@ -24,6 +24,9 @@ class Cause:
     """Why something was set aside; ``at`` is in seconds since 1970, ``history`` has a line for each earlier attempt,
     ``traceparent`` is the trace that the letter came in.
 
+    Of a task that killed the process that judged it: ``exit`` is the signal or the status that it ended with, such as
+    ``SIGSEGV`` or ``status 3``, and ``memory_mib`` the most memory that it ever held.
+
     ``told``: another message says what becomes of the tasks. Of a letter that is not told its tasks have failed.
     """
 
@@ -38,6 +41,8 @@ class Cause:
     history: Sequence[str] = ()
     traceparent: str = ""
     told: bool = False
+    exit: str = ""
+    memory_mib: int | None = None
 
 
 def suite_letter(names: Names, suite: Suite, cause: Cause, *, limit: int = BODY_LIMIT) -> Outgoing:
@@ -93,6 +98,8 @@ def read_cause(delivery: Delivery, at: float) -> Cause:
             history=[str(line) for line in history] if isinstance(history, (list, tuple)) else (),
             told=headers.get("mh-told") is True,
             traceparent=traceparent,
+            exit=str(headers.get("mh-exit", "")),
+            memory_mib=_memory(headers.get("mh-memory-mib")),
         )
     death = headers.get("x-death") or headers.get("x-opt-deaths")
     first = death[0] if isinstance(death, list) and death and isinstance(death[0], dict) else {}
@@ -118,7 +125,17 @@ def _headers(cause: Cause) -> dict[str, Any]:
         "mh-attempts": cause.attempts,
         "mh-history": [line[:MESSAGE_LIMIT] for line in list(cause.history)[-HISTORY_LIMIT:]],
     }
-    return {**headers, "mh-told": True} if cause.told else headers
+    if cause.told:
+        headers["mh-told"] = True
+    if cause.exit:
+        headers["mh-exit"] = cause.exit[:MESSAGE_LIMIT]
+    if cause.memory_mib:
+        headers["mh-memory-mib"] = cause.memory_mib
+    return headers
+
+
+def _memory(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None
 
 
 def _float(value: object, default: float) -> float:

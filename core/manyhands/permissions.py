@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from manyhands.backoff import LADDER
-from manyhands.topology import EVENTS, JUDGE_NAME, Names, topology
+from manyhands.topology import EVENTS, JUDGE_NAME, SUSPECT, Names, topology
 
 Service = Literal["producer", "worker", "aggregator", "admin", "monitor"]
 SERVICES: tuple[Service, ...] = ("producer", "worker", "aggregator", "admin", "monitor")
@@ -52,7 +52,7 @@ def permissions(names: Names, service: Service, judges: Collection[str] = ()) ->
     match service:
         case "producer":
             # whether a job stands still is asked of the queues, as an audit is by the aggregator: see there
-            asked = _families(names, {"tasks", "retry", "judgments", "events", "dead"})
+            asked = _families(names, {"tasks", "suspects", "retry", "judgments", "events", "dead"})
             return Permissions(
                 # mh.dead: an event that it cannot read is set aside
                 write=_whole([*(_text(names.exchange(e)) for e in ("tasks", "events", "dead")), *asked]),
@@ -65,11 +65,12 @@ def permissions(names: Names, service: Service, judges: Collection[str] = ()) ->
             )
         case "worker":
             mine = _judges(judges)
+            back = f"(?:{_rungs()}|{SUSPECT})"
             return Permissions(
                 write=_names(names.exchange(e) for e in ("judgments", "retry", "dead")),
-                read=_whole([_text(names.queue("tasks.")) + mine]),
+                read=_whole([_text(names.queue("")) + rf"(?:tasks|suspects)\.{mine}"]),
                 topics=(
-                    TopicPermission(exchange=names.exchange("retry"), write=_keys([rf"{mine}\.{_rungs()}"])),
+                    TopicPermission(exchange=names.exchange("retry"), write=_keys([rf"{mine}\.{back}"])),
                     TopicPermission(exchange=names.exchange("dead"), write=_keys([rf"tasks\.{mine}"])),
                 ),
             )
@@ -80,7 +81,7 @@ def permissions(names: Names, service: Service, judges: Collection[str] = ()) ->
             exchanges = [names.exchange(e) for e in ("tasks", "judgments", "events", "dead")]
             # an audit asks how long queues are, for which RabbitMQ 4.3 wants some right to each. Write is the harmless
             # one: a queue is written to by binding only, which takes reading an exchange as well
-            asked = _families(names, {"tasks", "retry", "events"})
+            asked = _families(names, {"tasks", "suspects", "retry", "events"})
             return Permissions(
                 write=_whole([*map(_text, exchanges), *asked]),
                 read=_names([*partitions, names.events_queue("aggregator"), *names.dead_queues]),

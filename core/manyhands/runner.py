@@ -88,7 +88,7 @@ class Runner:
             if deliveries:
                 with self._lock:
                     self._in_hand.update(deliveries)
-                    metrics.IN_HAND.set(len(self._in_hand))
+                    metrics.IN_HAND.inc(len(deliveries))
                 if (spans := tracing.spans) is not None:
                     for delivery in deliveries:
                         spans.take(delivery)
@@ -210,7 +210,7 @@ class Runner:
                         delivery.trace.settled(verdict.value)
         with self._lock:
             self._settling -= 1
-            metrics.IN_HAND.set(len(self._in_hand))
+            metrics.IN_HAND.dec(len(mine))
             self._lock.notify_all()
 
 

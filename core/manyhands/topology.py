@@ -18,6 +18,8 @@ MAX_LENGTH = 1_000_000
 #: Deliveries after which the broker itself sets a message aside. Workers give up much earlier; this is for
 #: messages that kill every worker before it can say anything.
 DELIVERY_LIMIT = 20
+#: What stands behind the judge in a suspect's routing key, where else the delay of a suite to be tried again stands.
+SUSPECT = "suspect"
 #: Stands for "no limit": RabbitMQ 4 has one of 20 by default, and -1 is not understood by 3.10.
 NO_LIMIT = 1_000_000_000
 
@@ -37,6 +39,7 @@ class Queue:
 
     ``ttl`` in seconds; ``dead_letter`` is (exchange, key or None for the message's own key); ``delivery_limit`` counts
     failed deliveries; at ``max_length`` messages it refuses more; ``single_active`` lets one consumer at a time in.
+    Messages of a queue that is ``pulled`` are asked for one by one: nobody is registered as its consumer.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Queue:
     delivery_limit: int = NO_LIMIT
     max_length: int = MAX_LENGTH
     single_active: bool = False
+    pulled: bool = False
     purpose: str = ""
 
     @property
@@ -114,6 +118,10 @@ class Names:
         """The queue that a judge's workers share."""
         return self.queue(f"tasks.{judge}")
 
+    def suspects_queue(self, judge: str) -> str:
+        """The queue of a judge's suites that may have killed a worker."""
+        return self.queue(f"suspects.{judge}")
+
     def judgments_queue(self, partition: int) -> str:
         """The queue of one partition of the judgments."""
         return self.queue(f"judgments.{partition}")
@@ -129,6 +137,10 @@ class Names:
     def to_retry(self, judge: str, rung: float) -> tuple[str, str]:
         """The route of a suite that comes back to its judge after ``rung`` seconds."""
         return self.exchange("retry"), f"{judge}.{_seconds(rung)}"
+
+    def to_suspects(self, judge: str) -> tuple[str, str]:
+        """The route of a suite that may have killed a worker. By ``mh.retry``, since only producers hand out suites."""
+        return self.exchange("retry"), f"{judge}.{SUSPECT}"
 
     def to_aggregator(self, job: str, suite: int) -> tuple[str, str]:
         """The route of judgments: all about a suite meets in one partition."""
@@ -227,6 +239,17 @@ def topology(names: Names, judges: Iterable[str] = ()) -> Topology:
             tasks,
             judge,
             f"{judge}.*",  # what comes back from the retry ladder carries the rung behind the judge
+        )
+        bound(
+            Queue(
+                name=names.suspects_queue(judge),
+                delivery_limit=DELIVERY_LIMIT,
+                dead_letter=(dead, f"tasks.{judge}"),
+                pulled=True,
+                purpose="suites for one judge that may have killed a worker; judged alone",
+            ),
+            retry,
+            names.to_suspects(judge)[1],
         )
     return Topology(exchanges=exchanges, queues=tuple(queues), bindings=tuple(bindings))
 

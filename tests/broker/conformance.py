@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from manyhands.broker import Broker, Consumer, Delivery, Outgoing, Publisher, Verdict
+from manyhands.broker import Broker, Consumer, Delivery, Outgoing, Publisher, Puller, Verdict
 from manyhands.errors import BrokerError, BrokerUnavailable, TopologyConflict, Unroutable
 from manyhands.topology import Names, Queue, Topology, topology
 from tests.services import wait_until
@@ -103,6 +103,12 @@ def ready(consumer: Consumer) -> Consumer:
     """Wait until the consumer is registered on all its queues."""
     wait_until(lambda: consumer.ready, SOON, "the consumer to be registered", every=0.01)
     return consumer
+
+
+def pulling(puller: Puller) -> Puller:
+    """Wait until the puller can ask."""
+    wait_until(lambda: puller.ready, SOON, "the puller to be ready", every=0.01)
+    return puller
 
 
 def bodies(deliveries: list[Delivery]) -> list[bytes]:
@@ -424,6 +430,63 @@ class Conformance:
         consumer.settle(held, Verdict.ACK)
         consumer.close()
         depth(broker, names.tasks_queue("a"), 1)
+
+    def test_pull(self, broker: Broker, names: Names, publisher: Publisher) -> None:
+        """A puller holds what it was asked for and nothing else, of any of its queues; it looks without taking."""
+        broker.declare(part(names, "tasks.a", "suspects.a", "suspects.b"))
+        puller = pulling(broker.puller([names.suspects_queue("a"), names.suspects_queue("b")]))
+        assert not puller.look()
+        assert puller.take() is None
+        publish(publisher, message(names.to_suspects("b"), b"0"), message(names.to_suspects("b"), b"1"))
+        wait_until(puller.look, SOON, "a message to be seen")
+        depth(broker, names.suspects_queue("b"), 2)
+        first = puller.take()
+        assert first is not None
+        assert (first.body, first.type, first.queue, first.key) == (
+            b"0", "suite.v1", names.suspects_queue("b"), names.to_suspects("b")[1]
+        )  # fmt: skip
+        assert (first.delivery_count, first.redelivered) == (0, False)
+        depth(broker, names.suspects_queue("b"), 1)
+        puller.settle([first], Verdict.FAILED)
+        wait_until(puller.look, SOON, "a message to be seen")
+        counts = []
+        for _ in range(2):
+            taken = wait_until(lambda: puller.take() if puller.look() else None, SOON, "a message")
+            assert taken is not None
+            counts.append((taken.body, taken.delivery_count))
+            puller.settle([taken], Verdict.ACK)
+        assert sorted(counts) == [(b"0", 1), (b"1", 0)]
+        assert not puller.look()
+        assert puller.ready
+        puller.close()
+
+    def test_pull_from_every_queue(self, broker: Broker, names: Names, publisher: Publisher) -> None:
+        """None of its queues keeps the others waiting, however much there is in it."""
+        broker.declare(part(names, "suspects.a", "suspects.b"))
+        for judge in ("a", "b"):
+            publish(publisher, *numbered(names.to_suspects(judge), 3))
+        puller = pulling(broker.puller([names.suspects_queue("a"), names.suspects_queue("b")]))
+        queues = []
+        for _ in range(4):
+            taken = wait_until(lambda: puller.take() if puller.look() else None, SOON, "a message")
+            assert taken is not None
+            queues.append(taken.queue)
+            puller.settle([taken], Verdict.ACK)
+        assert Counter(queues) == {names.suspects_queue("a"): 2, names.suspects_queue("b"): 2}
+        wait_until(lambda: puller.take() if puller.look() else None, SOON, "a message to be held")
+        puller.close()
+        assert sum((broker.depth(names.suspects_queue(judge)) or (0, 0))[0] for judge in ("a", "b")) == 2
+
+    def test_pull_from_a_queue_that_comes_later(self, broker: Broker, names: Names, publisher: Publisher) -> None:
+        """Until then it is not ready, and sees nothing."""
+        puller = broker.puller([names.suspects_queue("a")])
+        assert not puller.look()
+        wait_until(lambda: puller.look() or not puller.ready, SOON, "the queue to be missed")
+        broker.declare(part(names, "suspects.a"))
+        publish(publisher, message(names.to_suspects("a")))
+        wait_until(puller.look, SOON, "a message to be seen")
+        assert puller.ready
+        puller.close()
 
     def test_consumers_share(self, broker: Broker, names: Names, publisher: Publisher) -> None:
         """Consumers of one queue share its messages: each comes once, and nobody goes without."""

@@ -13,6 +13,7 @@ import pytest
 from manyhands import metrics
 from manyhands.broker import Broker, Outgoing, Publisher, Verdict
 from manyhands.broker.rabbit import RabbitBroker
+from manyhands.broker.rabbit.puller import RabbitPuller
 from manyhands.errors import BrokerError, BrokerUnavailable, Refused, SettingsError
 from manyhands.topology import Names, Queue, Topology
 from tests import services
@@ -148,6 +149,41 @@ class TestRabbit(Conformance):
         (again,) = take(consumer, 1)
         assert (again.delivery_count, again.redelivered) == (1, True)
         consumer.close()
+
+    def test_pulled_on_a_torn_connection(self, broker: Broker, names: Names, publisher: Publisher) -> None:
+        """What a puller held comes again as failed, and to settle it late does nothing; it connects again and asks."""
+        broker.declare(part(names, "suspects.a"))
+        publish(publisher, message(names.to_suspects("a")))
+        puller = broker.puller([names.suspects_queue("a")])
+        held = wait_until(lambda: puller.take() if puller.look() else None, SOON, "the message")
+        assert held is not None
+        assert isinstance(puller, RabbitPuller)
+        loop, connection = puller._loop, puller._connection
+        assert connection is not None
+        loop.add_callback_threadsafe(lambda: connection._transport.abort())
+        again = wait_until(lambda: puller.take() if puller.look() else None, SOON, "the message again")
+        assert again is not None
+        assert again.delivery_count == 1
+        puller.settle([held], Verdict.ACK)
+        assert not puller.look()
+        puller.settle([again], Verdict.HAND_BACK)
+        depth(broker, names.suspects_queue("a"), 1)
+        puller.close()
+
+    def test_pulled_from_a_queue_that_is_deleted(self, broker: Broker, names: Names, publisher: Publisher) -> None:
+        """It declares it again, as a consumer does, and goes on."""
+        broker.declare(part(names, "suspects.a"))
+        puller = broker.puller([names.suspects_queue("a")])
+        wait_until(lambda: puller.ready, SOON, "the puller to be ready")
+        with pika.BlockingConnection(pika.URLParameters(_url(broker))) as connection:
+            connection.channel().queue_delete(names.suspects_queue("a"))
+        wait_until(lambda: puller.look() or not puller.ready, SOON, "the queue to be missed", every=0.01)
+        depth(broker, names.suspects_queue("a"), 0)
+        publish(publisher, message(names.to_suspects("a"), b"new"))
+        found = wait_until(lambda: puller.take() if puller.look() else None, SOON, "the message")
+        assert found is not None
+        assert found.body == b"new"
+        puller.close()
 
     def test_queue_deleted_under_its_consumer(self, broker: Broker, names: Names, publisher: Publisher) -> None:
         """A consumer whose queue is deleted declares it again and consumes again; a late ack does no harm."""

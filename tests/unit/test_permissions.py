@@ -49,13 +49,15 @@ def test_producer(names: Names) -> None:
 def test_worker_of_one_judge(names: Names) -> None:
     """It takes its own judge's suites and brings them back; it reaches no other judge, and hands nothing out."""
     may = permissions(names, "worker", ["svm"])
-    assert readable(names, may) == {names.tasks_queue("svm")}
+    assert readable(names, may) == {names.tasks_queue("svm"), names.suspects_queue("svm")}
     assert may_publish(may, names.to_aggregator("job", 1))
     assert all(may_publish(may, names.to_retry("svm", rung)) for rung in LADDER)
+    assert may_publish(may, names.to_suspects("svm"))
     assert may_publish(may, names.to_dead("tasks", "svm"))
     assert not may_publish(may, names.to_judge("svm"))
     assert not may_publish(may, names.to_retry("near-est_2", LADDER[0]))
     assert not may_publish(may, names.to_retry("svm-2", LADDER[0]))
+    assert not may_publish(may, names.to_suspects("near-est_2"))
     assert not may_publish(may, (names.exchange("retry"), "svm.7s"))
     assert not may_publish(may, names.to_dead("tasks", "near-est_2"))
     assert not may_publish(may, names.to_dead("judgments", "0"))
@@ -65,9 +67,13 @@ def test_worker_of_one_judge(names: Names) -> None:
 @pytest.mark.parametrize("names", NAMES, ids=ids)
 def test_worker_of_some_and_of_all_judges(names: Names) -> None:
     """One user may serve several judges, and those of judges that are not named all of them."""
-    assert readable(names, permissions(names, "worker", JUDGES)) == {names.tasks_queue(j) for j in JUDGES}
+
+    def queues_of(*judges: str) -> set[str]:
+        return {queue for judge in judges for queue in (names.tasks_queue(judge), names.suspects_queue(judge))}
+
+    assert readable(names, permissions(names, "worker", JUDGES)) == queues_of(*JUDGES)
     every = permissions(names, "worker")
-    assert readable(names, every) == {names.tasks_queue(j) for j in (*JUDGES, "third")}
+    assert readable(names, every) == queues_of(*JUDGES, "third")
     assert may_publish(every, names.to_retry("third", LADDER[-1]))
     assert not may_publish(every, names.to_judge("third"))
 

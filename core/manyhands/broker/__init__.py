@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from manyhands.broker.protocol import Broker, Confirmed, Consumer, Delivery, Outgoing, Publisher, Verdict
+from manyhands.broker.protocol import Broker, Confirmed, Consumer, Delivery, Outgoing, Publisher, Puller, Verdict
 from manyhands.errors import SettingsError
 from manyhands.tls import Files
 
-__all__ = ["Broker", "Confirmed", "Consumer", "Delivery", "Outgoing", "Publisher", "Verdict", "connect"]
+__all__ = ["Broker", "Confirmed", "Consumer", "Delivery", "Outgoing", "Publisher", "Puller", "Verdict", "connect"]
 
 
 def connect(url: str, *, name: str = "manyhands", tls: Files | None = None) -> Broker:

@@ -128,6 +128,30 @@ class Consumer(Protocol):
         """End the connection after sending what was settled; whatever is unsettled goes back to its queues."""
 
 
+class Puller(Protocol):
+    """Takes one message at a time, settled before the next, and only when asked: whatever it holds is in hand.
+
+    Nothing is prefetched, so a message whose holder dies has surely been in its hands. ``look`` and ``take`` belong to
+    one thread, the rest may be called from any.
+    """
+
+    def look(self) -> bool:
+        """Whether a message is ready in one of the queues; False as well when the broker does not answer."""
+
+    def take(self) -> Delivery | None:
+        """The message that ``look`` saw; None where it is gone, or the broker does not answer."""
+
+    def settle(self, deliveries: Sequence[Delivery], verdict: Verdict) -> None:
+        """Settle deliveries, as a consumer does."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can ask, and every one of its queues was there when it last did."""
+
+    def close(self) -> None:
+        """End the connection after sending what was settled; what is unsettled goes back to its queue."""
+
+
 class Broker(Protocol):
     """A broker by its URL: makes publishers and consumers, declares and inspects. Connects only when asked to."""
 
@@ -147,6 +171,9 @@ class Broker(Protocol):
 
     def consumer(self, queues: Sequence[str], *, prefetch: int) -> Consumer:
         """A consumer of the queues, holding at most ``prefetch`` unsettled deliveries a queue."""
+
+    def puller(self, queues: Sequence[str]) -> Puller:
+        """A puller of the queues; connects in the background."""
 
     def has_exchange(self, name: str) -> bool:
         """Whether there is an exchange of this name. (Bindings cannot be seen over AMQP.)

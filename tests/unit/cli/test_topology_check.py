@@ -19,11 +19,10 @@ class Waiting:
         """They are as they should be."""
 
 
-def test_nobody_takes_from_the_retry_ladder() -> None:
-    """Messages without a consumer are a fault, but for those that wait on the ladder and come back by themselves."""
+def test_queues_that_have_no_consumers() -> None:
+    """Messages without a consumer are a fault, but for those on the ladder, which come back, and for suspects."""
     broker: Any = Waiting()
     said = {queue.name: _problem(broker, queue) for queue in topology(Names(), ["svm"]).queues}
     assert said["tasks.svm"] == said["dead.tasks"] == "2 messages and nobody takes them"
-    assert {name for name, problem in said.items() if problem is None} == {
-        f"retry.{rung}" for rung in ("1s", "5s", "30s", "120s", "600s")
-    }
+    well = {f"retry.{rung}" for rung in ("1s", "5s", "30s", "120s", "600s")} | {"suspects.svm"}
+    assert {name for name, problem in said.items() if problem is None} == well

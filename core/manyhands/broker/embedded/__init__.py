@@ -19,6 +19,7 @@ from manyhands.broker.embedded.declared import Declared
 from manyhands.broker.embedded.ladder import Ladder
 from manyhands.broker.embedded.link import Link
 from manyhands.broker.embedded.publisher import EmbeddedPublisher
+from manyhands.broker.embedded.puller import EmbeddedPuller
 from manyhands.broker.embedded.queues import Queues
 from manyhands.topology import Topology
 
@@ -57,9 +58,14 @@ class EmbeddedBroker:
     def consumer(self, queues: Sequence[str], *, prefetch: int) -> EmbeddedConsumer:
         """A consumer; of a queue with a single active consumer the one that came first gets everything."""
         consumer = EmbeddedConsumer(self._link, self._queues, queues, prefetch)
-        with self._link.lock:
-            self._consumers = [each for each in self._consumers if not each.closed] + [consumer]
+        self._keep(consumer)
         return consumer
+
+    def puller(self, queues: Sequence[str]) -> EmbeddedPuller:
+        """A puller."""
+        puller = EmbeddedPuller(self._link, self._queues, queues)
+        self._keep(puller)
+        return puller
 
     def has_exchange(self, name: str) -> bool:
         """Whether this process has declared an exchange of this name."""
@@ -109,3 +115,7 @@ class EmbeddedBroker:
             self._link.disconnect()
             if self._link.memory:
                 self._declared.clear()
+
+    def _keep(self, consumer: EmbeddedConsumer) -> None:
+        with self._link.lock:
+            self._consumers = [each for each in self._consumers if not each.closed] + [consumer]

@@ -17,6 +17,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 from manyhands.broker.rabbit import wire
 from manyhands.broker.rabbit.consumer import RabbitConsumer
 from manyhands.broker.rabbit.publisher import RabbitPublisher
+from manyhands.broker.rabbit.puller import RabbitPuller
 from manyhands.errors import BrokerError, BrokerUnavailable, SettingsError, TopologyConflict
 from manyhands.tls import Files
 from manyhands.topology import Binding, Exchange, Queue, Topology
@@ -45,7 +46,7 @@ class RabbitBroker:
         self._exchanges: dict[str, Exchange] = {}
         self._queues: dict[str, Queue] = {}
         self._bindings: dict[Binding, None] = {}
-        self._open: list[RabbitPublisher | RabbitConsumer] = []
+        self._open: list[RabbitPublisher | RabbitConsumer | RabbitPuller] = []
         self._version = ""
 
     def declare(self, topology: Topology) -> None:
@@ -69,6 +70,12 @@ class RabbitBroker:
         consumer = RabbitConsumer(self._settings("consumer"), queues, prefetch)
         self._keep(consumer)
         return consumer
+
+    def puller(self, queues: Sequence[str]) -> RabbitPuller:
+        """A puller on a connection of its own."""
+        puller = RabbitPuller(self._settings("puller"), queues)
+        self._keep(puller)
+        return puller
 
     def has_exchange(self, name: str) -> bool:
         """Whether there is an exchange of this name."""
@@ -128,7 +135,7 @@ class RabbitBroker:
         for link in links:
             link.close()
 
-    def _keep(self, link: RabbitPublisher | RabbitConsumer) -> None:
+    def _keep(self, link: RabbitPublisher | RabbitConsumer | RabbitPuller) -> None:
         with self._lock:
             self._open = [each for each in self._open if not each.closed] + [link]
         link.start()

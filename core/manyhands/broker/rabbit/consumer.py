@@ -272,21 +272,7 @@ class Subscription:
         if self._stopped:
             self._unwanted.append(tag)
             return
-        headers = properties.headers or {}
-        self._consumer._take(
-            Delivery(
-                queue=self.queue,
-                key=method.routing_key,
-                body=body,
-                type=properties.type,
-                content_encoding=properties.content_encoding,
-                headers=headers,
-                delivery_count=int(headers["x-delivery-count"]) if "x-delivery-count" in headers else 0,
-                redelivered=method.redelivered,
-                user=properties.user_id,
-                token=(self, self.epoch, tag),
-            )
-        )
+        self._consumer._take(wire.delivery(self.queue, method, properties, body, (self, self.epoch, tag)))
 
     def settle(self, epoch: int, tag: int, verdict: Verdict) -> bool:
         """Settle one delivery; true when that takes a :meth:`flush`. A second time, or too late, it does nothing."""

@@ -10,8 +10,10 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import pika
+from pika.spec import Basic, BasicProperties
 
 from manyhands import logs, tls
+from manyhands.broker.protocol import Delivery
 from manyhands.errors import AccessRefused, BrokerUnavailable, SettingsError
 from manyhands.topology import Topology
 
@@ -97,6 +99,25 @@ def steps(topology: Topology) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "queue_declare", {"queue": queue.name, "durable": True, "arguments": queue.arguments}
     for bound in topology.bindings:
         yield "queue_bind", {"queue": bound.queue, "exchange": bound.exchange, "routing_key": bound.key}
+
+
+def delivery(
+    queue: str, method: Basic.Deliver | Basic.GetOk, properties: BasicProperties, body: bytes, token: object
+) -> Delivery:
+    """A message as it came from a queue."""
+    headers = properties.headers or {}
+    return Delivery(
+        queue=queue,
+        key=method.routing_key,
+        body=body,
+        type=properties.type,
+        content_encoding=properties.content_encoding,
+        headers=headers,
+        delivery_count=int(headers["x-delivery-count"]) if "x-delivery-count" in headers else 0,
+        redelivered=method.redelivered,
+        user=properties.user_id,
+        token=token,
+    )
 
 
 def unavailable(error: BaseException | None, to: pika.connection.Parameters) -> BrokerUnavailable:
