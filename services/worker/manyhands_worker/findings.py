@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from manyhands.backoff import LADDER
@@ -15,7 +15,8 @@ class Problem:
     """Why a task has no value, and what becomes of it.
 
     ``retry`` is the rung of the retry ladder in seconds; None means that it failed for good, with a dead letter unless
-    ``letter`` is false. ``counts`` is false for a try that was not the task's fault.
+    ``letter`` is false. ``counts`` is false for a try that was not the task's fault. Of one that killed its child there
+    are ``exit``, the signal or status, ``memory_mib``, the most that the child held, and a line for each death.
     """
 
     code: str
@@ -24,6 +25,9 @@ class Problem:
     retry: float | None = None
     counts: bool = True
     letter: bool = True
+    exit: str = ""
+    memory_mib: int = 0
+    history: Sequence[str] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,8 +55,8 @@ def problem(error: BaseException, attempt: int, max_attempts: int, random: Calla
 
 def problem_of(row: Sequence[Any]) -> Problem:
     """The problem whose fields, in their order, are a list."""
-    code, message, trace, retry, counts, letter = row
-    return Problem(code=code, message=message, traceback=trace, retry=retry, counts=counts, letter=letter)
+    names = [field.name for field in fields(Problem)]
+    return Problem(**dict(zip(names, row, strict=False)))
 
 
 def _sendable(text: str) -> str:

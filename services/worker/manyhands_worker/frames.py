@@ -86,8 +86,9 @@ def unpack(raw: bytes) -> Any:
     return msgpack.unpackb(raw, strict_map_key=False)
 
 
-#: Headers that a suite keeps on its way: deliveries that ended with a worker, when it was published, the trace.
-KEPT = ("mh-deliveries", PUBLISHED_AT, *tracing.HEADERS)
+#: Headers that a suite keeps on its way: deliveries that ended with a worker, in all and on trial alone, when it was
+#: published, the trace.
+KEPT = ("mh-deliveries", "mh-alone", PUBLISHED_AT, *tracing.HEADERS)
 
 
 def unit(delivery: Delivery) -> Unit:

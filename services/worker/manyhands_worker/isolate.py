@@ -1,8 +1,9 @@
 """How a task that kills is found, so that it alone is set aside: decisions as functions of values.
 
 A task that kills its child is found by the worker, which lives on, by giving the suite to fresh children in parts. One
-that kills the worker itself (all memory of the machine, say) is found across deliveries: the suite comes again, and
-is cut in halves that travel on their own.
+that kills the worker itself (all memory of the machine, say) is found across deliveries. A delivery count alone is no
+evidence, for it is raised of whatever a dying worker holds: so a suite that is suspected is put on trial. It goes to a
+queue of its own, where holding it means judging it and nothing else; what the worker dies of then is in it.
 """
 
 from __future__ import annotations
@@ -16,21 +17,37 @@ from manyhands_worker.frames import Part
 
 #: Deaths alone in its child that convict a task. One may be chance: the machine's memory ran out for another's sake.
 CONVICTION = 2
+#: Deliveries of a suite that came back before it is suspected; where hand-backs count, restarts do this as well, and
+#: then a trial costs an innocent suite next to nothing.
+SUSPECT_FROM = 3
+#: Deaths of workers, on trial and alone, that convict a task; and how many more where hand-backs count as deaths do.
+WORKERS, HAND_BACKS = 3, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
-    """How a child ended; ``hard`` when it was killed for taking too long, ``loading`` while it made a handler."""
+    """How a child ended; ``hard`` when it was killed for taking too long, ``loading`` while it made a handler.
+
+    ``exit`` is the signal or the status that it ended with, ``peak_mib`` the most memory that it ever held, ``at`` the
+    time in seconds since 1970.
+    """
 
     how: str
     label: str
     hard: bool = False
     loading: bool = False
+    exit: str = ""
+    peak_mib: int = 0
+    at: float = 0.0
 
-    @property
-    def problem(self) -> Problem:
-        """What is said of the task that caused it."""
-        return Problem(code="time-limit-hard" if self.hard else "child-died", message=self.how)
+    def problem(self, history: Sequence[str] = ()) -> Problem:
+        """What is said of the task that caused it; ``history`` has a line for each death that it took part in."""
+        code = "time-limit-hard" if self.hard else "child-died"
+        return Problem(code=code, message=self.how, exit=self.exit, memory_mib=self.peak_mib, history=tuple(history))
+
+
+#: Tells of a death over so many tasks, for the history.
+Tell = Callable[[Death, int], str]
 
 
 def parts(indices: Sequence[int], *, batch: bool) -> list[list[int]]:
@@ -45,14 +62,23 @@ def parts(indices: Sequence[int], *, batch: bool) -> list[list[int]]:
     return [list(indices[:middle]), list(indices[middle:])]
 
 
-def search(count: int, judge: Callable[[Sequence[int]], Part | Death], *, batch: bool) -> tuple[Findings, list[int]]:
+def search(
+    count: int,
+    judge: Callable[[Sequence[int]], Part | Death],
+    *,
+    batch: bool,
+    first: Death | None = None,
+    tell: Tell = lambda death, tasks: f"{death.how} (tasks: {tasks})",
+) -> tuple[Findings, list[int]]:
     """Judge ``count`` tasks that killed a child together: the findings, and the indices of the killers.
 
     ``judge`` judges some of them, by index, in a child that lives; what it found is kept, however the others end. A
     task that takes too long alone is convicted at once: the limit is not chance, and waiting for it again is dear.
+    ``first`` is the death that began it.
     """
     findings = Findings(values=[None] * count, confidences=[None] * count)
-    deaths = dict.fromkeys(range(count), 0)
+    alone = dict.fromkeys(range(count), 0)
+    histories: dict[int, list[str]] = {i: [tell(first, count)] if first else [] for i in range(count)}
     killers: list[int] = []
     waiting = parts(range(count), batch=batch) if count > 1 else [[0]]
     waiting.reverse()
@@ -61,15 +87,19 @@ def search(count: int, judge: Callable[[Sequence[int]], Part | Death], *, batch:
         said = judge(part)
         if isinstance(said, Part):
             _keep(findings, part, said)
-        elif len(part) > 1:
+            continue
+        for i in part:
+            histories[i].append(tell(said, len(part)))
+        if len(part) > 1:
             waiting.extend(reversed(parts(part, batch=batch)))
+            continue
+        (i,) = part
+        alone[i] += 1
+        if said.hard or alone[i] >= CONVICTION:
+            findings.problems[i] = said.problem(histories[i])
+            killers.append(i)
         else:
-            deaths[part[0]] += 1
-            if said.hard or deaths[part[0]] >= CONVICTION:
-                findings.problems[part[0]] = said.problem
-                killers.append(part[0])
-            else:
-                waiting.append(part)
+            waiting.append(part)
     return findings, killers
 
 
@@ -84,44 +114,25 @@ def _keep(findings: Findings, part: Sequence[int], said: Part) -> None:
 
 
 class Receipt(enum.Enum):
-    """What is done with a suite that is delivered."""
+    """What is done with a suspect that is delivered."""
 
-    JUDGE = "judge"
+    TRY = "try"
+    NOTE = "note"
     SPLIT = "split"
     SET_ASIDE = "set aside"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suspicion:
-    """How many deliveries make a suspect: of a whole suite, of a part of one; and how many convict a single task."""
+def receipt(tasks: int, deaths: int, alone: int, *, counts_hand_backs: bool) -> Receipt:
+    """What to do with a suspect of so many ``tasks``.
 
-    first: int
-    part: int
-    convict: int
-
-
-def suspicion(max_deliveries: int, *, counts_hand_backs: bool) -> Suspicion:
-    """From how many deliveries on a suite is suspected.
-
-    A worker takes everything it holds with it, so two deaths are needed to suspect a suite, and one for a part of a
-    suspect. Where the broker ``counts_hand_backs`` (RabbitMQ before 4.3) a worker that is stopped in all order raises
-    the count as one that is killed does: a rolling restart must neither cut a suite nor convict a task. There it takes
-    8 deliveries, 2 for a part of a suspect, and 15 for a task alone; at 20 the broker itself sets a suite aside.
+    ``deaths`` of its deliveries came back since it was put into the queue, each of them on trial; ``alone`` before
+    that, when it was a single task already. Where the broker ``counts_hand_backs`` (RabbitMQ before 4.3) a worker that
+    is stopped in all order raises the count as one that is killed does, so that it takes more of them: rolling restarts
+    must convict nobody.
     """
-    if counts_hand_backs:
-        return Suspicion(first=8, part=2, convict=max(15, max_deliveries))
-    return Suspicion(first=2, part=1, convict=max_deliveries)
-
-
-def receipt(tasks: int, delivery_count: int, carried: int, least: Suspicion) -> Receipt:
-    """What to do with a suite of so many ``tasks``.
-
-    ``delivery_count`` of its deliveries ended with their worker, and ``carried`` of the larger suites that it was cut
-    from. A single task is set aside only after as many deliveries of its own as would make a whole suite suspect: what
-    it carries its mate may have done.
-    """
+    if not deaths:
+        return Receipt.TRY
     if tasks > 1:
-        return Receipt.SPLIT if delivery_count >= (least.part if carried else least.first) else Receipt.JUDGE
-    if delivery_count >= least.first and delivery_count + carried >= least.convict:
-        return Receipt.SET_ASIDE
-    return Receipt.JUDGE
+        return Receipt.SPLIT
+    convicted = deaths + alone >= WORKERS + (HAND_BACKS if counts_hand_backs else 0)
+    return Receipt.SET_ASIDE if convicted else Receipt.NOTE

@@ -22,9 +22,10 @@ from manyhands_worker.frames import Judged, Offers, Setup, Unit
 from manyhands_worker.isolate import Death
 from manyhands_worker.prefetch import smoothed
 from manyhands_worker.process import Child, ChildDied
-from manyhands_worker.report import Station, raw_letter
+from manyhands_worker.report import Station, judge_of, raw_letter
 from manyhands_worker.suspects import Concluded, conclude
 from manyhands_worker.tally import Tally
+from manyhands_worker.trial import Gate
 
 _log = logs.get(__name__)
 
@@ -71,6 +72,7 @@ class Shared:
     tally: Tally = field(default_factory=Tally)
     offers: Offers = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
+    gate: Gate = field(default_factory=Gate)
     cost: float | None = None
 
     def take(self) -> list[Task]:
@@ -95,13 +97,14 @@ class Shared:
 
 
 class Lane:
-    """One child, and the thread that talks to it."""
+    """One child, and the thread that talks to it: within the gate, or else somebody's who is alone there."""
 
     def __init__(self, shared: Shared, number: int) -> None:
         self._shared = shared
         self.thread = threading.Thread(target=self._run, name=f"child {number}", daemon=True)
         self.child: Child | None = None
         self.trouble: str | None = None
+        self._lent = threading.Lock()
 
     def first(self) -> Offers:
         """Start the child once; what it offers."""
@@ -124,27 +127,49 @@ class Lane:
         tasks: list[Task] = []
         while True:
             try:
-                self._ready()  # before there is work: whoever waits for an answer need not wait for a child as well
+                with self._shared.gate:
+                    self._ready()  # before there is work: whoever waits for an answer need not wait for a child as well
                 tasks = self._shared.take()
                 if not tasks:
                     break
-                now = self._shared.clock.now()
-                for task in tasks:
-                    self._shared.tally.taken(self._judge_of(task.delivery), task.delivery, now)
-                begun = time.monotonic()
-                self._judge(tasks)
-                self._shared.cost = smoothed(self._shared.cost, (time.monotonic() - begun) / len(tasks))
-                self._recycle()
+                with self._shared.gate:
+                    self._serve(tasks)
             except Stopped:
                 break
             except Exception:  # noqa: BLE001  a thread less would be a child less, for good
                 _log.exception("handing back")
                 self._hand_back(tasks)
-                if self.child is not None:
-                    self._lose()
+                with self._shared.gate:
+                    if self.child is not None:
+                        self._lose()
                 self._shared.stopping.wait(1)
-        if self.child is not None:
-            self._lose()
+        with self._lent:  # the pool kills a child whose trial takes too long for that
+            if self.child is not None:
+                self._lose()
+
+    def _serve(self, tasks: Sequence[Task]) -> None:
+        if self._shared.stopping.is_set():  # while these waited to come in
+            self._hand_back(tasks)
+            raise Stopped
+        now = self._shared.clock.now()
+        for task in tasks:
+            self._shared.tally.taken(self._judge_of(task.delivery), task.delivery, now)
+        begun = time.monotonic()
+        self._judge(tasks)
+        self._shared.cost = smoothed(self._shared.cost, (time.monotonic() - begun) / len(tasks))
+        self._recycle()
+
+    def alone(self, task: Task) -> None:
+        """Have a suspect judged by this lane's child, by whoever is alone in the gate."""
+        with self._lent:
+            try:
+                self._judge([task])
+                self._recycle()
+            except Stopped:
+                pass  # it has gone back
+            except Exception:  # noqa: BLE001  as a lane does
+                _log.exception("handing back")
+                self._hand_back([task])
 
     def _ready(self) -> Child:
         failures = 0
@@ -158,9 +183,16 @@ class Lane:
                 delay = backoff.reconnect_delay(failures, random.random)
                 self.trouble = str(error)
                 _log.error("child not started", error=str(error), again_in=round(delay, 2))
-                self._shared.stopping.wait(delay)
+                self._pause(delay)
         self.trouble = None
         return self.child
+
+    def _pause(self, seconds: float) -> None:
+        if threading.current_thread() is self.thread:
+            with self._shared.gate.outside():
+                self._shared.stopping.wait(seconds)
+        else:  # a trial is kept waiting, for to hand it back may count as a death
+            self._shared.stopping.wait(seconds)
 
     def _lose(self, death: Death | None = None, judge: str = "none") -> None:
         """Part with the child: it has died, or it is to end now."""
@@ -255,9 +287,8 @@ class Lane:
 
     def _judge_of(self, delivery: Delivery) -> str:
         """The judge of a queue, for a label: one of those that are served."""
-        return next(
-            (j for j in self._shared.offers if self._shared.station.names.tasks_queue(j) == delivery.queue), "none"
-        )
+        judge = judge_of(delivery)
+        return judge if judge in self._shared.offers else "none"
 
     @staticmethod
     def _hand_back(tasks: Iterable[Task]) -> None:

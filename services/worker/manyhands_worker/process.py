@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -42,6 +43,7 @@ class Child:
         self._groups: list[int] = []
         self._loading = False
         self._killed_for_time = False
+        self._burying = threading.Lock()
         #: When it will have taken too long, in seconds of ``time.monotonic``; None while nothing is asked of it.
         self.deadline: float | None = None
         #: Suites it has judged.
@@ -137,7 +139,9 @@ class Child:
     def kill(self, *, for_time: bool = False) -> None:
         """Kill it and all that it started, now; the thread that waits for it learns of it."""
         self._killed_for_time = self._killed_for_time or for_time
-        self._process.kill()
+        with self._burying:  # not Popen.kill(): it may reap the child, and what it used would be lost
+            if self._process.returncode is None:
+                os.kill(self.pid, signal.SIGKILL)
 
     def _bury(self) -> Death:
         """How it ended; ends what it leaves behind."""
@@ -148,13 +152,33 @@ class Child:
                 os.killpg(group, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
                 continue
-        code = self._process.wait()
+        with self._burying:
+            peak = self._reap()
         self._line.close()
+        code = self._process.returncode
+        ended = _name(-code) if code < 0 else f"status {code}"
         if self._killed_for_time:
             how, label = f"was killed after the hard limit of {self._hard_limit:g} s", "time-limit-hard"
         elif code < 0:
-            label = signal.Signals(-code).name
-            how = f"was ended by {label}"
+            how, label = f"was ended by {ended}", ended
         else:
-            how, label = f"exited with status {code}", "exit"
-        return Death(how=f"the child {how}", label=label, hard=self._killed_for_time, loading=self._loading)
+            how, label = f"exited with {ended}", "exit"
+        return Death(
+            how=f"the child {how}", label=label, hard=self._killed_for_time, loading=self._loading, exit=ended,
+            peak_mib=peak, at=time.time(),
+        )  # fmt: skip
+
+    def _reap(self) -> int:
+        """Wait for its end; the most MiB it ever held (never less than the worker held when it started it)."""
+        if self._process.returncode is not None:  # it was stopped
+            return 0
+        _, status, used = os.wait4(self.pid, 0)
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        return round(used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most of the real-time signals have no name
+        return f"signal {number}"

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from manyhands import deadletters
-from manyhands.backoff import LADDER
 from manyhands.broker.protocol import Delivery, Outgoing
 from manyhands.codec import BODY_LIMIT, Encoded, encode
 from manyhands.deadletters import HISTORY_LIMIT, Cause
@@ -134,15 +133,19 @@ def _retries(report: Report, station: Station) -> Iterator[Outgoing]:
 def _letters(report: Report, station: Station) -> Iterator[Outgoing]:
     """The dead letters of those that failed for good, one for each cause."""
     suite, problems = report.suite, report.findings.problems
-    groups: dict[tuple[str, str], list[int]] = {}
+    groups: dict[tuple[object, ...], list[int]] = {}
     for i, problem in problems.items():
         if problem.retry is None and problem.letter:
-            groups.setdefault((problem.code, problem.message), []).append(i)
-    for (code, message), indices in groups.items():
+            # one that killed its child has a history of its own, and so a letter
+            same = problem.code, problem.message, problem.exit, problem.memory_mib, tuple(problem.history)
+            groups.setdefault(same, []).append(i)
+    for indices in groups.values():
+        problem = problems[indices[0]]
         cause = Cause(
-            code=code, error=message, at=report.finished, traceback=problems[indices[0]].traceback,
+            code=problem.code, error=problem.message, at=report.finished, traceback=problem.traceback,
             version=report.version, worker=station.worker, host=station.host, attempts=suite.attempt,
-            history=earlier(report.headers), told=True,
+            history=[*earlier(report.headers), *problem.history], told=True, exit=problem.exit,
+            memory_mib=problem.memory_mib or None,
         )  # fmt: skip
         yield from letters(suite, indices, cause, station, report.headers)
 
@@ -169,21 +172,29 @@ def raw_letter(delivery: Delivery, said: str, station: Station, now: float, code
     Not under the key it came with: a worker may set aside for its own judges only.
     """
     cause = Cause(code=code, error=said, at=now, worker=station.worker, host=station.host)
-    judge = delivery.queue.removeprefix(station.names.tasks_queue(""))
-    return deadletters.raw_letter(station.names, "tasks", replace(delivery, key=judge), cause)
+    return deadletters.raw_letter(station.names, "tasks", replace(delivery, key=judge_of(delivery)), cause)
+
+
+def judge_of(delivery: Delivery) -> str:
+    """The judge in the name of the queue that a delivery came from."""
+    return delivery.queue.rpartition(".")[2]
+
+
+def suspected(delivery: Delivery, deliveries: int, station: Station, headers: Mapping[str, Any]) -> Outgoing:
+    """A suite as it came, sent on to be tried; so many ``deliveries`` have ended with their worker so far."""
+    exchange, key = station.names.to_suspects(judge_of(delivery))
+    return Outgoing(
+        exchange=exchange, key=key, body=delivery.body, type=delivery.type or "",
+        content_encoding=delivery.content_encoding, headers={**headers, "mh-deliveries": deliveries},
+    )  # fmt: skip
 
 
 def halves(suite: Suite, deliveries: int, station: Station, headers: Mapping[str, Any]) -> list[Outgoing]:
-    """The two halves of a suite, to be delivered anew; ``deliveries`` have ended with their worker so far.
-
-    They go by the ladder's first rung, since workers hand out no suites: only the producer may.
-    """
+    """The two halves of a suspect, to be tried each; so many ``deliveries`` have ended with their worker so far."""
     middle = len(suite.positions) // 2
     kept = {**headers, "mh-deliveries": deliveries}
     return [
-        _outgoing(
-            station.names.to_retry(suite.judge, LADDER[0]), encode(subset(suite, part), limit=station.limit), kept
-        )
+        _outgoing(station.names.to_suspects(suite.judge), encode(subset(suite, part), limit=station.limit), kept)
         for part in (range(middle), range(middle, len(suite.positions)))
     ]
 
@@ -203,11 +214,17 @@ def earlier(headers: Mapping[str, Any]) -> list[str]:
     return [str(line) for line in history] if isinstance(history, (list, tuple)) else []
 
 
+def line(what: str, at: float, said: str, station: Station) -> str:
+    """A line of the history."""
+    when = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+    return f"{what} at {when} by {station.worker} on {station.host}: {said}"[:LINE]
+
+
 def _history(report: Report, station: Station, indices: Sequence[int]) -> list[str]:
     problems = report.findings.problems
     said = list(dict.fromkeys(f"{problems[i].code}: {problems[i].message}" for i in indices))
-    at = datetime.fromtimestamp(report.finished, UTC).isoformat(timespec="seconds")
-    lines = [f"attempt {report.suite.attempt} at {at} by {station.worker}: {one}"[:LINE] for one in said[:LINES]]
+    attempt = f"attempt {report.suite.attempt}"
+    lines = [line(attempt, report.finished, one, station) for one in said[:LINES]]
     if len(said) > LINES:
         lines.append(f"and {len(said) - LINES} other errors")
     return (earlier(report.headers) + lines)[-HISTORY_LIMIT:]

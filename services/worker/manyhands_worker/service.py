@@ -16,7 +16,6 @@ from manyhands.ops import Checks
 from manyhands.process import declared
 from manyhands.runner import Finish, Runner
 from manyhands.topology import topology
-from manyhands_worker.isolate import Suspicion, suspicion
 from manyhands_worker.lane import Limits
 from manyhands_worker.pod import DeletionCost, this_pod
 from manyhands_worker.pool import Pool
@@ -24,6 +23,7 @@ from manyhands_worker.prefetch import prefetch, worthwhile
 from manyhands_worker.report import Station
 from manyhands_worker.settings import WorkerSettings
 from manyhands_worker.sources import Sources, joined, named_by, setup_of
+from manyhands_worker.trial import Dock
 
 _log = logs.get(__name__)
 
@@ -49,16 +49,19 @@ class Worker:
         setup = setup_of(joined(named_by(settings), sources or Sources()), settings, host)
         station = Station(names=settings.names, worker=settings.worker_id, host=host, limit=settings.body_limit)
         self._pool = Pool(
-            setup, station, children=settings.children, suspicion=self._suspicion, clock=self._clock,
+            setup, station, children=settings.children, clock=self._clock,
             limits=Limits(hard=settings.hard_limit, suites=settings.recycle_suites, mib=settings.recycle_mib),
         )  # fmt: skip
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self._suspects = threading.Thread(target=self._try_suspects, name="suspects", daemon=True)
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._judges: tuple[str, ...] = ()
         self._user: str | None = None
         self._trouble: str | None = "not started"
         self._runner: Runner | None = None
+        self._trials: Runner | None = None
+        self._dock: Dock | None = None
         self._consumer: Consumer | None = None
         self._publisher: Publisher | None = None
         self._deletion = DeletionCost(this_pod(os.environ), self._in_hand) if settings.deletion_cost else None
@@ -113,21 +116,25 @@ class Worker:
             if self._stopping.is_set():
                 return
             self._stopping.set()
-            runner = self._runner
+            runners = [runner for runner in (self._runner, self._trials) if runner is not None]
         if self._deletion is not None:
             self._deletion.stop()
         deadline = time.monotonic() + grace
-        if runner is not None:
+        for runner in runners:
             runner.stop()
         if self._thread.ident is not None:
             self._thread.join(grace)
         self._pool.close()
-        if runner is not None and not runner.drain(max(0.0, grace - min(LAST, grace / 2))):
-            _log.warning("handed back what was not finished in time", grace=grace)
+        last = deadline - min(LAST, grace / 2)
+        for runner in runners:
+            if not runner.drain(max(0.0, last - time.monotonic())):
+                _log.warning("handed back what was not finished in time", grace=grace)
         self._pool.end(max(0.0, deadline - time.monotonic()))
+        if self._suspects.ident is not None:
+            self._suspects.join(max(0.0, deadline - time.monotonic()))
         if self._publisher is not None:
             self._publisher.flush(max(0.0, deadline - time.monotonic()))
-        for end in (self._consumer, self._publisher):
+        for end in (self._consumer, self._dock, self._publisher):
             if end is not None:
                 end.close()
         _log.info("worker stopped")
@@ -149,19 +156,24 @@ class Worker:
                 [names.tasks_queue(judge) for judge in self._judges], prefetch=self._prefetch
             )
             self._runner = Runner(self._consumer, self._publisher, self, batch=BATCH)
+            puller = self._broker.puller([names.suspects_queue(judge) for judge in self._judges])
+            self._dock = Dock(puller, self._pool.gate, self._clock)
+            trials = self._pool.trials(lambda: self._broker.counts_hand_backs)
+            self._trials = Runner(self._dock, self._publisher, trials)
+            self._suspects.start()
         self._trouble = None
         self._show_prefetch()
         self._runner.run()
 
+    def _try_suspects(self) -> None:
+        assert self._trials is not None  # noqa: S101  told to the type checker: it is there before this begins
+        self._trials.run()
+
     def _waiting(self, why: str) -> None:
         self._trouble = why
 
-    def _suspicion(self) -> Suspicion:
-        # asked for each time: the broker is known once it is connected to, and may be upgraded meanwhile
-        return suspicion(self._settings.max_deliveries, counts_hand_backs=self._broker.counts_hand_backs)
-
     def _in_hand(self) -> int:
-        return 0 if self._runner is None else self._runner.in_hand
+        return sum(runner.in_hand for runner in (self._runner, self._trials) if runner is not None)
 
     def _adapt(self) -> None:
         now = self._clock.monotonic()
@@ -183,6 +195,8 @@ class Worker:
             return self._trouble
         if self._consumer is None or not self._consumer.ready:
             return "not registered on every queue"
+        if self._dock is None or not self._dock.ready:
+            return "a queue for suspects is missing"
         if self._publisher is None or not self._publisher.ready:
             return "cannot publish"
         return None

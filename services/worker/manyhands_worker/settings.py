@@ -57,12 +57,6 @@ class WorkerSettings(Settings):
     )
     recycle_suites: int = Field(default=0, ge=0, description="Suites after which a child is replaced; 0 is never.")
     recycle_mib: int = Field(default=0, ge=0, description="MiB of memory past which a child is replaced; 0 is never.")
-    max_deliveries: int = Field(
-        default=5,
-        ge=2,
-        description="Deliveries that ended with their worker before a task is set aside for it; "
-        "at least 15 before RabbitMQ 4.3, which counts those that were handed back as well.",
-    )
     deletion_cost: bool = Field(
         default=False,
         description="In Kubernetes, annotate this worker's pod with its deliveries in hand, so that a scale-down takes "

@@ -12,7 +12,6 @@ from manyhands.messages import Judgments, Message, Suite
 from manyhands.runner import Outcome
 from manyhands.topology import Names
 from manyhands_worker.frames import Setup
-from manyhands_worker.isolate import suspicion
 from manyhands_worker.lane import Limits
 from manyhands_worker.pool import Pool
 from manyhands_worker.report import Station
@@ -33,12 +32,15 @@ def suite(judge: str, payloads: Sequence[Any], **changes: Any) -> Suite:
     return Suite(**{**given, **changes})
 
 
-def delivery(message: Message, headers: Mapping[str, Any] | None = None, count: int = 0) -> Delivery:
+def delivery(
+    message: Message, headers: Mapping[str, Any] | None = None, count: int = 0, *, suspect: bool = False
+) -> Delivery:
     """A message as it is delivered."""
     encoded = encode(message)
     judge = getattr(message, "judge", "none")
+    queue = NAMES.suspects_queue(judge) if suspect else NAMES.tasks_queue(judge)
     return Delivery(
-        queue=NAMES.tasks_queue(judge), key=judge, body=encoded.body, type=encoded.type,
+        queue=queue, key=judge, body=encoded.body, type=encoded.type,
         content_encoding=encoded.content_encoding, headers=headers or {}, delivery_count=count,
     )  # fmt: skip
 
@@ -80,7 +82,7 @@ def pool(*references: str, children: int = 1, limits: Limits | None = None, **ch
     limits = limits or Limits()
     made = Pool(
         setup(*references, hard_limit=limits.hard, **changes), station(changes.get("body_limit", 1 << 20)),
-        children=children, limits=limits, suspicion=lambda: suspicion(5, counts_hand_backs=False),
+        children=children, limits=limits,
     )  # fmt: skip
     made.start()
     try:
@@ -135,7 +137,7 @@ def suites(published: Sequence[Outgoing], exchange: str) -> list[tuple[str, Suit
 
 
 def retried(published: Sequence[Outgoing]) -> list[tuple[str, Suite, Mapping[str, Any]]]:
-    """What comes back by the retry ladder."""
+    """What comes back by the retry ladder, or as a suspect."""
     return suites(published, "mh.retry")
 
 

@@ -1,5 +1,6 @@
 """The search for the tasks that kill, and what a suite causes that comes again."""
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from manyhands.topology import DELIVERY_LIMIT
 from manyhands_worker.frames import Part
-from manyhands_worker.isolate import Death, Receipt, receipt, search, suspicion
+from manyhands_worker.isolate import HAND_BACKS, SUSPECT_FROM, WORKERS, Death, Receipt, receipt, search
 
 DIED = Death(how="the child exited with status 3", label="exit")
 LATE = Death(how="the child was killed", label="time-limit-hard", hard=True)
@@ -64,49 +65,82 @@ def test_problems_of_parts_are_kept() -> None:
     assert findings.problems[1].code == "child-died"
 
 
-@pytest.mark.parametrize(
-    ("tasks", "count", "carried", "done"),
-    [
-        (100, 0, 0, Receipt.JUDGE),
-        (100, 1, 0, Receipt.JUDGE),
-        (100, 2, 0, Receipt.SPLIT),
-        (50, 0, 2, Receipt.JUDGE),
-        (50, 1, 2, Receipt.SPLIT),
-        (1, 0, 9, Receipt.JUDGE),
-        (1, 1, 9, Receipt.JUDGE),
-        (1, 2, 0, Receipt.JUDGE),
-        (1, 2, 3, Receipt.SET_ASIDE),
-        (1, 5, 0, Receipt.SET_ASIDE),
-    ],
-)
-def test_receipt(tasks: int, count: int, carried: int, done: Receipt) -> None:
-    """Cut while there is more than one; a single task is set aside only after it was tried alone."""
-    assert receipt(tasks, count, carried, suspicion(5, counts_hand_backs=False)) is done
+@given(st.integers(1, 64), st.sets(st.integers(0, 63), max_size=1))
+def test_few_deaths_for_each_killer(count: int, killers: set[int]) -> None:
+    """By halves no more than twice the logarithm and a few; one by one only those who die alone."""
+    killers = {k for k in killers if k < count}
+    for batch in (True, False):
+        deaths = 0
+
+        def judge(part: Sequence[int]) -> Part | Death:
+            nonlocal deaths
+            if killers.intersection(part):
+                deaths += 1
+                return DIED
+            return Part([0] * len(part), None, {}, 0.0)
+
+        search(count, judge, batch=batch)
+        assert deaths <= len(killers) * (math.log2(count) + 2)
+
+
+def test_a_killer_has_its_own_history() -> None:
+    """Each death that it took part in, and no other; the signal and the memory of the last."""
+
+    def judge(part: Sequence[int]) -> Part | Death:
+        if 2 in part:
+            return Death(how="the child was ended by SIGSEGV", label="SIGSEGV", exit="SIGSEGV", peak_mib=77)
+        return Part([0] * len(part), None, {}, 0.0) if 0 not in part else DIED
+
+    findings, killers = search(4, judge, batch=True, first=DIED, tell=lambda death, tasks: f"{death.label} {tasks}")
+    assert killers == [0, 2]
+    assert findings.problems[2].history == ("exit 4", "SIGSEGV 2", "SIGSEGV 1", "SIGSEGV 1")
+    assert findings.problems[0].history == ("exit 4", "exit 2", "exit 1", "exit 1")
+    assert (findings.problems[2].exit, findings.problems[2].memory_mib) == ("SIGSEGV", 77)
 
 
 @pytest.mark.parametrize(
-    ("tasks", "count", "carried", "done"),
+    ("tasks", "deaths", "alone", "done"),
     [
-        (100, 2, 0, Receipt.JUDGE),
-        (100, 7, 0, Receipt.JUDGE),
-        (100, 8, 0, Receipt.SPLIT),
-        (50, 1, 8, Receipt.JUDGE),
-        (50, 2, 8, Receipt.SPLIT),
-        (1, 5, 0, Receipt.JUDGE),
-        (1, 14, 0, Receipt.JUDGE),
-        (1, 15, 0, Receipt.SET_ASIDE),
-        (1, 7, 20, Receipt.JUDGE),
-        (1, 8, 8, Receipt.SET_ASIDE),
+        (100, 0, 0, Receipt.TRY),
+        (100, 1, 0, Receipt.SPLIT),
+        (2, 1, 0, Receipt.SPLIT),
+        (1, 0, 0, Receipt.TRY),
+        (1, 1, 0, Receipt.NOTE),
+        (1, 1, 1, Receipt.NOTE),
+        (1, 0, 2, Receipt.TRY),
+        (1, 1, 2, Receipt.SET_ASIDE),
+        (1, 3, 0, Receipt.SET_ASIDE),
+        (1, 0, 9, Receipt.TRY),
     ],
 )
-def test_receipt_where_hand_backs_count(tasks: int, count: int, carried: int, done: Receipt) -> None:
-    """Before RabbitMQ 4.3 a count may be that of orderly restarts, so it takes many more."""
-    assert receipt(tasks, count, carried, suspicion(5, counts_hand_backs=True)) is done
+def test_receipt(tasks: int, deaths: int, alone: int, done: Receipt) -> None:
+    """Cut while there is more than one; a single task is set aside after its third death, and never without one."""
+    assert receipt(tasks, deaths, alone, counts_hand_backs=False) is done
 
 
-@given(st.integers(2, 30), st.booleans())
-def test_the_worker_suspects_before_the_broker_does(most: int, counts: bool) -> None:
-    """A suite is cut before the broker's own limit of deliveries; a larger setting is kept in either case."""
-    least = suspicion(most, counts_hand_backs=counts)
-    assert least.part <= least.first < DELIVERY_LIMIT
-    assert least.convict >= most
+@pytest.mark.parametrize(
+    ("tasks", "deaths", "alone", "done"),
+    [
+        (100, 1, 0, Receipt.SPLIT),
+        (1, 1, 2, Receipt.NOTE),
+        (1, 1, 4, Receipt.NOTE),
+        (1, 1, 5, Receipt.SET_ASIDE),
+    ],
+)
+def test_receipt_where_hand_backs_count(tasks: int, deaths: int, alone: int, done: Receipt) -> None:
+    """Before RabbitMQ 4.3 a count may be that of orderly restarts, so it takes more."""
+    assert receipt(tasks, deaths, alone, counts_hand_backs=True) is done
+
+
+@given(st.integers(1, 1000), st.booleans())
+def test_workers_that_a_killer_costs(tasks: int, counts: bool) -> None:
+    """From first to last three, one for each time it is cut, and those that convict; far from the broker's limit."""
+    cost, alone = SUSPECT_FROM, 0
+    while (done := receipt(tasks, 1, alone, counts_hand_backs=counts)) is not Receipt.SET_ASIDE:
+        cost += 1
+        if done is Receipt.SPLIT:
+            tasks = math.ceil(tasks / 2)
+        else:
+            alone += 1
+    assert SUSPECT_FROM < DELIVERY_LIMIT
+    assert cost + 1 <= SUSPECT_FROM + 10 + WORKERS + HAND_BACKS

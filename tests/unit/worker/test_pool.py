@@ -2,17 +2,20 @@
 
 import os
 import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from manyhands.broker import Delivery, Verdict
+from manyhands.broker import Delivery, Outgoing, Verdict
 from manyhands.errors import HandlerError
 from manyhands.messages import Event, Suite
 from manyhands_worker.lane import Limits
+from manyhands_worker.pool import Pool, extended
 from tests.services import wait_until
 from tests.unit.worker.harness import (
+    NAMES,
     PATIENCE,
     PLAIN,
     TROUBLE,
@@ -27,6 +30,8 @@ from tests.unit.worker.harness import (
     suite,
     values,
 )
+
+TRACE = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
 
 
 def test_judges() -> None:
@@ -192,7 +197,7 @@ def test_an_unknown_judge_and_an_expired_suite() -> None:
 
     What nobody wants any more is only said to have failed.
     """
-    strange = replace(delivery(suite("nobody", ["a"]), count=9), queue="tasks.echo")
+    strange = replace(delivery(suite("nobody", ["a"]), count=2), queue="tasks.echo")
     results = Results()
     with pool(PLAIN) as made:
         made.handle([strange], results.finish)
@@ -269,38 +274,136 @@ def test_closing_hands_back_what_has_not_begun(tmp_path: Path) -> None:
         assert [o.verdict for o in results.wait(2)] == [Verdict.HAND_BACK] * 2
 
 
-def test_deliveries_that_ended_with_their_worker_are_cut() -> None:
-    """A suite that twice took its worker with it comes in halves; a single task in the end is set aside."""
+def test_what_came_back_too_often_is_sent_on_to_be_tried() -> None:
+    """As it came, with what is known of it; a suite that came back less often is judged."""
     results = Results()
+    sent = delivery(suite("one", ["a", "b"]), {"mh-deliveries": 2, "mh-history": ["before"], "mh-x": 1}, count=3)
     with pool(TROUBLE) as made:
-        made.handle([delivery(suite("one", ["a", "b", "c"]), count=2)], results.finish)
-        made.handle([delivery(suite("one", ["a"]), {"mh-deliveries": 3}, count=2)], results.finish)
-        made.handle([delivery(suite("one", ["a"]), {"mh-deliveries": 9}, count=1)], results.finish)
-        cut, gone, judged = results.wait(3)
-    assert [(key, s.positions, h["mh-deliveries"]) for key, s, h in retried(cut.publish)] == [
-        ("one.1s", [100], 2),
-        ("one.1s", [101, 102], 2),
-    ]
-    assert judgments(gone.publish).errors[100].code == "worker-died"
-    assert len(dead(gone.publish)) == 1
-    assert values(judged.publish) == {100: "A"}
+        made.handle([sent, delivery(suite("one", ["a"]), count=2)], results.finish)
+        outcomes = results.wait(2)
+    (suspect,) = next(o for o in outcomes if o.deliveries == [sent]).publish
+    assert (suspect.exchange, suspect.key) == NAMES.to_suspects("one")
+    assert (suspect.body, suspect.type, suspect.content_encoding) == (sent.body, sent.type, sent.content_encoding)
+    assert suspect.headers["mh-deliveries"] == 5
+    before, noticed = suspect.headers["mh-history"]
+    assert before == "before"
+    assert "3 deliveries" in noticed
+    assert "w-1" in noticed
+    assert "mh-x" not in suspect.headers
+    assert [values(o.publish) for o in outcomes if o.deliveries != [sent]] == [{100: "A"}]
 
 
-def test_the_attempts_that_a_suite_grants() -> None:
-    """Its own cap and no other: past it a task is set aside; what is tried again or cut in halves keeps it."""
+def tried(made: Pool, sent: Delivery, *, counts_hand_backs: bool = False) -> list[Outgoing]:
+    """What a suspect causes."""
     results = Results()
+    made.trials(lambda: counts_hand_backs).handle([sent], results.finish)
+    (outcome,) = results.wait(1)
+    assert outcome.verdict is Verdict.ACK
+    return list(outcome.publish)
+
+
+def test_a_suspect_that_no_worker_has_died_of_is_judged() -> None:
+    """Whatever it carries from before; and a task that kills its child is found as anywhere."""
     with pool(TROUBLE) as made:
-        made.handle([delivery(suite("one", ["raise"], attempt=4, max_attempts=5))], results.finish)
-        made.handle([delivery(suite("one", ["raise"], max_attempts=1))], results.finish)
-        made.handle([delivery(suite("one", ["a", "b"], max_attempts=5), count=2)], results.finish)
-        outcomes = results.wait(3)
-        back = [one for o in outcomes for one in retried(o.publish)]
-        gone = [one for o in outcomes for one in dead(o.publish)]
-    again = [s for _, s, h in back if "mh-deliveries" not in h]
-    halves = [s for _, s, h in back if "mh-deliveries" in h]
-    assert [(s.attempt, s.max_attempts) for s in again] == [(5, 5)]
-    assert [(s.attempt, s.max_attempts) for _, s, _ in gone] == [(1, 1)]
-    assert [(s.attempt, s.max_attempts) for s in halves] == [(1, 5), (1, 5)]
+        well = tried(made, delivery(suite("one", ["a"]), {"mh-alone": 9, "mh-deliveries": 30}, suspect=True))
+        ill = tried(made, delivery(suite("one", ["a", "exit", "raise"]), suspect=True))
+    assert values(well) == {100: "A"}
+    assert values(ill) == {100: "A"}
+    assert judgments(ill).errors[101].code == "child-died"
+    ((key, again, headers),) = retried(ill)
+    assert key.startswith("one.")
+    assert again.positions == [102]
+    assert "mh-deliveries" not in headers
+
+
+def test_a_suspect_that_a_worker_has_died_of_is_cut() -> None:
+    """In halves, which are tried each; what the suite grants and carries goes with both."""
+    sent = delivery(suite("one", ["a", "b", "c"], attempt=2, max_attempts=5), {"mh-deliveries": 3, **TRACE}, count=1,
+                    suspect=True)  # fmt: skip
+    with pool(TROUBLE) as made:
+        published = tried(made, sent)
+    assert [(key, s.positions, s.attempt, s.max_attempts) for key, s, _ in retried(published)] == [
+        ("one.suspect", [100], 2, 5), ("one.suspect", [101, 102], 2, 5)
+    ]  # fmt: skip
+    for _, _, headers in retried(published):
+        assert headers["mh-deliveries"] == 4
+        assert headers["traceparent"] == TRACE["traceparent"]
+        assert "3 tasks were judged" in headers["mh-history"][-1]
+
+
+@pytest.mark.parametrize(("counts", "workers"), [(False, 3), (True, 6)])
+def test_a_task_of_which_workers_die_is_set_aside(counts: bool, workers: int) -> None:
+    """Each death is noted in its history; after so many it is said to have failed, with a dead letter."""
+    sent = delivery(suite("one", ["a"]), {"mh-deliveries": 3}, count=1, suspect=True)
+    with pool(TROUBLE) as made:
+        for died in range(1, workers):
+            ((key, again, headers),) = retried(tried(made, sent, counts_hand_backs=counts))
+            assert (key, again.positions, headers["mh-alone"]) == ("one.suspect", [100], died)
+            sent = delivery(again, headers, count=1, suspect=True)
+        gone = tried(made, sent, counts_hand_backs=counts)
+    assert judgments(gone).errors[100].code == "worker-died"
+    ((_, letter, headers),) = dead(gone)
+    assert (letter.positions, headers["mh-code"], headers["mh-told"]) == ([100], "worker-died", True)
+    assert headers["mh-error"] == f"{workers} workers ended while they judged it alone"
+    assert len(headers["mh-history"]) == workers
+    assert all("on h" in line and "w-1" in line for line in headers["mh-history"])
+
+
+def test_forged_headers_of_a_suspect() -> None:
+    """What is no number counts as none."""
+    forged = {"mh-deliveries": -5, "mh-alone": "many", "mh-history": "no list"}
+    with pool(TROUBLE) as made:
+        ((_, _, headers),) = retried(tried(made, delivery(suite("one", ["a"]), forged, count=1, suspect=True)))
+    assert (headers["mh-deliveries"], headers["mh-alone"], len(headers["mh-history"])) == (1, 1, 1)
+
+
+def test_a_trial_is_ended_with_the_pool(tmp_path: Path) -> None:
+    """What hangs on trial goes back when its child is killed at last, and no later trial begins."""
+    begun, results = tmp_path / "begun", Results()
+    with pool(TROUBLE) as made:
+        trials = made.trials(lambda: False)
+        hanging = [delivery(suite("file", [str(begun)]), suspect=True)]
+        thread = threading.Thread(target=trials.handle, args=(hanging, results.finish))
+        thread.start()
+        wait_until(begun.exists, PATIENCE, "the trial begun")
+        made.close()
+        made.end(0)
+        thread.join(PATIENCE)
+        trials.handle([delivery(suite("one", ["a"]), suspect=True)], results.finish)
+        assert [o.verdict for o in results.wait(2)] == [Verdict.HAND_BACK] * 2
+
+
+def test_what_is_known_of_a_child_that_died() -> None:
+    """The letter tells signal or status, memory, host, worker, and each death."""
+    results = Results()
+    sent = delivery(suite("many", ["a", "crash", "exit"]), {"mh-history": ["before"]})
+    with pool(TROUBLE) as made:
+        made.handle([sent], results.finish)
+        (outcome,) = results.wait(1)
+    letters = {letter.payloads[0]: headers for _, letter, headers in dead(outcome.publish)}
+    assert {payload: headers["mh-exit"] for payload, headers in letters.items()} == {
+        "crash": "SIGSEGV", "exit": "status 3"
+    }  # fmt: skip
+    for headers in letters.values():
+        assert 5 < headers["mh-memory-mib"] < 5000
+        assert (headers["mh-host"], headers["mh-worker"]) == ("h", "w-1")
+        before, together, *_, last = headers["mh-history"]
+        assert before == "before"
+        assert "3 tasks" in together
+        assert "alone" in last
+        assert all("on h" in line and "MiB" in line for line in (together, last))
+
+
+def test_a_watch_that_wakes_late_gives_that_time() -> None:
+    """To every deadline that stands, for as long as it stands; one that is on time gives none."""
+    a, b = object(), object()
+    given = extended({}, {a: 10.0}, 0.0)
+    assert given == {a: (10.0, 0.0)}
+    given = extended(given, {a: 10.0, b: 12.0}, 5.0)
+    assert given == {a: (10.0, 5.0), b: (12.0, 5.0)}
+    given = extended(given, {a: 10.0, b: 20.0}, 1.0)
+    assert given == {a: (10.0, 6.0), b: (20.0, 1.0)}
+    assert extended(given, {}, 1.0) == {}
 
 
 def test_a_child_that_cannot_make_its_judge_keeps_the_attempts_that_a_suite_grants(tmp_path: Path) -> None:

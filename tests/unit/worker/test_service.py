@@ -48,12 +48,12 @@ def embedded() -> Iterator[EmbeddedBroker]:
         broker.close()
 
 
-def send(broker: EmbeddedBroker, *suites: Suite) -> None:
-    """Publish suites to their judges."""
+def send(broker: EmbeddedBroker, *suites: Suite, suspect: bool = False) -> None:
+    """Publish suites to their judges, or to be tried by them."""
     publisher = broker.publisher()
     errors: list[Any] = []
     for one in suites:
-        exchange, key = NAMES.to_judge(one.judge)
+        exchange, key = NAMES.to_suspects(one.judge) if suspect else NAMES.to_judge(one.judge)
         encoded = encode(one)
         publisher.publish(
             Outgoing(
@@ -170,20 +170,25 @@ def test_the_prefetch_follows_the_cost(monkeypatch: pytest.MonkeyPatch) -> None:
         wait_until(lambda: held._value.get() > 10, PATIENCE, "a larger prefetch")
 
 
-@pytest.mark.parametrize("counts", [True, False])
-def test_restarts_convict_nobody_where_the_broker_counts_them(monkeypatch: pytest.MonkeyPatch, counts: bool) -> None:
-    """What was delivered five times before is judged as ever on such a broker; on others it is suspect."""
+@pytest.mark.parametrize(("queue", "counts", "code"), [
+    ("tasks", False, None), ("suspects", True, None), ("suspects", False, "worker-died")
+])  # fmt: skip
+def test_what_came_back_five_times(monkeypatch: pytest.MonkeyPatch, queue: str, counts: bool, code: str | None) -> None:
+    """From the judge's queue it is tried and judged as ever: the count is no evidence. From the suspects' it is.
+
+    Where hand-backs count, five are not enough: restarts convict nobody.
+    """
     monkeypatch.setattr(EmbeddedBroker, "counts_hand_backs", counts)
     with embedded() as broker:
         broker.declare(topology(NAMES, ["one"]))
-        send(broker, suite("one", ["a"]))
-        consumer = broker.consumer([NAMES.tasks_queue("one")], prefetch=1)
+        send(broker, suite("one", ["a"]), suspect=queue == "suspects")
+        consumer = broker.consumer([NAMES.queue(f"{queue}.one")], prefetch=1)
         for _ in range(5):
             consumer.settle(consumer.receive(1, PATIENCE), Verdict.FAILED)
         consumer.close()
         with worker(broker, TROUBLE, judges=["one"]):
             (said,) = receive(aggregator(broker), 1)
-    assert {p: f.code for p, f in said.errors.items()} == ({} if counts else {100: "worker-died"})
+    assert {p: f.code for p, f in said.errors.items()} == ({100: code} if code else {})
 
 
 def test_a_worker_has_one_user() -> None:
