@@ -57,6 +57,11 @@ class Process:
         """The process's id."""
         return self._popen.pid
 
+    @property
+    def code(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._popen.poll()
+
     def says(self, text: str) -> None:
         """Wait until it has written the text to standard error."""
         wait_until(lambda: any(text in line for line in self.log), 60, f"{self._name} to say {text!r}")

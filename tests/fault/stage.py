@@ -59,7 +59,7 @@ class Stage:
             "MANYHANDS_BROKER": broker, "MANYHANDS_STORE": store, "MANYHANDS_NAMESPACE": namespace,
             "MANYHANDS_PORT": "0", "MANYHANDS_SOURCE_ROOTS": str(folder), "MANYHANDS_GRACE": "15", **settings,
         }  # fmt: skip
-        self.job_file = write_job(folder)
+        self.job_file = self.worker_file = write_job(folder)
         self.processes: dict[str, Process] = {}
         self.others: list[Process] = []
         self._urls: dict[str, str] = {}
@@ -74,7 +74,7 @@ class Stage:
         for service in services or SERVICES:
             if service in self.processes:
                 self.others.append(self.processes[service])
-            options = ("--config", str(self.job_file), "--children", "2") if service == "worker" else ()
+            options = ("--config", str(self.worker_file), "--children", "2") if service == "worker" else ()
             self.processes[service] = Process(service, *options, env={**self._env, **settings})
         for service in services or SERVICES:
             self._urls[service] = url = self.processes[service].url
@@ -116,6 +116,15 @@ class Stage:
         """The value of a metric without labels."""
         lines = httpx.get(f"{self._urls[service]}/metrics", timeout=30).text.splitlines()
         return next((float(line.split()[1]) for line in lines if line.startswith(f"{name} ")), 0.0)
+
+    def sum(self, service: str, name: str) -> float:
+        """The sum over all labels of a metric."""
+        lines = httpx.get(f"{self._urls[service]}/metrics", timeout=30).text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name}{{"))
+
+    def url(self, service: str) -> str:
+        """Where a service is reached."""
+        return self._urls[service]
 
     # -- the job -------------------------------------------------------------------------------------------------------
 
