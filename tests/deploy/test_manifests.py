@@ -632,11 +632,13 @@ def test_each_judge_is_scaled_by_its_own_queue(rendered: Rendered) -> None:
             assert JUDGE_NAME.fullmatch(judge), which
             assert {target, one["metadata"]["name"]} == {"worker-" + judge.replace("_", "-")}, which
             assert environment_of(worker, objects, "judge") == {"MANYHANDS_JUDGES": judge}, which
-            length, age = one["spec"]["triggers"]
+            length, suspects, age = one["spec"]["triggers"]
             assert length["metadata"]["queueName"] == Names().tasks_queue(judge), which
+            assert suspects["metadata"] == {**length["metadata"], "queueName": Names().suspects_queue(judge)}, which
             assert length["metadata"]["excludeUnacknowledged"] == "false", which
             assert age["metadata"]["query"] == f'{AGE}{{judge="{judge}"}}', which
-            assert {trigger["metricType"] for trigger in (length, age)} == {"AverageValue"}, which  # or no fallback
+            kinds = {trigger["metricType"] for trigger in (length, suspects, age)}
+            assert kinds == {"AverageValue"}, which  # or no fallback
             assert one["spec"]["fallback"]["replicas"] >= 1, which
             assert one["spec"]["fallback"]["behavior"] == "currentReplicasIfHigher", which
             assert one["spec"]["minReplicaCount"] < one["spec"]["maxReplicaCount"], which
