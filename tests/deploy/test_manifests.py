@@ -636,7 +636,8 @@ def test_each_judge_is_scaled_by_its_own_queue(rendered: Rendered) -> None:
             assert length["metadata"]["queueName"] == Names().tasks_queue(judge), which
             assert suspects["metadata"] == {**length["metadata"], "queueName": Names().suspects_queue(judge)}, which
             assert length["metadata"]["excludeUnacknowledged"] == "false", which
-            assert age["metadata"]["query"] == f'{AGE}{{judge="{judge}"}}', which
+            namespace = one["metadata"].get("namespace", "manyhands")
+            assert age["metadata"]["query"] == f'{AGE}{{namespace="{namespace}",judge="{judge}"}}', which
             kinds = {trigger["metricType"] for trigger in (length, suspects, age)}
             assert kinds == {"AverageValue"}, which  # or no fallback
             assert one["spec"]["fallback"]["replicas"] >= 1, which
@@ -667,10 +668,9 @@ def test_the_plain_autoscaler_scales_by_the_same(rendered: Rendered) -> None:
         series = re.fullmatch(r'\{__name__="(.+)"\}|(\w+)\{.+\}', rule["seriesQuery"])
         assert series, rule
         served[rule.get("name", {}).get("as", series[2])] = series[1] or series[2]
-        # what comes of a recording rule has lost its namespace, and a metric without value would stop all scaling down
-        assert (
-            ("vector(0)" in rule["metricsQuery"]) == (rule["resources"].get("namespaced") is False) == bool(series[1])
-        )
+        assert rule["resources"] == {"overrides": {"namespace": {"resource": "namespace"}}}  # of one's own alone
+        # a metric without value would stop all scaling down
+        assert ("vector(0)" in rule["metricsQuery"]) == bool(series[1])
     assert served == {
         "rabbitmq_detailed_queue_messages": "rabbitmq_detailed_queue_messages",
         "manyhands_waiting_seconds": AGE,
@@ -699,7 +699,7 @@ def test_the_age_is_a_rule_by_judge() -> None:
     """The series that both autoscalers go by is recorded from metrics of ours; promtool has cases of its values."""
     (rule,) = [one for group in parse(script("rules"))[0]["spec"]["groups"] for one in group["rules"]
                if one.get("record") == AGE]  # fmt: skip
-    assert rule["expr"].count("max by (judge) (manyhands_oldest_suite_seconds)") == 2
+    assert rule["expr"].count("max by (namespace, judge) (manyhands_oldest_suite_seconds)") == 2
     assert "manyhands_oldest_suite_seconds" in {getattr(metric, "_name", "") for metric in vars(metrics).values()}
 
 

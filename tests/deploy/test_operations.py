@@ -17,7 +17,7 @@ from tests.services import wait_until
 pytestmark = pytest.mark.timeout(1800)
 
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-MANYHANDS = "docker compose run --rm --no-deps --entrypoint manyhands demo"
+MANYHANDS = "docker compose run --rm cli"
 JOB = "drill"
 TASKS, JUDGMENTS = 1797, 3 * 1797
 #: Judgments after which the back-up is taken.
