@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -24,18 +25,31 @@ OfJob = Annotated[
     typer.Option("--job", help="Only those of this job.", show_default=False, autocompletion=complete_job),
 ]
 OfCode = Annotated[
-    str | None, typer.Option("--code", help="Only those of this cause, such as time-limit.", show_default=False)
+    str | None, typer.Option("--code", help="Only those of this code, such as time-limit.", show_default=False)
 ]
+OfCause = Annotated[
+    str | None, typer.Option("--cause", help="Only those of this cause, from `dead list`.", show_default=False)
+]
+Everything = Annotated[bool, typer.Option("--all", help="All there are.")]
 
 
-def _choice(job: str | None, code: str | None) -> dict[str, Any]:
-    return {key: value for key, value in (("job", job), ("code", code)) if value is not None}
+def _choice(job: str | None, code: str | None, cause: str | None) -> dict[str, Any]:
+    said = {"job": job, "code": code, "cause": cause}
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def _chosen(letters: list[str] | None, choice: dict[str, Any], everything: bool) -> None:
+    if letters and (choice or everything):
+        raise typer.BadParameter("name letters, or give --job, --code, --cause or --all; not both")
+    if not (letters or choice or everything):
+        raise typer.BadParameter("name letters, or give --job, --code, --cause or --all")
 
 
 @app.command("list")
 def list_(
     job: OfJob = None,
     code: OfCode = None,
+    cause: OfCause = None,
     limit: Annotated[int, typer.Option(help="The most to list.")] = 50,
     json_: AsJson = False,
     url: AggregatorUrl = AGGREGATOR,
@@ -44,17 +58,22 @@ def list_(
 ) -> None:
     """Count dead letters by cause, and list the newest.
 
+    Letters have one cause whose errors differ in numbers, ids and quoted text only. Of each there are the letters and
+    tasks, when the first and the last were set aside, and the versions of the handler that failed.
+
     Example: manyhands dead list --job digits-1f00ba11
     """
-    said = aggregator_client(url, token, ca).call("GET", "/api/dead", params={**_choice(job, code), "limit": limit})
+    params = {**_choice(job, code, cause), "limit": limit}
+    said = aggregator_client(url, token, ca).call("GET", "/api/dead", params=params)
     if json_:
         show.as_json(said)
     elif not said["letters"]:
         show.line("no dead letters")
     else:
-        show.table(said["groups"], ("kind", "code", "letters", "tasks"))
+        groups = [{**group, "versions": ", ".join(group["versions"]) or None} for group in said["groups"]]
+        show.table(groups, ("cause", "kind", "code", "letters", "tasks", "first", "last", "versions", "error"))
         show.line("")
-        show.table(said["letters"], ("id", "at", "kind", "code", "job", "tasks", "error"))
+        show.table(said["letters"], ("id", "cause", "at", "kind", "code", "job", "tasks", "version", "error"))
 
 
 @app.command("show")
@@ -77,44 +96,85 @@ def replay(
     letters: Letters = None,
     job: OfJob = None,
     code: OfCode = None,
-    everything: Annotated[bool, typer.Option("--all", help="All there are.")] = False,
+    cause: OfCause = None,
+    everything: Everything = False,
+    changed: Annotated[
+        bool,
+        typer.Option(
+            "--changed",
+            help="Only for a version of the handler that the letter did not fail with: workers of that "
+            "one hand it on, for a day.",
+        ),
+    ] = False,
+    version: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Only for this version of the handler.", show_default=False)
+    ] = None,
     json_: AsJson = False,
     url: AggregatorUrl = AGGREGATOR,
     token: Token = None,
     ca: Ca = None,
 ) -> None:
-    """Send dead letters out again: some, those of a job or cause, or all.
+    """Send dead letters out again: some, those of a job, code or cause, or all.
 
-    Their tasks are judged anew and still count, once: a job that ended partial becomes complete.
+    Their tasks are judged anew and still count, once: a job that ended partial becomes complete. Whichever worker comes
+    first judges them, whatever its version, unless --changed or --version is given.
 
-    Example: manyhands dead replay --job digits-1f00ba11 --code time-limit
-    """
-    if letters and (job or code or everything):
-        raise typer.BadParameter("name letters, or give --job, --code or --all; not both")
-    if not (letters or job or code or everything):
-        raise typer.BadParameter("name letters, or give --job, --code or --all")
+    Example: manyhands dead replay --job digits-1f00ba11 --cause 3fa94c01 --changed
+    """  # fmt: skip
+    choice = _choice(job, code, cause)
+    _chosen(letters, choice, everything)
     client = aggregator_client(url, token, ca)
+    versions = ({"changed": True} if changed else {}) | ({"version": version} if version else {})
     if letters:
-        count = sum(client.call("POST", f"/api/dead/{letter}/replay")["letters"] for letter in letters)
+        count = sum(client.call("POST", f"/api/dead/{letter}/replay", params=versions)["letters"] for letter in letters)
     else:
-        count = client.call("POST", "/api/dead/replay", params=_choice(job, code))["letters"]
+        count = client.call("POST", "/api/dead/replay", params=choice | versions)["letters"]
     _counted(count, "replayed", json_)
 
 
 @app.command()
 def drop(
-    letters: Annotated[list[str], typer.Argument(metavar="LETTER", help="Ids from `dead list`.", show_default=False)],
+    letters: Letters = None,
+    job: OfJob = None,
+    code: OfCode = None,
+    cause: OfCause = None,
+    everything: Everything = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json_: AsJson = False,
     url: AggregatorUrl = AGGREGATOR,
     token: Token = None,
     ca: Ca = None,
 ) -> None:
-    """Take dead letters from the file for good. Their tasks stay failed.
+    """Take dead letters from the file for good: some, those of a job, code or cause, or all. Their tasks stay failed.
 
-    Example: manyhands dead drop 5f1d2c3b4a596877
+    More than named letters are counted and asked about first.
+
+    Example: manyhands dead drop --cause 3fa94c01
     """
+    choice = _choice(job, code, cause)
+    _chosen(letters, choice, everything)
     client = aggregator_client(url, token, ca)
-    _counted(sum(client.call("DELETE", f"/api/dead/{letter}")["letters"] for letter in letters), "dropped", json_)
+    if letters:
+        _counted(sum(client.call("DELETE", f"/api/dead/{letter}")["letters"] for letter in letters), "dropped", json_)
+        return
+    groups = client.call("GET", "/api/dead", params={**choice, "limit": 1})["groups"]
+    if not groups:
+        _counted(0, "dropped", json_)
+        return
+    if not yes:
+        _confirm(groups)
+    # what comes between the question and the answer was not asked about
+    until = {"until": max(group["filed"] for group in groups)}
+    said = client.call("DELETE", "/api/dead", params={**choice, **until, "all": everything})
+    _counted(said["letters"], "dropped", json_)
+
+
+def _confirm(groups: list[dict[str, Any]]) -> None:
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("nobody is there to be asked; give --yes")
+    letters, tasks = (sum(group[key] for group in groups) for key in ("letters", "tasks"))
+    show.notes().print(f"{letters:,} letters with {tasks:,} tasks, of {len(groups):,} causes")
+    typer.confirm("Drop them for good?", abort=True, err=True)
 
 
 def _counted(count: int, done: str, json_: bool) -> None:

@@ -78,7 +78,7 @@ def cell(value: Any, key: str = "") -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, (int, float)) and key in ("opened", "ended", "at"):
+    if isinstance(value, (int, float)) and key in ("opened", "ended", "at", "first", "last"):
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
     if isinstance(value, (int, float)) and key in ("seconds", "eta_seconds", "load_seconds"):
         return duration(value)

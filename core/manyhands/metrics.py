@@ -101,6 +101,11 @@ JUDGMENTS = Counter(
     "manyhands_judgments", "Judgments taken in, by what became of them (kept, duplicate, late).", ["fate"]
 )
 DEAD_LETTERS = Counter("manyhands_dead_letters", "Messages set aside, by kind and code.", ["kind", "code"])
+DEAD_LETTERS_EXPIRED = Counter(
+    "manyhands_dead_letters_expired",
+    "Dead letters taken from the file because they were kept for MANYHANDS_DEAD_KEEP days; their tasks stay failed.",
+    ["kind"],
+)
 SETTLE_SECONDS = Histogram(
     "manyhands_settle_seconds",
     "Time from when a worker had judged a suite to when the aggregator had committed its judgments.",

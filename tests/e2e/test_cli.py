@@ -372,8 +372,17 @@ def test_dead_letters(job: WriteJob, start: Start) -> None:
     assert running.command("watch", again).returncode == 1
     wait_until(lambda: len(running.json("dead", "list", "--job", again)["letters"]) == len(letters), 60, "letters")
     ids = [letter["id"] for letter in running.json("dead", "list", "--job", again)["letters"]]
-    assert running.json("dead", "drop", *ids) == {"letters": len(ids)}
+    assert running.json("dead", "drop", ids[0]) == {"letters": 1}
     assert running.command("dead", "drop", ids[0]).returncode == 5
+    for chosen in (("--job", again), ("--all",)):
+        unasked = running.command("dead", "drop", *chosen)
+        assert (unasked.returncode, "--yes" in unasked.stderr) == (2, True)
+    (group,) = running.json("dead", "list", "--job", again)["groups"]
+    assert group["letters"] == len(ids) - 1
+    assert running.json("dead", "drop", "--cause", "none", "--all", "--yes") == {"letters": 0}
+    dropped = running.json("dead", "drop", "--job", again, "--cause", group["cause"], "--yes")
+    assert dropped == {"letters": len(ids) - 1}
+    assert running.json("dead", "list")["letters"] == []
     assert running.json("status", again)["state"] == "partial"
 
 

@@ -66,8 +66,10 @@ class Stage:
 
     # -- processes -----------------------------------------------------------------------------------------------------
 
-    def start(self, *services: str, **settings: str) -> None:
+    def start(self, *services: str, code: str | None = None, **settings: str) -> None:
         """Start services, or start them again; returns when they are reachable, ready or not.
+
+        ``code`` starts them in some other way.
 
         One that is running already goes on beside the new one, and is asked nothing any more.
         """
@@ -75,7 +77,7 @@ class Stage:
             if service in self.processes:
                 self.others.append(self.processes[service])
             options = ("--config", str(self.worker_file), "--children", "2") if service == "worker" else ()
-            self.processes[service] = Process(service, *options, env={**self._env, **settings})
+            self.processes[service] = Process(service, *options, env={**self._env, **settings}, code=code)
         for service in services or SERVICES:
             self._urls[service] = url = self.processes[service].url
             self._env[f"MANYHANDS_{service.upper()}_URL"] = url

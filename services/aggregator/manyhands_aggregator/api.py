@@ -6,20 +6,23 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Annotated, Any, Literal
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from manyhands.ops import Ops
 from manyhands.settings import ApiSettings
 from manyhands_aggregator import export
-from manyhands_aggregator.deadfiles import NoSuchLetter
+from manyhands_aggregator.deadlist import NoSuchLetter, Which
+from manyhands_aggregator.replay import Versions
 from manyhands_aggregator.service import Aggregator
 from manyhands_service.audit import about, audited
 from manyhands_service.web import application
 
 #: Bytes of a file sent at a time.
 BLOCK = 1 << 18
+#: Parameters that say which dead letters, and which versions of a handler.
+WHICH, VERSIONS = ("job", "code", "cause", "until"), ("changed", "version")
 
 
 class Progress(BaseModel):
@@ -63,6 +66,24 @@ class Count(BaseModel):
     """How many were concerned."""
 
     letters: int
+
+
+def _which(
+    job: str | None = None,
+    code: str | None = None,
+    cause: Annotated[str | None, Query(description="As the groups of GET /api/dead have it.")] = None,
+    until: Annotated[float | None, Query(description="Filed up to then; seconds since 1970.")] = None,
+) -> Which:
+    """Which letters a request is about."""
+    return Which(job=job, code=code, cause=cause, until=until)
+
+
+def _versions(
+    changed: Annotated[bool, Query(description="Only a version that it did not fail with may judge it.")] = False,
+    version: Annotated[str, Query(description="Only this version of the handler may judge it.")] = "",
+) -> Versions:
+    """Which versions of the handler may judge what a request replays."""
+    return Versions(changed=changed, only=version)
 
 
 def build(aggregator: Aggregator, settings: ApiSettings) -> FastAPI:
@@ -128,33 +149,49 @@ def build(aggregator: Aggregator, settings: ApiSettings) -> FastAPI:
 
     @app.get("/api/dead")
     def dead(
-        job: str | None = None, code: str | None = None, limit: Annotated[int, Query(ge=1, le=10_000)] = 100
+        which: Annotated[Which, Depends(_which)], limit: Annotated[int, Query(ge=1, le=10_000)] = 100
     ) -> dict[str, Any]:
-        """What was set aside, grouped by cause, and the newest letters."""
-        return aggregator.dead(job=job, code=code, limit=limit)
+        """What was set aside: counts, times and versions by cause, and the newest letters."""
+        return aggregator.dead(which, limit=limit)
 
     @app.get("/api/dead/{letter}")
     def dead_letter(letter: str) -> dict[str, Any]:
         """One dead letter whole."""
         return aggregator.dead_letter(letter)
 
-    @app.post("/api/dead/replay", dependencies=[audited("dead.replay", "job", "code")])
-    def replay_all(request: Request, job: str | None = None, code: str | None = None) -> Count:
-        """Send dead letters out again: all of a job, of a code, or all there are."""
-        count = aggregator.replay_all(job=job, code=code)
+    @app.post("/api/dead/replay", dependencies=[audited("dead.replay", *WHICH, *VERSIONS)])
+    def replay_all(
+        request: Request,
+        which: Annotated[Which, Depends(_which)],
+        versions: Annotated[Versions, Depends(_versions)],
+    ) -> Count:
+        """Send dead letters out again: those of a job, a code, a cause, or all there are."""
+        count = aggregator.replay_all(which, versions)
         about(request, letters=count)
         return Count(letters=count)
 
-    @app.post("/api/dead/{letter}/replay", dependencies=[audited("dead.replay")])
-    def replay(letter: str) -> Count:
+    @app.post("/api/dead/{letter}/replay", dependencies=[audited("dead.replay", *VERSIONS)])
+    def replay(letter: str, versions: Annotated[Versions, Depends(_versions)]) -> Count:
         """Send one dead letter out again."""
-        return Count(letters=aggregator.replay([letter]))
+        return Count(letters=aggregator.replay(letter, versions))
+
+    @app.delete("/api/dead", dependencies=[audited("dead.drop", *WHICH)])
+    def drop_all(
+        request: Request,
+        which: Annotated[Which, Depends(_which)],
+        everything: Annotated[bool, Query(alias="all", description="Needed where nothing else is said.")] = False,
+    ) -> Count:
+        """Take dead letters from the file for good: those of a job, a code, a cause, or all there are."""
+        if not everything and not (which.job or which.code or which.cause):
+            raise HTTPException(422, "say which: job, code, cause, or all=true")
+        count = aggregator.drop_all(which)
+        about(request, letters=count)
+        return Count(letters=count)
 
     @app.delete("/api/dead/{letter}", dependencies=[audited("dead.drop")])
     def drop(letter: str) -> Count:
         """Take one dead letter from the file for good."""
-        aggregator.dead_letter(letter)
-        return Count(letters=aggregator.drop([letter]))
+        return Count(letters=aggregator.drop(letter))
 
     return app
 

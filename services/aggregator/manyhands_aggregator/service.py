@@ -9,17 +9,18 @@ from typing import Any
 from manyhands import logs, metrics
 from manyhands.broker import Broker, Consumer, Publisher
 from manyhands.clock import Clock, SystemClock
-from manyhands.errors import BrokerError, BrokerUnavailable, StoreUnavailable, UnknownJob
+from manyhands.errors import BrokerError, StoreUnavailable, UnknownJob
 from manyhands.process import declared
 from manyhands.runner import Runner
 from manyhands.topology import topology
-from manyhands_aggregator import answers, deadfiles, quality, reading
+from manyhands_aggregator import answers, quality, reading
 from manyhands_aggregator.answers import Block
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.intake import Intake
+from manyhands_aggregator.office import Office
 from manyhands_aggregator.senders import Senders
 from manyhands_aggregator.settings import AggregatorSettings
-from manyhands_aggregator.upkeep import Upkeep, publish_all
+from manyhands_aggregator.upkeep import Upkeep
 from manyhands_service.store import Store
 
 _log = logs.get(__name__)
@@ -32,13 +33,13 @@ STOPPING = 2.0
 LOOK = 0.1
 #: Requests that may wait for answers at once: each has a thread, and health must still be told.
 WAITERS = 16
-#: Dead letters that are replayed in one go.
-LETTERS = 50
+#: Seconds of a day, in which letters are kept.
+DAY = 86_400.0
 #: Batches that are prefetched from each queue, so that the next is there when one is committed.
 PREFETCHED = 2
 
 
-class Aggregator:
+class Aggregator(Office):
     """Consumes judgments, events and dead letters; owns the answers."""
 
     def __init__(self, settings: AggregatorSettings, broker: Broker, *, clock: Clock | None = None) -> None:
@@ -86,7 +87,9 @@ class Aggregator:
         self._runner = Runner(self._consumer, self._publisher, intake, batch=settings.batch)
         if self._stop.is_set():
             return
-        upkeep = Upkeep(self.store, intake, self._publisher, names, self._clock, settings.hold)
+        upkeep = Upkeep(
+            self.store, intake, self._publisher, names, self._clock, settings.hold, keep=settings.dead_keep * DAY
+        )
         self._spawn("upkeep", lambda: self._upkeep(upkeep))
         self._runner.run()
 
@@ -231,53 +234,3 @@ class Aggregator:
     def provenance(self, job: str, position: int) -> list[dict[str, Any]]:
         """Every judgment of one task."""
         return self.store.read(lambda c: reading.provenance(c, job, position))
-
-    def dead(self, *, job: str | None, code: str | None, limit: int) -> dict[str, Any]:
-        """Dead letters, grouped and listed."""
-        return self.store.read(
-            lambda c: {
-                "groups": deadfiles.groups(c, job=job),
-                "letters": deadfiles.listing(c, job=job, code=code, limit=limit),
-            }
-        )
-
-    def dead_letter(self, letter: str) -> dict[str, Any]:
-        """One dead letter whole."""
-        return self.store.read(lambda c: deadfiles.show(c, letter))
-
-    def replay(self, letters: list[str]) -> int:
-        """Send dead letters out again, confirm, and only then take them from the file; says how many.
-
-        Raises:
-            NoSuchLetter: one of them is not there.
-            BrokerUnavailable: they are still on file; some may have been sent, which does no harm.
-        """
-        if self._publisher is None:
-            raise BrokerUnavailable("try again when the aggregator is ready")
-        for some in (letters[i : i + LETTERS] for i in range(0, len(letters), LETTERS)):
-            found = self.store.read(lambda c, s=some: {x: deadfiles.outgoing(c, self._names, x) for x in s})  # type: ignore[misc]  # mypy infers no lambda defaults
-            publish_all(self._publisher, [message for message, _ in found.values()])
-            sent = {letter: times for letter, (_, times) in found.items()}
-            self.store.write(lambda c, s=sent: deadfiles.drop_replayed(c, s))  # type: ignore[misc]
-            _log.info("dead letters replayed", letters=some)
-        return len(letters)
-
-    def replay_all(self, *, job: str | None, code: str | None) -> int:
-        """Send out again all letters there are now, or those of a job or a code; says how many.
-
-        Raises:
-            BrokerUnavailable: some are still on file.
-        """
-        before, after, count = self._clock.now(), "", 0
-        while some := self.store.read(
-            lambda c, a=after: deadfiles.ids(c, job=job, code=code, before=before, after=a, limit=LETTERS)  # type: ignore[misc]
-        ):
-            count += self.replay(some)
-            after = some[-1]
-        return count
-
-    def drop(self, letters: list[str]) -> int:
-        """Take dead letters from the file for good; says how many there were."""
-        dropped = self.store.write(lambda c: deadfiles.drop(c, letters))
-        _log.info("dead letters taken from the file", letters=letters)
-        return dropped

@@ -19,6 +19,11 @@ class AggregatorSettings(ApiSettings):
         ge=0,
         description="Seconds that judgments of an unknown job or suite wait for news of it before they are set aside.",
     )
+    dead_keep: float = Field(
+        default=90.0,
+        ge=0,
+        description="Days that a dead letter is kept on file; its tasks stay failed after it. 0 is for ever.",
+    )
 
     @property
     def own_user(self) -> str | None:

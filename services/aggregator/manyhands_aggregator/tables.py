@@ -98,7 +98,9 @@ early = sa.Table(
 )
 
 #: Dead letters, filed: ``id`` is a digest of what was set aside and why, ``times`` how often it came, so that one that
-#: comes again while it is being replayed is not dropped with it.
+#: comes again while it is being replayed is not dropped with it. ``cause_id`` is what letters of one cause have in
+#: common, ``version`` the handler's, ``filed`` when it came last, by our own clock. These are null where an earlier
+#: version has filed it, until upkeep comes to it.
 dead = sa.Table(
     "aggregator_dead",
     metadata,
@@ -115,6 +117,9 @@ dead = sa.Table(
     sa.Column("type", sa.Text),
     sa.Column("encoding", sa.Text),
     sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("cause_id", sa.Text, index=True),
+    sa.Column("version", sa.Text),
+    sa.Column("filed", sa.Float, index=True),
 )
 
 

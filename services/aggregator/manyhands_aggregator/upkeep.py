@@ -16,7 +16,7 @@ from manyhands.errors import BrokerError, BrokerUnavailable
 from manyhands.runner import Outcome
 from manyhands.spec import received
 from manyhands.topology import Names
-from manyhands_aggregator import counting, early, jobs, judging, tables
+from manyhands_aggregator import counting, deadfiles, deadlist, early, jobs, judging, tables
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.intake import Intake
 from manyhands_aggregator.judging import Judged
@@ -64,10 +64,18 @@ class Upkeep:
     """Rounds of upkeep; each is safe to repeat and to run in several replicas at once."""
 
     def __init__(
-        self, store: Store, intake: Intake, publisher: Publisher, names: Names, clock: Clock, hold: float
+        self,
+        store: Store,
+        intake: Intake,
+        publisher: Publisher,
+        names: Names,
+        clock: Clock,
+        hold: float,
+        *,
+        keep: float = 0.0,
     ) -> None:
         self._store, self._intake, self._publisher = store, intake, publisher
-        self._names, self._clock, self._hold = names, clock, hold
+        self._names, self._clock, self._hold, self._keep = names, clock, hold, keep
         self._measured = -MEASURE_SECONDS
 
     def round(self) -> bool:
@@ -80,6 +88,7 @@ class Upkeep:
         self.end_overdue()
         self.announce()
         if self._clock.monotonic() - self._measured >= MEASURE_SECONDS:
+            self.see_to_letters()
             self.measure()
             self._measured = self._clock.monotonic()
         return held
@@ -153,6 +162,19 @@ class Upkeep:
         for account in accounts:
             metrics.JOBS_ENDED.labels(account.state).inc()
             _log.info("job ended", job=account.job, state=account.state, reason=account.reason)
+
+    def see_to_letters(self) -> None:
+        """Take from the file the dead letters that were kept for long enough; complete what earlier versions filed."""
+        while self._store.write(lambda c: deadfiles.complete(c, self._clock.now(), SOME)) == SOME:
+            pass
+        if not self._keep:
+            return
+        until = self._clock.now() - self._keep
+        while gone := self._store.write(lambda c: deadlist.expire(c, until, SOME)):
+            for kind, letters in gone.items():
+                metrics.DEAD_LETTERS_EXPIRED.labels(kind).inc(letters)
+            if gone.total():  # another replica may have been faster
+                _log.info("dead letters expired", letters=gone.total(), kinds=dict(gone), filed_before=until)
 
     def measure(self) -> None:
         """Bring the gauges up to date: open jobs and their open tasks, and the tasks that are in no account."""

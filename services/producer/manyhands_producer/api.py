@@ -81,7 +81,10 @@ class Republished(BaseModel):
 
 
 class Status(BaseModel):
-    """How far a job is with the producer; ``error`` says why it was cancelled."""
+    """How far a job is with the producer.
+
+    ``error`` says why it was cancelled, ``outcome`` how it ended: a partial one may become complete by a replay.
+    """
 
     job: str
     name: str
@@ -93,6 +96,7 @@ class Status(BaseModel):
     settled: int
     in_flight: int
     error: str | None
+    outcome: Literal["complete", "partial", "cancelled"] | None
 
 
 class Audit(BaseModel):

@@ -48,7 +48,8 @@ class Events:
                 elif event.name == SUITE_ESCALATED:
                     out += self._escalated(event, tracing.caused_by(delivery))
                 elif event.name == JOB_COMPLETED:
-                    ended[event.job] = _outcome(event)
+                    if ended.get(event.job, {}).get("state") != "complete":  # after which nothing comes
+                        ended[event.job] = _outcome(event)
                 else:
                     raise DecodeError(f"{event.name} is no event for the producer", delivery.body)
             except DecodeError as error:

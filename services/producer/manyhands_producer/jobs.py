@@ -142,8 +142,11 @@ def settle(connection: sa.Connection, number: int, settled: Sequence[int]) -> tu
 
 
 def complete(connection: sa.Connection, number: int, data: Mapping[str, Any]) -> None:
-    """Note the end of a job, as the aggregator tells it."""
+    """Note the end of a job, as the aggregator tells it; what was told before it was complete may come late."""
     mine = _jobs.c.number == number
+    said = connection.scalar(sa.select(_jobs.c.outcome).where(mine).with_for_update())
+    if said is not None and json.loads(said).get("state") == "complete":
+        data = json.loads(said)
     changes: dict[str, Any] = {"outcome": json.dumps(dict(data), default=str)}
     if data.get("state") == "complete":
         changes["settled"] = _jobs.c.suites  # news of the last suites may still be on its way

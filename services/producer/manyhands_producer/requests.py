@@ -218,6 +218,7 @@ class Requests:
             "job": row.job, "name": json.loads(row.spec)["name"], "state": row.state, "tasks": row.tasks,
             "refused": row.refused, "suites": row.suites, "published": published, "settled": row.settled,
             "in_flight": len(live.unsettled) if live is not None and not live.over else 0, "error": row.reason,
+            "outcome": json.loads(row.outcome).get("state") if row.outcome else None,
         }  # fmt: skip
 
     def audit(self, job: str) -> dict[str, Any]:

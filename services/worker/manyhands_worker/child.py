@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -22,7 +22,7 @@ from manyhands.errors import DecodeError, HandlerError, ManyhandsError
 from manyhands.messages import Suite
 from manyhands.topology import Names
 from manyhands_worker import frames
-from manyhands_worker.findings import Findings, Problem, all_failed, problem
+from manyhands_worker.findings import Findings, Problem, all_failed, other_version, problem
 from manyhands_worker.frames import Setup, Unit
 from manyhands_worker.judging import Judge, packable, sort
 from manyhands_worker.offer import Offer, make, offers
@@ -93,7 +93,7 @@ class Bench:
             # it speaks for no judge but its own, so it can say nothing of these tasks
             return [frames.REFUSED, "unknown-judge", f"this worker does not serve the judge {suite.judge}"]
         started = time.time()
-        findings, seconds = self._find(suite, started)
+        findings, seconds = self._find(suite, unit.headers, started)
         if unit.part:
             return self._part(findings, seconds)
         report = Report(
@@ -108,11 +108,14 @@ class Bench:
         failed = len(findings.problems)
         return [frames.JUDGED, suite.judge, len(suite.positions) - failed, failed, started, seconds, retries, outgoing]
 
-    def _find(self, suite: Suite, now: float) -> tuple[Findings, float]:
+    def _find(self, suite: Suite, headers: Mapping[str, Any], now: float) -> tuple[Findings, float]:
         count = len(suite.positions)
         if suite.expires_at is not None and now > suite.expires_at:
             late = Problem(code="expired", message="nobody wanted it any more when it was its turn", letter=False)
             return all_failed(count, late), 0.0
+        other = other_version(headers, self.offers[suite.judge].version, now)
+        if other is not None:
+            return all_failed(count, other), 0.0
         try:
             judge = self._judges.get(suite.judge) or self._make(suite.judge)
         except HandlerError as error:

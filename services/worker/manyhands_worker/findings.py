@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from manyhands import replays
 from manyhands.backoff import LADDER
 from manyhands.outcome import GiveBack, Retry, failure, fate, trace
 
@@ -51,6 +52,20 @@ def problem(error: BaseException, attempt: int, max_attempts: int, random: Calla
             return Problem(code=said.code, message=message, retry=LADDER[0], counts=False)
         case _:
             return Problem(code=said.code, message=message, traceback=_sendable(trace(error)))
+
+
+def other_version(headers: Mapping[str, Any], version: str, now: float) -> Problem | None:
+    """The problem of tasks that were replayed for other versions of the handler than this; None for all others.
+
+    They go on to another worker, until none has come for too long.
+    """
+    if replays.suits(headers, version):
+        return None
+    rung = replays.rung(headers, now)
+    said = f"it was replayed for another version of the handler than {version}"
+    if rung is None:
+        said += f", and none came within {replays.PATIENCE / 3600:g} hours"
+    return Problem(code="other-version", message=said, retry=rung, counts=False)
 
 
 def problem_of(row: Sequence[Any]) -> Problem:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from manyhands import tracing
+from manyhands import replays, tracing
 from manyhands.broker.protocol import Delivery, Outgoing
 from manyhands.messages import PUBLISHED_AT
 
@@ -87,8 +87,8 @@ def unpack(raw: bytes) -> Any:
 
 
 #: Headers that a suite keeps on its way: deliveries that ended with a worker, in all and on trial alone, when it was
-#: published, the trace.
-KEPT = ("mh-deliveries", "mh-alone", PUBLISHED_AT, *tracing.HEADERS)
+#: published, for which versions of the handler it was replayed, the trace.
+KEPT = ("mh-deliveries", "mh-alone", PUBLISHED_AT, *replays.HEADERS, *tracing.HEADERS)
 
 
 def unit(delivery: Delivery) -> Unit:

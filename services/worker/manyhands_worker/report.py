@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from manyhands import deadletters
+from manyhands import deadletters, replays
 from manyhands.broker.protocol import Delivery, Outgoing
 from manyhands.codec import BODY_LIMIT, Encoded, encode
 from manyhands.deadletters import HISTORY_LIMIT, Cause
@@ -232,7 +232,7 @@ def _history(report: Report, station: Station, indices: Sequence[int]) -> list[s
 
 def _kept(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Of the headers of a suite those that it keeps when it is tried again."""
-    return carried(headers) | ({PUBLISHED_AT: headers[PUBLISHED_AT]} if PUBLISHED_AT in headers else {})
+    return carried(headers) | {key: headers[key] for key in (PUBLISHED_AT, *replays.HEADERS) if key in headers}
 
 
 def _fitting(make: Callable[[Sequence[int]], Message], indices: Sequence[int], limit: int) -> Iterator[Encoded]:

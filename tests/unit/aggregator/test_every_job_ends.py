@@ -13,7 +13,7 @@ from manyhands.broker import Delivery, Outgoing
 from manyhands.codec import encode
 from manyhands.deadletters import Cause, raw_letter
 from manyhands.messages import Event, Failure, Suite
-from manyhands_aggregator import deadfiles, judging
+from manyhands_aggregator import deadlist, judging
 from manyhands_aggregator.upkeep import KEEP_SECONDS
 from manyhands_worker.findings import Findings, Problem
 from manyhands_worker.report import Report, Station, messages
@@ -45,7 +45,7 @@ def read_back(bench: Bench, out: list[Outgoing]) -> list[Event]:
 
 def filed(bench: Bench, job: Job) -> list[tuple[str, int, int]]:
     """Code, tasks and times of the job's letters on file."""
-    rows = bench.store.read(lambda c: deadfiles.listing(c, job=job.id))
+    rows = bench.store.read(lambda c: deadlist.listing(c, deadlist.Which(job=job.id)))
     return [(row["code"], row["tasks"], row["times"]) for row in rows]
 
 

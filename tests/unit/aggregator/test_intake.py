@@ -15,7 +15,7 @@ from manyhands.deadletters import Cause, raw_letter, suite_letter
 from manyhands.errors import BrokerUnavailable, StoreUnavailable
 from manyhands.messages import Event, Failure, Judgments, Message, Suite
 from manyhands.testing import FakePublisher
-from manyhands_aggregator import deadfiles, jobs, judging
+from manyhands_aggregator import deadfiles, deadlist, jobs, judging, replay
 from manyhands_aggregator.upkeep import Upkeep
 from manyhands_service.store import Conflict
 from tests.unit.aggregator.kit import NAMES, Bench, Job, delivery, from_letter, letters, said
@@ -530,7 +530,7 @@ def test_a_suite_that_the_broker_set_aside(bench: Bench, queue: str, headers: di
     assert events[-1].data["state"] == "partial"
     assert bench.codes(job) == {0: code, 1: code}
     assert bench.events(letter) == events
-    (filed,) = bench.store.read(lambda c: deadfiles.listing(c, job=job.id))
+    (filed,) = bench.store.read(lambda c: deadlist.listing(c, deadlist.Which(job=job.id)))
     assert (filed["kind"], filed["code"], filed["tasks"], filed["times"]) == ("tasks", code, 2, 2)
     assert bench.events(job.judged(0))[-1].data["state"] == "complete"
 
@@ -570,7 +570,7 @@ def test_whatever_lies_among_the_dead_is_filed(bench: Bench, kind: str) -> None:
     """Bytes that are nothing, and texts that a store would refuse, are filed as well."""
     wild = Delivery(queue=f"dead.{kind}", key="\0k", body=b"\xff\0", type="\0", headers={"mh-code": "\0", "mh-at": "?"})
     assert bench.take(wild, Delivery(queue=f"dead.{kind}", key="k", body=b"", type=None)) == []
-    assert len(bench.store.read(lambda c: deadfiles.listing(c))) == 2
+    assert len(bench.store.read(lambda c: deadlist.listing(c))) == 2
 
 
 def test_a_letter_that_leads_to_an_error_is_filed_all_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -583,7 +583,7 @@ def test_a_letter_that_leads_to_an_error_is_filed_all_the_same(bench: Bench, mon
 
     monkeypatch.setattr(judging, "judge", faulty)
     assert bench.take(delivery(job.suite(0), "dead.unrouted")) == []
-    assert len(bench.store.read(lambda c: deadfiles.listing(c))) == 1
+    assert len(bench.store.read(lambda c: deadlist.listing(c))) == 1
 
 
 def test_our_own_letters_come_back_to_be_filed(bench: Bench) -> None:
@@ -592,13 +592,14 @@ def test_our_own_letters_come_back_to_be_filed(bench: Bench) -> None:
     bench.take(*job.news())
     (letter,) = letters(bench.take(job.judged(0, ["a", "z"])))
     bench.take(from_letter(letter))
-    (filed,) = bench.store.read(lambda c: deadfiles.listing(c))
-    shown = bench.store.read(lambda c: deadfiles.show(c, filed["id"]))
+    (filed,) = bench.store.read(lambda c: deadlist.listing(c))
+    shown = bench.store.read(lambda c: deadlist.show(c, filed["id"]))
     assert shown["code"] == "invalid-answer"
     assert shown["message"]["values"] == ["a", "z"]
     json.dumps(shown)
-    restored = bench.store.read(lambda c: deadfiles.outgoing(c, NAMES, filed["id"]))[0]
-    assert decode(restored.body, restored.type) == job.judged(0, ["a", "z"])
+    restored = bench.store.read(lambda c: replay.outgoing(c, NAMES, filed["id"], 0.0))
+    assert restored is not None
+    assert decode(restored[0].body, restored[0].type) == job.judged(0, ["a", "z"])
 
 
 def test_metrics_count_what_was_committed(bench: Bench) -> None:

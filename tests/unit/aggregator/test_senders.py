@@ -9,7 +9,7 @@ import pytest
 from manyhands.broker import Delivery
 from manyhands.messages import Judgments, Suite
 from manyhands.settings import load
-from manyhands_aggregator import deadfiles
+from manyhands_aggregator import deadlist
 from manyhands_aggregator.senders import FORGED, Senders
 from manyhands_aggregator.settings import AggregatorSettings
 from manyhands_service.store import Store
@@ -84,7 +84,7 @@ def test_a_forged_dead_letter_fails_no_task(bench: Bench) -> None:
         letter(job.suite(0), "dead.unrouted", "other.1s", OTHER),
     ]
     bench.take(*forged)
-    assert len(bench.store.read(lambda c: deadfiles.listing(c))) == len(forged)
+    assert len(bench.store.read(lambda c: deadlist.listing(c))) == len(forged)
     assert bench.counts(job) == (2, 0, 0, 0, 2)
 
 

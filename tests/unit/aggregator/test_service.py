@@ -19,7 +19,7 @@ from manyhands.errors import BrokerError, BrokerUnavailable
 from manyhands.messages import Event, Judgments, Message
 from manyhands.topology import topology
 from manyhands_aggregator.api import build
-from manyhands_aggregator.deadfiles import NoSuchLetter
+from manyhands_aggregator.deadlist import NoSuchLetter, Which
 from manyhands_aggregator.service import Aggregator
 from manyhands_aggregator.settings import AggregatorSettings
 from manyhands_aggregator.upkeep import Upkeep
@@ -224,27 +224,29 @@ def test_dead_letters_are_listed_replayed_and_dropped(installation: Installation
     installation.send(_letter(other, 0))
 
     def listed(**which: Any) -> list[dict[str, Any]]:
-        told: list[dict[str, Any]] = aggregator.dead(**{"job": None, "code": None, "limit": 100, **which})["letters"]
+        told: list[dict[str, Any]] = aggregator.dead(Which(**which))["letters"]
         return told
 
     wait_until(lambda: len(listed()) == 5, 10, "five letters", every=0.01)
     assert [letter["code"] for letter in listed(job=job.id)] == ["time-limit", "error", "error", "error"]
-    assert aggregator.dead(job=job.id, code=None, limit=1)["groups"] == [
-        {"kind": "tasks", "code": "error", "letters": 3, "tasks": 6},
-        {"kind": "tasks", "code": "time-limit", "letters": 1, "tasks": 2},
+    groups = aggregator.dead(Which(job=job.id), limit=1)["groups"]
+    assert [(group["kind"], group["code"], group["letters"], group["tasks"]) for group in groups] == [
+        ("tasks", "error", 3, 6),
+        ("tasks", "time-limit", 1, 2),
     ]
+    assert [(group["first"], group["last"], group["jobs"]) for group in groups] == [(0.0, 2.0, 1), (3.0, 3.0, 1)]
     (late,) = listed(code="time-limit")
     assert aggregator.dead_letter(late["id"])["attempts"] == 3
     assert aggregator.dead_letter(late["id"])["message"]["payloads"] == ["task 6", "task 7"]
-    assert aggregator.drop([late["id"]]) == 1
+    assert aggregator.drop(late["id"]) == 1
     with pytest.raises(NoSuchLetter):
         aggregator.dead_letter(late["id"])
     with pytest.raises(NoSuchLetter):
-        aggregator.replay([late["id"]])
-    assert aggregator.replay_all(job=job.id, code=None) == 3
+        aggregator.replay(late["id"])
+    assert aggregator.replay_all(Which(job=job.id)) == 3
     assert [letter["job"] for letter in listed()] == [other.id]
     assert installation.broker.depth("tasks.one") == (3, 0)
-    assert aggregator.replay([listed()[0]["id"]]) == 1
+    assert aggregator.replay(listed()[0]["id"]) == 1
     assert listed() == []
 
 
@@ -253,7 +255,7 @@ def test_a_letter_that_comes_again_while_it_is_replayed_stays(installation: Inst
     aggregator = installation.aggregator()
     job = Job(count=2)
     installation.send(_letter(job, 0))
-    (letter,) = wait_until(lambda: aggregator.dead(job=job.id, code=None, limit=9)["letters"], 10, "it", every=0.01)
+    (letter,) = wait_until(lambda: aggregator.dead(Which(job=job.id))["letters"], 10, "it", every=0.01)
     real = aggregator.store.write
 
     def slowly(*args: Any, **more: Any) -> Any:
@@ -263,10 +265,10 @@ def test_a_letter_that_comes_again_while_it_is_replayed_stays(installation: Inst
         return real(*args, **more)
 
     aggregator.store.write = slowly  # type: ignore[method-assign]
-    assert aggregator.replay([letter["id"]]) == 1
+    assert aggregator.replay(letter["id"]) == 1
     assert aggregator.dead_letter(letter["id"])["times"] == 2
-    assert aggregator.replay([letter["id"]]) == 1
-    assert aggregator.dead(job=None, code=None, limit=9)["letters"] == []
+    assert aggregator.replay(letter["id"]) == 1
+    assert aggregator.dead()["letters"] == []
 
 
 def test_a_replay_that_is_not_confirmed_stays_on_file(installation: Installation) -> None:
@@ -275,13 +277,13 @@ def test_a_replay_that_is_not_confirmed_stays_on_file(installation: Installation
     job = Job(count=2)
     gone = suite_letter(NAMES, job.suite(0, judge="nobody"), Cause(code="error", error="it broke", at=1.0))
     installation.send(gone)
-    (letter,) = wait_until(lambda: aggregator.dead(job=None, code=None, limit=9)["letters"], 10, "it", every=0.01)
-    aggregator.replay([letter["id"]])  # to a judge without a queue it comes back as unroutable
-    letters = wait_until(lambda: aggregator.dead(job=None, code=None, limit=9)["letters"], 10, "it again", every=0.01)
+    (letter,) = wait_until(lambda: aggregator.dead()["letters"], 10, "it", every=0.01)
+    aggregator.replay(letter["id"])  # to a judge without a queue it comes back as unroutable
+    letters = wait_until(lambda: aggregator.dead()["letters"], 10, "it again", every=0.01)
     assert [x["code"] for x in letters] == ["unroutable"]
     aggregator.stop(5)
     with pytest.raises(BrokerUnavailable):
-        aggregator.replay([letters[0]["id"]])
+        aggregator.replay(letters[0]["id"])
 
 
 def test_the_api(installation: Installation) -> None:
@@ -328,10 +330,18 @@ def test_the_api(installation: Installation) -> None:
     assert api(f"/api/dead/{letter['id']}/replay", "POST") == (200, {"letters": 1})
     installation.send(_letter(job, 2))
     wait_until(lambda: api("/api/dead")[1]["letters"], 10, "the letter", every=0.01)
+    assert api(f"/api/dead/replay?job={job.id}&code=error&cause=none", "POST") == (200, {"letters": 0})
     assert api(f"/api/dead/replay?job={job.id}&code=error", "POST") == (200, {"letters": 1})
     installation.send(_letter(job, 2))
     (letter,) = wait_until(lambda: api("/api/dead")[1]["letters"], 10, "the letter", every=0.01)
     assert api(f"/api/dead/{letter['id']}", "DELETE") == (200, {"letters": 1})
+    installation.send(_letter(job, 2))
+    wait_until(lambda: api("/api/dead")[1]["letters"], 10, "the letter", every=0.01)
+    (group,) = api("/api/dead")[1]["groups"]
+    assert (group["letters"], group["error"]) == (1, "it broke")
+    assert api("/api/dead", "DELETE")[0] == 422
+    assert api(f"/api/dead?all=true&until={group['filed'] - 1}", "DELETE") == (200, {"letters": 0})
+    assert api(f"/api/dead?cause={group['cause']}&until={group['filed']}", "DELETE") == (200, {"letters": 1})
     assert api("/readyz") == (200, {"status": "ready", "missing": {}})
     assert b"manyhands_judgments_total" in api.raw("/metrics")[1]
     assert api("/openapi.json")[0] == 200

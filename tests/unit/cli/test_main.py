@@ -63,7 +63,14 @@ def test_json_where_a_program_would_read_it(name: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["run"], ["run", "x", "--nope"], ["dead", "replay"], ["plan", "x", "--pilot", "0"]],
+    [
+        ["nonsense"],
+        ["run"],
+        ["run", "x", "--nope"],
+        ["dead", "replay"],
+        ["dead", "drop"],
+        ["plan", "x", "--pilot", "0"],
+    ],
 )
 def test_a_wrong_command_line_is_exit_2(arguments: list[str]) -> None:
     """As everywhere."""
@@ -73,6 +80,7 @@ def test_a_wrong_command_line_is_exit_2(arguments: list[str]) -> None:
 def test_options_that_exclude_each_other() -> None:
     """They are refused before anything is asked of a service."""
     assert call("dead", "replay", "letter", "--all").exit_code == Exit.USAGE
+    assert call("dead", "drop", "letter", "--cause", "x").exit_code == Exit.USAGE
     assert call("results", "job", "--failed", "--format", "jsonl").exit_code == Exit.USAGE
 
 

@@ -51,7 +51,7 @@ def test_the_life_of_a_job(client: TestClient) -> None:
     status_ = client.get("/api/jobs/mine").json()
     assert status_ | {"published": 0, "in_flight": 0} == {
         "job": "mine", "name": "job", "state": "sealed", "tasks": 2, "refused": 0, "suites": 2, "published": 0,
-        "settled": 0, "in_flight": 0, "error": None,
+        "settled": 0, "in_flight": 0, "error": None, "outcome": None,
     }  # fmt: skip
     assert [j["job"] for j in client.get("/api/jobs").json()] == ["mine"]
     audit = client.get("/api/jobs/mine/audit").json()

@@ -158,3 +158,14 @@ def test_strange_events_are_set_aside(bench: Bench, number: int) -> None:
     assert (letter.exchange, letter.body) == ("mh.dead", bad.body)
     assert letter.headers["mh-code"] == "undecodable"
     assert set(bench.live(job).unsettled) == {1}
+
+
+def test_complete_is_the_last_word(bench: Bench) -> None:
+    """A partial job that becomes complete by a replay is told anew; older news that comes again changes nothing."""
+    job = submit(bench)
+    for state, outcome in (("partial", "partial"), ("complete", "complete"), ("partial", "complete")):
+        take(bench, delivery("job.completed", job, state=state))
+        assert bench.requests.status(job)["outcome"] == outcome
+    other = submit(bench)
+    take(bench, *(delivery("job.completed", other, state=state) for state in ("complete", "partial")))
+    assert bench.requests.status(other)["outcome"] == "complete"
