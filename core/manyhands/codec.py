@@ -12,6 +12,7 @@ import zstandard
 
 from manyhands.errors import DecodeError, TooLarge
 from manyhands.messages import MAX_ATTEMPTS, Event, Failure, Judgments, Message, Suite
+from manyhands.values import at_most
 
 #: Bodies over this many bytes are compressed: below it zstd's frame and the call cost more than they save.
 COMPRESS_OVER = 4096
@@ -71,6 +72,8 @@ def encode(message: Message, *, limit: int = BODY_LIMIT) -> Encoded:
     if len(body) <= min(COMPRESS_OVER, limit):
         return Encoded(body=body, type=name)
     packed = zstd(body)
+    if len(body) > limit and not at_most(body, limit):
+        raise TooLarge(f"{name} has more than {limit:,} values")
     if len(packed) > limit or len(body) > min(limit * GROWTH_LIMIT, MOST_UNPACKED):
         raise TooLarge(f"{name} has {len(packed):,} bytes of at most {limit:,}")
     return Encoded(body=packed, type=name, content_encoding="zstd")
@@ -129,6 +132,9 @@ def _columns(body: bytes, content_encoding: str | None, limit: int) -> dict[Any,
     if len(body) > limit:
         raise DecodeError(f"{len(body):,} bytes of at most {limit:,}", body)
     raw = _decompress(body, content_encoding, min(limit * GROWTH_LIMIT, MOST_UNPACKED))
+    # a value has one byte or more there, and takes up to a hundred here
+    if len(raw) > limit and not at_most(raw, limit):
+        raise DecodeError(f"more than {limit:,} values", body)
     try:
         columns = msgpack.unpackb(raw, strict_map_key=False, ext_hook=_no_extension, timestamp=1)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:  # TypeError: a list as a key

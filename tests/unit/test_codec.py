@@ -26,6 +26,7 @@ from manyhands.codec import (
 )
 from manyhands.errors import DecodeError, TooLarge
 from manyhands.messages import Event, Failure, Judgments, Message, Suite
+from manyhands.values import at_most
 
 plain = st.recursive(
     st.none()
@@ -180,6 +181,45 @@ def test_zstd_bomb() -> None:
     bomb = zstandard.compress(bytes(BODY_LIMIT * GROWTH_LIMIT + 1))
     assert len(bomb) < 10_000
     assert "unpacks to" in refused(bomb, EVENT, "zstd")
+
+
+@pytest.mark.parametrize("value", [b"\x90", b"\x81\x01\xc0", b"\xa2ab"], ids=["lists", "maps", "texts"])
+def test_a_bomb_of_values(value: bytes) -> None:
+    """A body that unpacks to few bytes and these to very many objects is refused before any of them is made."""
+    count = BODY_LIMIT * GROWTH_LIMIT // len(value) - 10
+    bomb = zstandard.compress(b"\x81\xa1a\xdd" + count.to_bytes(4) + value * count)
+    assert len(bomb) < 10_000
+    assert "more than 1,048,576 values" in refused(bomb, EVENT, "zstd")
+
+
+def test_a_bomb_of_lengths() -> None:
+    """Lists within lists that announce a million entries each are refused before room is made for them."""
+    raw = b"\x81\xa1a" + (b"\xdd" + BODY_LIMIT.to_bytes(4)) * 1000 + bytes(BODY_LIMIT)
+    assert "values" in refused(zstandard.compress(raw), EVENT, "zstd")
+
+
+def test_too_many_values_to_send() -> None:
+    """What no receiver would unpack is `TooLarge` at its sender."""
+    with pytest.raises(TooLarge, match="more than 10,000 values"):
+        encode(Event(name="e", job="j", data={"zeros": [0] * 10_000}), limit=10_000)
+
+
+@given(plain, st.integers(0, 40))
+def test_values_are_counted(value: Any, most: int) -> None:
+    """As many as there are, each key and each element."""
+
+    def count(one: Any) -> int:
+        if isinstance(one, dict):
+            return 1 + sum(count(k) + count(v) for k, v in one.items())
+        return 1 + sum(map(count, one)) if isinstance(one, list) else 1
+
+    assert at_most(msgpack.packb(value), most) is (count(value) <= most)
+
+
+@given(st.binary(max_size=100), st.integers(0, 2**40))
+def test_any_bytes_are_counted(body: bytes, most: int) -> None:
+    """However they are torn, counting ends."""
+    assert at_most(body, most) in (True, False)
 
 
 def test_zstd_without_its_size() -> None:

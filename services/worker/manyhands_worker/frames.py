@@ -10,7 +10,9 @@ import msgpack
 
 from manyhands import replays, tracing
 from manyhands.broker.protocol import Delivery, Outgoing
+from manyhands.deadletters import HISTORY_LIMIT
 from manyhands.messages import PUBLISHED_AT
+from manyhands.outcome import MESSAGE_LIMIT
 
 #: The worker's last word: a child that reads it ends by itself.
 STOP = b""
@@ -100,11 +102,16 @@ def kept(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the headers that matter, where they are what they should be: anybody may have written them."""
     if not headers:
         return {}
-    found = {key: headers[key] for key in KEPT if isinstance(headers.get(key), (str, int))}
+    found = {key: headers[key] for key in KEPT if _fits(headers.get(key))}
     history = headers.get("mh-history")
     if isinstance(history, list):
-        found["mh-history"] = [str(line) for line in history]
+        found["mh-history"] = [str(line)[:MESSAGE_LIMIT] for line in history[-HISTORY_LIMIT:]]
     return found
+
+
+def _fits(value: object) -> bool:
+    """Whether a header may be passed on: a longer text, or a larger number after counting, no frame would hold."""
+    return (isinstance(value, str) and len(value) <= MESSAGE_LIMIT) or (type(value) is int and abs(value) < 1 << 53)
 
 
 def flat(message: Outgoing) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
-from manyhands.broker.rabbit import wire
+from manyhands.broker.rabbit import properties, wire
 from manyhands.broker.rabbit.consumer import RabbitConsumer
 from manyhands.broker.rabbit.publisher import RabbitPublisher
 from manyhands.broker.rabbit.puller import RabbitPuller
@@ -26,6 +26,8 @@ __all__ = ["RabbitBroker"]
 
 #: AMQP reply codes, as the specification numbers them.
 _NOT_FOUND, _PRECONDITION_FAILED = 404, 406
+
+properties.install()
 
 
 class RabbitBroker:

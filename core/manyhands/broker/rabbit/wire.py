@@ -14,6 +14,7 @@ from pika.spec import Basic, BasicProperties
 
 from manyhands import logs, tls
 from manyhands.broker.protocol import Delivery
+from manyhands.broker.rabbit.properties import count, text
 from manyhands.errors import AccessRefused, BrokerUnavailable, SettingsError
 from manyhands.topology import Topology
 
@@ -108,12 +109,12 @@ def delivery(
     headers = properties.headers or {}
     return Delivery(
         queue=queue,
-        key=method.routing_key,
+        key=text(method.routing_key) or "",
         body=body,
-        type=properties.type,
-        content_encoding=properties.content_encoding,
+        type=text(properties.type),
+        content_encoding=text(properties.content_encoding),
         headers=headers,
-        delivery_count=int(headers["x-delivery-count"]) if "x-delivery-count" in headers else 0,
+        delivery_count=count(headers, "x-delivery-count") if headers else 0,
         redelivered=method.redelivered,
         user=properties.user_id,
         token=token,
@@ -127,10 +128,10 @@ def unavailable(error: BaseException | None, to: pika.connection.Parameters) -> 
     user = getattr(to.credentials, "username", "")
     # while a connection is opened, pika takes any end of it for a refusal, and keeps but the text of what was said
     told = _BROKERS_WORD.search(str(cause.args[0]) if len(cause.args) == 1 else repr(cause))
-    code, text = (int(told[1]), told[2]) if told else (0, "")
+    code, words = (int(told[1]), told[2]) if told else (0, "")
     if code == _ACCESS_REFUSED:
         return AccessRefused(f"{where} refused the user {user!r}; check the user and password in the URL")
-    if code == _NOT_ALLOWED and "limit" not in text:
+    if code == _NOT_ALLOWED and "limit" not in words:
         return AccessRefused(f"{where} did not let {user!r} into the virtual host {to.virtual_host!r}")
     said = tls.words(cause) or logs.mask(str(cause)) or type(cause).__name__
     if said.endswith("to trust"):
