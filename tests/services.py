@@ -118,6 +118,14 @@ class Service:
         """End the server in an orderly way; its data stay."""
         self.node.stop()
 
+    def freeze(self) -> None:
+        """Have the server do nothing at all; connections to it stand, and new ones can be made."""
+        self.node.freeze()
+
+    def thaw(self) -> None:
+        """Let the server go on."""
+        self.node.thaw()
+
     def start(self) -> None:
         """Start the server with the data and port it had, and return when it accepts connections."""
         self.node.start()

@@ -6,6 +6,7 @@ knows an earlier revision works on a later one. See ``docs/decisions/0011-schema
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass
 
@@ -58,8 +59,11 @@ def migrate(engine: sa.Engine, package: str, service: str) -> Change:
     """
     config, known = _known(package)
     config.attributes.update(service=service)
-    with _migrating, engine.begin() as connection:
+    with _migrating, engine.begin() as connection, contextlib.ExitStack() as held:
         if engine.dialect.name == "postgresql":
+            from manyhands_service.postgres import unhurried
+
+            held.enter_context(unhurried(connection))
             connection.execute(
                 sa.text("select pg_advisory_xact_lock(hashtext(:name))"), {"name": f"manyhands-{service}"}
             )

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from alembic.util import CommandError
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from manyhands import backoff, logs, metrics
 from manyhands.errors import SettingsError, StoreUnavailable
@@ -26,21 +27,15 @@ _log = logs.get(__name__)
 
 #: Seconds that an SQLite writer waits for another before it gives up.
 BUSY_SECONDS = 10
-#: A connection to PostgreSQL that says nothing for about this many seconds is taken for dead.
-SILENT_SECONDS = 20
-
-#: For psycopg. One isolation level whatever the server's default is: row locks are what writers rely on.
-_POSTGRES: dict[str, Any] = {
-    "pool_pre_ping": True,
-    "isolation_level": "READ COMMITTED",
-    "connect_args": {
-        "connect_timeout": 10,
-        "keepalives_idle": SILENT_SECONDS // 2,
-        "keepalives_interval": SILENT_SECONDS // 4,
-        "keepalives_count": 2,
-        "tcp_user_timeout": SILENT_SECONDS * 1000,
-    },
-}
+#: Seconds after which a transaction is not tried again: whoever waits for it should hear that the store is away.
+TRYING_SECONDS = 5.0
+#: Readiness tries a write of nothing when nothing has been written for so many seconds.
+IDLE_SECONDS = 10.0
+#: Seconds that readiness waits for that write, and seconds after which it says that there is no answer.
+LOOK_SECONDS, SLOW_SECONDS = 1.0, 5.0
+#: Seconds for which what no try could help counts, even if a write of nothing goes through: on a disk that is full rows
+#: can be changed where none can be added. Whoever waits tries again within the time.
+LASTING_SECONDS = 20.0
 
 T = TypeVar("T")
 
@@ -70,7 +65,9 @@ def open_engine(url: str, service: str) -> sa.Engine:
             sa.event.listen(engine, "connect", _sqlite_connect)
             sa.event.listen(engine, "begin", _sqlite_begin)
             return engine
-        return sa.create_engine(url, **_POSTGRES)
+        from manyhands_service import postgres  # the driver takes its time, and most need none
+
+        return postgres.engine(url)
     except (sa.exc.ArgumentError, ValueError):
         # what the parser says may quote the password
         raise SettingsError(
@@ -110,17 +107,20 @@ class Store:
     def __init__(self, url: str, service: str, package: str, *, migrate: bool = True) -> None:
         self.engine = open_engine(url, service)
         self._service, self._package, self._migrate = service, package, migrate
-        postgres = self.engine.dialect.name == "postgresql"
+        shared = self.engine.dialect.name == "postgresql"
         # both are reset when a connection goes back to the pool, which the engines share
         self._reader = self.engine.execution_options(
-            **({"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if postgres else {"reading": True})
+            **({"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if shared else {"reading": True})
         )
         # threads of one process wait here for SQLite's single writer: it only sleeps and looks again
-        self._writing: contextlib.AbstractContextManager[Any] = (
-            contextlib.nullcontext() if postgres else threading.Lock()
-        )
+        self._writing: contextlib.AbstractContextManager[Any] = contextlib.nullcontext() if shared else threading.Lock()
         self._opened = False
         self._away: str | None = "not opened yet"
+        self._written = time.monotonic()
+        self._lasts = 0.0
+        self._look = threading.Lock()
+        self._looking: threading.Thread | None = None
+        self._looked = 0.0
 
     def open(self, stop: threading.Event) -> bool:
         """Migrate, or see that somebody has; waits with back-off while the store is away or its schema will not do.
@@ -156,17 +156,29 @@ class Store:
         return self._away
 
     def missing(self) -> str | None:
-        """For readiness: what is wrong with the store, or None.
+        """For readiness: what is wrong with the store, or None; said promptly, even if the store says nothing.
 
-        While something is, it tries a write of nothing, so that it is ready again without being used.
+        While something is wrong, or nothing has been written for a while, it tries a write of nothing: it is ready
+        again without being used, and without being used it is known that it cannot be.
         """
-        if self._away is not None and self._opened:
-            version = sa.table(f"{self._service}_version", sa.column("version_num"))
-            with contextlib.suppress(StoreUnavailable):
-                self.write(
-                    lambda c: c.execute(sa.update(version).values(version_num=version.c.version_num)), attempts=1
-                )
+        now = time.monotonic()
+        if self._opened and now > self._lasts and (self._away is not None or now - self._written > IDLE_SECONDS):
+            with self._look:
+                looking = self._looking
+                if looking is None or not looking.is_alive():
+                    self._looked = time.monotonic()
+                    looking = self._looking = threading.Thread(target=self._touch, name="store", daemon=True)
+                    looking.start()
+            looking.join(LOOK_SECONDS)
+            since = time.monotonic() - self._looked
+            if self._away is None and looking.is_alive() and since > SLOW_SECONDS:
+                return f"no answer in {since:.0f} seconds"
         return self._away
+
+    def _touch(self) -> None:
+        version = sa.table(f"{self._service}_version", sa.column("version_num"))
+        with contextlib.suppress(StoreUnavailable):
+            self.write(lambda c: c.execute(sa.update(version).values(version_num=version.c.version_num)), attempts=1)
 
     def away(self, error: Exception) -> None:
         """Note that the store could not be reached by who uses the engine itself."""
@@ -179,9 +191,11 @@ class Store:
         builds on. On PostgreSQL the level is READ COMMITTED: lock rows, in one order everywhere.
 
         Raises:
-            StoreUnavailable: it did not go through in ``attempts`` tries, or no try could help, as with a full disk.
+            StoreUnavailable: it did not go through in ``attempts`` tries, or within some seconds, or no try could help,
+                as with a full disk.
             DataError, IntegrityError: the store is well, and what it was given is not.
         """
+        began = time.monotonic()
         for attempt in range(1, attempts + 1):
             started = time.monotonic()
             try:
@@ -189,16 +203,20 @@ class Store:
                     result = work(connection)
             except DataError:
                 raise
-            except (DBAPIError, Conflict) as error:
-                if not _passing(error) or attempt == attempts:
+            except (DBAPIError, PoolTimeout, Conflict) as error:
+                passing = _passing(error)
+                if not passing or attempt == attempts or time.monotonic() - began > TRYING_SECONDS:
                     if isinstance(error, IntegrityError):
                         raise
                     said = self._away = first_line(error)
+                    if not passing:
+                        self._lasts = time.monotonic() + LASTING_SECONDS
+                        self.engine.dispose()  # a session that was told to write nothing is told so until its end
                     raise StoreUnavailable(said) from error
                 metrics.STORE_RETRIES.inc()
                 time.sleep(backoff.reconnect_delay(attempt, random.random, base=0.05, cap=1.0))
             else:
-                self._away = None
+                self._away, self._written, self._lasts = None, time.monotonic(), 0.0
                 metrics.COMMIT_SECONDS.observe(time.monotonic() - started)
                 return result
         raise AssertionError("unreachable: the loop returns or raises")
@@ -212,9 +230,9 @@ class Store:
         try:
             with self._reader.connect() as connection:
                 return work(connection)
-        except DBAPIError as error:
-            if isinstance(error, DataError):
-                raise
+        except DataError:
+            raise
+        except (DBAPIError, PoolTimeout) as error:
             said = self._away = first_line(error)
             raise StoreUnavailable(said) from error
 
@@ -223,9 +241,9 @@ class Store:
         self.engine.dispose()
 
 
-def _passing(error: DBAPIError | Conflict) -> bool:
+def _passing(error: DBAPIError | PoolTimeout | Conflict) -> bool:
     """Whether another try may help: locks, lost connections, conflicts between replicas; not a full disk."""
-    if isinstance(error, Conflict):
+    if not isinstance(error, DBAPIError):
         return True
     text = str(error.orig).lower()
     return not any(word in text for word in ("disk", "no space", "read-only", "readonly", "permission"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -15,8 +16,12 @@ from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from manyhands.errors import SettingsError, StoreUnavailable
 from manyhands_aggregator.tables import jobs
+from manyhands_service import store as of_store
 from manyhands_service.store import Conflict, Store
 from tests.services import Postgres, wait_until
+
+#: Long enough for a loaded machine; nothing waits that long when all is well.
+PATIENCE = 30.0
 
 
 @pytest.fixture
@@ -149,13 +154,22 @@ FULL = [sqlite3.OperationalError("database or disk is full"), psycopg.errors.Dis
 
 
 @pytest.mark.parametrize("error", FULL, ids=["sqlite", "postgresql"])
-def test_a_full_disk_is_not_tried_again(store: Store, error: Exception) -> None:
-    """No other try could help; it is said at once, and readiness returns by itself when there is room."""
+def test_a_full_disk_is_not_tried_again(store: Store, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other try could help; it is said at once, and for a while, since little still goes onto a full disk.
+
+    Readiness returns by itself when there is room.
+    """
     work = _raise(error)
     with pytest.raises(StoreUnavailable, match=r"disk|space"):
         store.write(work)
     assert work.calls == 1  # type: ignore[attr-defined]
-    assert store.missing() is None  # its own look was a write that went through
+    assert re.search("disk|space", store.missing() or "")
+    store.write(add("a"))
+    assert store.missing() is None
+    monkeypatch.setattr(of_store, "LASTING_SECONDS", 0.01)
+    with pytest.raises(StoreUnavailable):
+        store.write(work)
+    wait_until(lambda: store.missing() is None, PATIENCE, "its own look to go through")
 
 
 def test_a_lock_is_tried_again(store: Store) -> None:
@@ -267,3 +281,14 @@ def test_waiting_can_be_stopped(private_postgres: Postgres) -> None:
     opening.join(30)
     assert opened == [False]
     store.close()
+
+
+def test_a_store_that_nobody_writes_to(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readiness tries now and then, so that it is known without being used that nothing can be written."""
+    assert store.missing() is None
+    monkeypatch.setattr(of_store, "IDLE_SECONDS", 0.0)
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(store.engine, "begin", lambda: _raise(sqlite3.OperationalError("readonly database"))(None))  # type: ignore[arg-type]
+        wait_until(lambda: "readonly" in (store.missing() or ""), PATIENCE, "readiness to tell")
+    store.write(add("a"))
+    assert store.missing() is None

@@ -40,6 +40,12 @@ class Container:
     def stop(self) -> None:
         self.container.get_wrapped_container().stop(timeout=30)
 
+    def freeze(self) -> None:
+        self.container.get_wrapped_container().pause()
+
+    def thaw(self) -> None:
+        self.container.get_wrapped_container().unpause()
+
     def close(self) -> None:
         if self.container._container is not None:
             self.container.stop()

@@ -24,6 +24,12 @@ class Node(Protocol):
     def stop(self) -> None:
         """End it in its own orderly way."""
 
+    def freeze(self) -> None:
+        """Have it do nothing at all from now on; its connections stand."""
+
+    def thaw(self) -> None:
+        """Let it go on."""
+
     def close(self) -> None:
         """End it, whatever its state, and remove its data; a second time does nothing."""
 

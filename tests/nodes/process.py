@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -44,6 +45,22 @@ class Process:
 
     def stop(self) -> None:
         self._end(self._child, self.end)
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To the process and its children: PostgreSQL's each have a process group of their own."""
+        if self._child is None:
+            return
+        os.kill(self._child.pid, number)
+        for task in Path(f"/proc/{self._child.pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(child), number)
 
     def close(self) -> None:
         self._end(self._child, self.end)
