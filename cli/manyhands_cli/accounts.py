@@ -7,7 +7,7 @@ from typing import Any
 
 from manyhands.errors import StoreUnavailable, UnknownJob
 from manyhands.settings import store_url
-from manyhands_aggregator import reading
+from manyhands_aggregator import ledger
 from manyhands_cli.balance import UNHEARD, balance
 from manyhands_producer.requests import account
 from manyhands_producer.store import ProducerStore
@@ -30,10 +30,10 @@ def audit_stores(job: str, url: str) -> dict[str, Any]:
     try:
         published = account(producer, job)
         try:
-            said = reading.audit(aggregator, job)
+            said = ledger.audit(aggregator, job)
         except UnknownJob:
             said = {"job": job, **UNHEARD}
-        return balance(published, said)
+        return balance(published, said, account(producer, job))
     finally:
         for store in (producer, aggregator):
             store.close()

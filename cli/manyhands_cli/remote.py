@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -28,6 +30,8 @@ from manyhands_cli.paths import of_job
 from manyhands_cli.watch import or_unheard, unserved
 
 Format = Literal["csv", "jsonl", "parquet"]
+#: Seconds between two looks at what does not balance.
+AGAIN = 1.0
 
 
 def status(
@@ -172,26 +176,55 @@ def audit(
             metavar="URL", help="Read this store instead of asking the services; see `run --store`.", show_default=False
         ),
     ] = None,
+    patience: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0, help="Look again for so long before a difference counts as one."),
+    ] = 10.0,
     producer: ProducerUrl = PRODUCER,
     aggregator: AggregatorUrl = AGGREGATOR,
     token: Token = None,
     ca: Ca = None,
 ) -> None:
-    """Prove that no task is lost: count them from the rows of both stores.
+    """Prove that no task is lost, and say where each one stands: counted from the rows of both stores, and the queues.
 
-    The exit code is 1 where they do not balance: tasks = answered + failed + cancelled + open. Asks the running
-    services; with --store, or given the output folder of a `run`, it reads the stores themselves.
+    The exit code is 1 where they do not balance, and still do not when looked at again: tasks = answered + failed +
+    cancelled + open. Asks the running services; with --store, or given the output folder of a `run`, it reads the
+    stores themselves.
+
+    Tasks stand with the producer (unpublished), with the broker and the workers (published), with the aggregator, where
+    some of their judgments are missing (judged), or are answered, failed or cancelled. Messages are those that wait
+    in the queues which the job's messages pass, whatever job they are of: for the judges (in queue, and suspects), on
+    the retry ladder (retried), for the aggregator (judged). Those delivered, which are in the hands of workers or of
+    the aggregator, no queue tells of: it is what must be somewhere and is in no queue, at least.
 
     Example: manyhands audit digits-1f00ba11 --json
 
     Example: manyhands audit out/digits
     """
-    account = _from_stores(job, store) or _from_services(job, producer, aggregator, token, ca)
+    account = lasting(
+        lambda: _from_stores(job, store) or _from_services(job, producer, aggregator, token, ca), patience
+    )
     if json_:
         show.as_json(account)
     else:
-        show.pairs(account)
+        show.pairs({key: said for key, said in account.items() if key not in ("stands", "messages", "queues")})
+        for title in ("stands", "messages", "queues"):
+            if account.get(title):
+                show.line(f"\n{title}")
+                show.pairs(account[title])
     raise typer.Exit(Exit.OK if account["conserved"] else Exit.SHORT)
+
+
+def lasting(look: Callable[[], dict[str, Any]], patience: float) -> dict[str, Any]:
+    """What is seen when it balances; else what is still seen after so many seconds, for messages move between looks."""
+    ends = time.monotonic() + patience
+    account = look()
+    if not account["conserved"] and patience:
+        show.notes().print(f"it does not balance; looking again for {patience:g} seconds")
+    while not account["conserved"] and (left := ends - time.monotonic()) > 0:
+        time.sleep(min(AGAIN, left))
+        account = look()
+    return account
 
 
 def _from_stores(job: str, store: str | None) -> dict[str, Any] | None:
@@ -208,6 +241,7 @@ def _from_stores(job: str, store: str | None) -> dict[str, Any] | None:
 
 
 def _from_services(job: str, producer: str, aggregator: str, token: str | None, ca: Path | None) -> dict[str, Any]:
-    published = producer_client(producer, token, ca).call("GET", of_job(job, "/audit"))
+    client = producer_client(producer, token, ca)
+    published = client.call("GET", of_job(job, "/audit"))
     said = or_unheard(aggregator_client(aggregator, token, ca), of_job(job, "/audit")) or {"job": job, **UNHEARD}
-    return balance(published, said)
+    return balance(published, said, client.call("GET", of_job(job, "/audit")))

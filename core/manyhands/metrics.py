@@ -126,7 +126,7 @@ ESCALATED = Counter("manyhands_escalated", "Tasks sent to be judged again.", ["r
 JOBS_ENDED = Counter("manyhands_jobs_ended", "Jobs ended, by state.", ["state"])
 CONSERVATION_DIFFERENCE = Gauge(
     "manyhands_conservation_difference",
-    "Tasks that are in no account; anything but 0 is a fault.",
+    "What is in no account: tasks (aggregator), suites (producer), deliveries (worker); anything but 0 is a fault.",
     ["process"],
 )
 BATCH_MESSAGES = Histogram(

@@ -78,6 +78,7 @@ class Runner:
         self._stop = threading.Event()
         self._lock = threading.Condition()
         self._in_hand: set[Delivery] = set()
+        self._received = self._settled = 0
         self._settling = 0  # calls of settle under way: a drain must not end, and the consumer be closed, before them
         self._unpublished: list[tuple[float, Outcome]] = []
 
@@ -88,6 +89,7 @@ class Runner:
             if deliveries:
                 with self._lock:
                     self._in_hand.update(deliveries)
+                    self._received += len(deliveries)
                     metrics.IN_HAND.inc(len(deliveries))
                 if (spans := tracing.spans) is not None:
                     for delivery in deliveries:
@@ -155,6 +157,12 @@ class Runner:
         """Deliveries received and not yet settled."""
         return len(self._in_hand)
 
+    @property
+    def difference(self) -> int:
+        """Deliveries received that are neither settled nor in hand, or both; must be 0."""
+        with self._lock:
+            return abs(self._received - self._settled - len(self._in_hand))
+
     def stop(self) -> None:
         """Take no more deliveries; safe to call from a signal handler."""
         self._stop.set()
@@ -200,6 +208,7 @@ class Runner:
             # whoever comes first settles: a drain that ran out of time must not be followed by a late ack
             mine = [d for d in deliveries if d in self._in_hand]
             self._in_hand.difference_update(mine)
+            self._settled += len(mine)
             self._settling += 1
         if mine:
             self._consumer.settle(mine, verdict)

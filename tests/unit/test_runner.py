@@ -241,3 +241,24 @@ def test_stop_before_run() -> None:
     runner.run()
     assert consumer.stopped
     assert consumer.settled == []
+
+
+def test_what_was_received_is_settled_or_in_hand() -> None:
+    """Whatever becomes of deliveries, each is in one account; one that comes twice is in none."""
+    consumer = FakeConsumer(deliveries(5))
+    held: list[Delivery] = []
+
+    def handle(given: list[Delivery], finish: Finish) -> None:
+        held.extend(given)
+        if len(held) == 5:
+            finish(Outcome(deliveries=held[:2]))
+            finish(Outcome(deliveries=held[:1], verdict=Verdict.HAND_BACK))  # which was settled before
+
+    runner, _ = ran(consumer, FakePublisher(), handle, batch=5)
+    assert (runner.in_hand, runner.difference) == (3, 0)
+    runner.drain(0)
+    assert (runner.in_hand, runner.difference) == (0, 0)
+
+    (twice,) = deliveries(1)
+    runner, _ = ran(FakeConsumer([twice, twice]), FakePublisher(), lambda *_: None, batch=2)
+    assert runner.difference == 1

@@ -1,4 +1,4 @@
-"""What the store tells of a job: its progress, what became of one task, and the audit."""
+"""What the store tells of a job: its progress, its judges, what became of one task."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import sqlalchemy as sa
 from manyhands.errors import UnknownJob
 from manyhands.spec import received
 from manyhands_aggregator import judging, tables
-from manyhands_aggregator.suite import unpack_answers
-from manyhands_service.store import Store
 
 _jobs, _suites, _judgments = tables.jobs, tables.suites, tables.judgments
 
@@ -97,10 +95,6 @@ def provenance(connection: sa.Connection, job: str, position: int) -> list[dict[
     return said
 
 
-#: Suites looked at in one go.
-PAGE = 500
-
-
 def judges(connection: sa.Connection, job: str) -> list[str]:
     """The judges of a job; none while its job file has not come.
 
@@ -109,56 +103,6 @@ def judges(connection: sa.Connection, job: str) -> list[str]:
     """
     spec = _job(connection, job).spec
     return [judge.judge for judge in received(spec).judges] if spec else []
-
-
-def audit(store: Store, job: str) -> dict[str, Any]:
-    """Counts every task from the rows themselves, not from the counters, and says whether the two agree.
-
-    Raises:
-        UnknownJob: the aggregator has not heard of it.
-    """
-    row = store.read(lambda c: _job(c, job))
-    counted = {"answered": 0, "failed": 0, "unsettled": 0, "suites": 0}
-    expected, gaps, last = 0, 0, -1
-    while True:
-        query = (
-            sa.select(_suites.c.suite, _suites.c.first, _suites.c.count, _suites.c.answers)
-            .where(_suites.c.job == job, _suites.c.suite > last)
-            .order_by(_suites.c.suite)
-            .limit(PAGE)
-        )
-        page = store.read(lambda c, q=query: c.execute(q).all())  # type: ignore[misc]  # mypy infers no lambda defaults
-        for suite, first, count, packed in page:
-            gaps += first != expected
-            expected, last = first + count, suite
-            counted["suites"] += 1
-            if packed is None:
-                counted["unsettled"] += count
-                continue
-            decision = unpack_answers(packed)
-            counted["failed"] += len(decision.errors)
-            counted["answered"] += len(decision.values) - len(decision.errors)
-        if len(page) < PAGE:
-            break
-    return {"job": job, "state": row.state, **_balance(row, counted, gaps)}
-
-
-def _balance(row: sa.Row[Any], counted: dict[str, int], gaps: int) -> dict[str, Any]:
-    announced = counted["answered"] + counted["failed"] + counted["unsettled"]
-    ended = row.state != "open"
-    overdue = counted["unsettled"] if row.state in ("partial", "complete") else 0
-    cancelled = row.tasks - counted["answered"] - counted["failed"] if row.state == "cancelled" else 0
-    failed = counted["failed"] + overdue
-    open_tasks = 0 if ended else counted["unsettled"]
-    difference = row.tasks - counted["answered"] - failed - cancelled - open_tasks
-    # suites may be announced in any order, also after a cancellation or the deadline: until all are, a gap is no fault
-    whole = row.sealed_tasks is not None and announced >= row.sealed_tasks
-    agrees = (row.answered, row.failed, row.cancelled) == (counted["answered"], failed, cancelled)
-    return {
-        "tasks": row.tasks, "sealed": row.sealed_tasks is not None, "suites": counted["suites"], "announced": announced,
-        "answered": counted["answered"], "failed": failed, "cancelled": cancelled, "open": open_tasks,
-        "difference": difference, "conserved": difference == 0 and agrees and (gaps == 0 or not whole),
-    }  # fmt: skip
 
 
 def _job(connection: sa.Connection, job: str) -> sa.Row[Any]:

@@ -13,7 +13,7 @@ from manyhands.errors import BrokerError, StoreUnavailable, UnknownJob
 from manyhands.process import declared
 from manyhands.runner import Runner
 from manyhands.topology import topology
-from manyhands_aggregator import answers, quality, reading
+from manyhands_aggregator import answers, ledger, quality, reading
 from manyhands_aggregator.answers import Block
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.intake import Intake
@@ -170,7 +170,7 @@ class Aggregator(Office):
         judges = self.store.read(lambda c: reading.judges(c, job))
         waiting = self._waiting([queue.name for queue in topology(self._names, judges).queues])
         queues = None if waiting is None else {queue: messages for queue, (messages, _) in waiting.items()}
-        return {**reading.audit(self.store, job), "queues": queues}
+        return {**ledger.audit(self.store, job), "queues": queues}
 
     def unserved(self, job: str) -> list[str] | None:
         """The job's judges whose queues have messages and nobody who takes them; None if the broker cannot be asked.

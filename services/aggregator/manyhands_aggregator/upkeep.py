@@ -20,6 +20,7 @@ from manyhands_aggregator import counting, deadfiles, deadlist, early, jobs, jud
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.intake import Intake
 from manyhands_aggregator.judging import Judged
+from manyhands_aggregator.ledger import Ledger
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import STRANGER
 from manyhands_service.store import Conflict, Store
@@ -77,6 +78,7 @@ class Upkeep:
         self._store, self._intake, self._publisher = store, intake, publisher
         self._names, self._clock, self._hold, self._keep = names, clock, hold, keep
         self._measured = -MEASURE_SECONDS
+        self._ledger = Ledger(store)
 
     def round(self) -> bool:
         """One round; whether judgments are still held.
@@ -179,14 +181,13 @@ class Upkeep:
     def measure(self) -> None:
         """Bring the gauges up to date: open jobs and their open tasks, and the tasks that are in no account."""
 
-        def work(connection: sa.Connection) -> tuple[int, int, int]:
+        def work(connection: sa.Connection) -> tuple[int, int]:
             settled = _jobs.c.answered + _jobs.c.failed + _jobs.c.cancelled
             left = sa.func.coalesce(sa.func.sum(_jobs.c.tasks - settled), 0)
             open_jobs, tasks = connection.execute(sa.select(sa.func.count(), left).where(_jobs.c.state == "open")).one()
-            off = sa.func.coalesce(sa.func.sum(sa.func.abs(_jobs.c.tasks - settled)), 0)
-            return open_jobs, int(tasks), int(connection.scalar(sa.select(off).where(_jobs.c.state != "open")) or 0)
+            return open_jobs, int(tasks)
 
-        open_jobs, tasks, off = self._store.read(work)
+        open_jobs, tasks = self._store.read(work)
         metrics.JOBS_OPEN.labels("aggregator").set(open_jobs)
         metrics.OPEN_TASKS.set(tasks)
-        metrics.CONSERVATION_DIFFERENCE.labels("aggregator").set(off)
+        metrics.CONSERVATION_DIFFERENCE.labels("aggregator").set(self._ledger.look())

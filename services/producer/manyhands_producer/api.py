@@ -100,7 +100,7 @@ class Status(BaseModel):
 
 
 class Audit(BaseModel):
-    """What the producer's store holds of a job."""
+    """What the producer's store holds of a job: what is in the spool, and of that what is published."""
 
     job: str
     state: str
@@ -108,6 +108,9 @@ class Audit(BaseModel):
     refused: int
     suites: int
     spooled: int
+    spooled_tasks: int
+    in_flight: int
+    in_flight_tasks: int
     published: int
     settled: int
 

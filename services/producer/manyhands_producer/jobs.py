@@ -109,6 +109,17 @@ def end(connection: sa.Connection, job: str, state: State, reason: str | None) -
     )
 
 
+def difference(connection: sa.Connection) -> int:
+    """Suites of jobs that have not ended that are neither settled nor in the spool, or both.
+
+    Of one that has ended, the news of the last suites may be missing and the spool be gone.
+    """
+    spooled = sa.select(sa.func.count()).where(tables.spool.c.job == _jobs.c.number).scalar_subquery()
+    off = sa.func.abs(_jobs.c.suites - _jobs.c.settled - spooled)
+    query = sa.select(sa.func.coalesce(sa.func.sum(off), 0)).where(_jobs.c.state.in_(("open", "sealed")))
+    return int(connection.scalar(query) or 0)
+
+
 def advance(connection: sa.Connection, progress: Progress) -> None:
     """Note how far a job is confirmed; drop its spool if it was cancelled or ended and is closed."""
     which = {"b_number": progress.number, "b_anew": progress.anew}

@@ -255,15 +255,14 @@ class Requests:
 
 
 def account(store: ProducerStore, job: str) -> dict[str, Any]:
-    """What a store says of a job, counted.
+    """What a store says of a job, counted at one moment.
 
     Raises:
         UnknownJob: there is no such job.
     """
-    row = store.job(job)
-    spooled, _, _ = store.sizes(row.number)
+    row, spooled = store.account(job)
     keys = ("tasks", "refused", "suites", "published", "settled")
-    return {"job": job, "state": row.state, **{key: getattr(row, key) for key in keys}, "spooled": spooled}
+    return {"job": job, "state": row.state, **{key: getattr(row, key) for key in keys}, **spooled}
 
 
 def _twice(repeated: Repeated) -> JobRefused:

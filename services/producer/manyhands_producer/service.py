@@ -17,6 +17,7 @@ from manyhands.runner import Runner
 from manyhands.topology import topology
 from manyhands_producer.events import Events
 from manyhands_producer.leader import EVERY, Leadership
+from manyhands_producer.ledger import Ledger
 from manyhands_producer.publisher import Pump
 from manyhands_producer.reader import Reader
 from manyhands_producer.requests import Requests
@@ -82,6 +83,7 @@ class Producer(Requests):
         """Work on the store's jobs for as long as this is the one that does."""
         reader = Reader(self.store, self.board, self._limits, self._clock, self._roots)
         reading = _spawn("reader", reader.run)
+        ledger = Ledger(self.store, self._clock)
         try:
             if not self._settings.declare or declared(self._broker, topology(self._settings.names), self._stop):
                 self._work = _Work(self)
@@ -92,11 +94,13 @@ class Producer(Requests):
                     return
                 self.board.measure()  # also while a broker or store that is away keeps the publisher waiting
                 self._refresh()
+                ledger.look()
                 for job in watch.look(self.board.jobs()):
                     with contextlib.suppress(StoreUnavailable):  # which the next round waits for
                         self.republish(job)
         finally:
             reader.stop()
+            ledger.close()
             work, self._work = self._work, None
             if work is not None:
                 work.end(max(0.0, min(self._ends - time.monotonic(), self._settings.grace)))

@@ -109,6 +109,23 @@ class ProducerStore:
         """
         return self._store.read(lambda c: jobs.one(c, job))
 
+    def account(self, job: str) -> tuple[sa.Row[Any], dict[str, int]]:
+        """The row of a job, and what its spool holds, at one moment.
+
+        Raises:
+            UnknownJob: there is none of this name.
+        """
+
+        def work(connection: sa.Connection) -> tuple[sa.Row[Any], dict[str, int]]:
+            row = jobs.one(connection, job)
+            return row, suites.spooled(connection, row.number, row.published)
+
+        return self._store.read(work)
+
+    def difference(self) -> int:
+        """Suites of open jobs that are neither settled nor in the spool, or both; must be 0."""
+        return self._store.read(jobs.difference)
+
     def jobs(self) -> Sequence[sa.Row[Any]]:
         """The rows of all jobs, the newest first."""
         return self._store.read(jobs.everyone)

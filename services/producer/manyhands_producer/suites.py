@@ -68,6 +68,22 @@ def sizes(connection: sa.Connection, number: int, first: int = 0) -> tuple[int, 
     return int(count), int(total), int(largest)
 
 
+def spooled(connection: sa.Connection, number: int, published: int) -> dict[str, int]:
+    """Suites and tasks of a job in the spool, and how many of them are published: the suites below ``published``."""
+    out = _spool.c.suite < published
+
+    def total(column: Any) -> Any:
+        return sa.func.coalesce(sa.func.sum(column), 0)
+
+    query = sa.select(
+        sa.func.count().label("spooled"),
+        total(_spool.c.count).label("spooled_tasks"),
+        total(sa.case((out, 1), else_=0)).label("in_flight"),
+        total(sa.case((out, _spool.c.count), else_=0)).label("in_flight_tasks"),
+    ).where(_spool.c.job == number)
+    return {name: int(said) for name, said in connection.execute(query).one()._mapping.items()}
+
+
 def drop(connection: sa.Connection, number: int, suites: Sequence[int]) -> tuple[int, ...]:
     """Drop suites of a job; returns which of them were still there."""
     found: list[int] = []

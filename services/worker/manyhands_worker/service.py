@@ -161,6 +161,8 @@ class Worker:
             trials = self._pool.trials(lambda: self._broker.counts_hand_backs)
             self._trials = Runner(self._dock, self._publisher, trials)
             self._suspects.start()
+        runners = self._runner, self._trials
+        metrics.CONSERVATION_DIFFERENCE.labels("worker").set_function(lambda: sum(one.difference for one in runners))
         self._trouble = None
         self._show_prefetch()
         self._runner.run()

@@ -25,7 +25,7 @@ from manyhands.messages import (
 from manyhands.runner import Outcome
 from manyhands.testing import FakeClock, FakePublisher
 from manyhands.topology import Names
-from manyhands_aggregator import answers, reading
+from manyhands_aggregator import answers, ledger, reading
 from manyhands_aggregator.answers import Block
 from manyhands_aggregator.intake import Intake
 from manyhands_aggregator.senders import ANYBODY, Senders
@@ -216,7 +216,7 @@ class Bench:
 
     def audit(self, job: Job) -> dict[str, Any]:
         """The audit, which must find everything in its place."""
-        account = reading.audit(self.store, job.id)
+        account = ledger.audit(self.store, job.id)
         assert account["difference"] == 0, account
         assert account["conserved"], account
         return account

@@ -14,7 +14,7 @@ from arro3.io import read_parquet
 
 from manyhands.errors import UnknownJob
 from manyhands.messages import Failure
-from manyhands_aggregator import answers, export, reading, tables
+from manyhands_aggregator import answers, export, ledger, reading, tables
 from manyhands_aggregator.suite import unpack_answers
 from tests.unit.aggregator.kit import Bench, Job, plain_spec
 
@@ -153,7 +153,7 @@ def test_an_unknown_job(bench: Bench) -> None:
     for ask in (
         lambda: list(answers.blocks(bench.store, "nobody")),
         lambda: answers.page(bench.store, "nobody", after=-1, limit=1),
-        lambda: reading.audit(bench.store, "nobody"),
+        lambda: ledger.audit(bench.store, "nobody"),
         lambda: bench.store.read(lambda c: reading.progress(c, "nobody", 0.0)),
         lambda: bench.store.read(lambda c: reading.provenance(c, "nobody", 0)),
     ):
@@ -224,10 +224,10 @@ def test_the_audit_finds_a_doctored_row(bench: Bench) -> None:
     assert unpack_answers(msgpack.packb(doctored)).errors
     for change in ({"answers": msgpack.packb(doctored)}, {"answers": None}, {"count": 1}, {"first": 3}):
         _doctor(bench, job, **{"answers": packed, "count": 2, "first": 2, **change})
-        assert not reading.audit(bench.store, job.id)["conserved"], change
+        assert not ledger.audit(bench.store, job.id)["conserved"], change
     _doctor(bench, job, answers=packed, count=2, first=2)
     bench.audit(job)
     bench.store.write(lambda c: c.execute(sa.delete(tables.suites).where(tables.suites.c.suite == 1)))
-    account = reading.audit(bench.store, job.id)
+    account = ledger.audit(bench.store, job.id)
     assert not account["conserved"]
     assert account["difference"] == 2
