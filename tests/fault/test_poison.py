@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ LONG = 400.0
 HANDLERS = """
 import ctypes
 import os
+import pathlib
 import signal
 import time
 
@@ -52,6 +54,9 @@ def die(how):
 def double(number):
     if number in KILLERS:
         die(HOW)
+    if HOW == "nothing":
+        pathlib.Path(__file__).with_name("judged").write_text(str(number))
+        time.sleep(0.05)
     return 2 * number
 
 
@@ -82,8 +87,38 @@ def test_out_of_memory(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> No
 
 def test_hang_past_the_hard_limit(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """A call that never returns is ended with its child; what it waited for in vain is found all the same."""
-    with poisoned(rabbitmq, namespace, tmp_path, "hang", batch=True, MANYHANDS_HARD_LIMIT="2") as running:
+    with poisoned(rabbitmq, namespace, tmp_path, "hang", batch=True, MANYHANDS_HARD_LIMIT="1") as running:
         only_killers_fail(running, "time-limit-hard", {"exit": "SIGKILL"})
+
+
+def test_a_worker_that_stood_still(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
+    """It is stopped for longer than the hard limit while its children go on: nobody has taken too long."""
+    limit = 2.0  # a suite takes half of it
+    settings = {"MANYHANDS_HARD_LIMIT": str(limit)}
+    with poisoned(rabbitmq, namespace, tmp_path, "nothing", batch=True, killers=(), **settings) as running:
+        running.start()
+        running.ready()
+        job = submitted(running)
+        judged = tmp_path / "judged"
+        wait_until(judged.exists, PATIENCE, "the first task to be judged")
+        worker = running.processes["worker"]
+        worker.send(signal.SIGSTOP)
+        stopped, last = time.monotonic(), ""
+
+        def long_enough() -> bool:
+            """As long as twice the limit, and until nothing was left to its children."""
+            nonlocal stopped, last
+            now = judged.read_text()
+            if now != last:
+                stopped, last = time.monotonic(), now
+            return time.monotonic() - stopped > 2 * limit
+
+        wait_until(long_enough, PATIENCE, "the worker to have stood still")
+        worker.send(signal.SIGCONT)
+        wait_until(lambda: over(running, job), PATIENCE, "the end of the job")
+        said = running.get(f"/api/jobs/{job}")
+        assert (said["state"], said["answered"], said["failed"]) == ("complete", TASKS, 0), said
+        assert running.sum("worker", "manyhands_child_deaths_total") == 0
 
 
 @pytest.mark.timeout(2 * LONG, func_only=True)
@@ -115,7 +150,7 @@ def poisoned(
     **settings: str,
 ) -> Iterator[Stage]:  # fmt: skip
     """A stage with a job whose killers die in one way."""
-    told = f"KILLERS, HOW, BATCH = {set(killers)}, {how!r}, {batch}\n"
+    told = f"KILLERS, HOW, BATCH = {list(killers)}, {how!r}, {batch}\n"
     (folder / "killers.py").write_text(told + HANDLERS.replace('"JUDGE"', repr(JUDGE)))
     rows = "".join(f'{{"id": "t{number}", "n": {number}}}\n' for number in range(TASKS))
     (folder / "numbers.jsonl").write_text(rows)
