@@ -59,7 +59,8 @@ def list_(
     """Count dead letters by cause, and list the newest.
 
     Letters have one cause whose errors differ in numbers, ids and quoted text only. Of each there are the letters and
-    tasks, when the first and the last were set aside, and the versions of the handler that failed.
+    tasks, when the first and the last were set aside, the versions of the handler that failed, and one for an example:
+    `dead show` has its payload and traceback.
 
     Example: manyhands dead list --job digits-1f00ba11
     """
@@ -71,7 +72,7 @@ def list_(
         show.line("no dead letters")
     else:
         groups = [{**group, "versions": ", ".join(group["versions"]) or None} for group in said["groups"]]
-        show.table(groups, ("cause", "kind", "code", "letters", "tasks", "first", "last", "versions", "error"))
+        show.table(groups, ("cause", "code", "letters", "tasks", "first", "last", "versions", "example", "error"))
         show.line("")
         show.table(said["letters"], ("id", "cause", "at", "kind", "code", "job", "tasks", "version", "error"))
 

@@ -58,7 +58,8 @@ def listing(connection: sa.Connection, which: Which = ALL, *, limit: int = 100) 
 
 
 def groups(connection: sa.Connection, which: Which = ALL) -> list[dict[str, Any]]:
-    """The causes, those with the most letters first: letters, tasks and jobs, first and last time, versions.
+    """The causes, those with the most letters first: letters, tasks and jobs, first and last time, versions,
+    and the id of one of them.
 
     Letters have one cause that are of one kind and code and whose errors differ in numbers, ids and quoted text only.
     """
@@ -68,6 +69,7 @@ def groups(connection: sa.Connection, which: Which = ALL) -> list[dict[str, Any]
         sa.func.sum(_dead.c.tasks).label("tasks"), sa.func.count(_dead.c.job.distinct()).label("jobs"),
         sa.func.min(_dead.c.at).label("first"), sa.func.max(_dead.c.at).label("last"),
         sa.func.max(_filed).label("filed"),
+        sa.func.min(_dead.c.id).label("example"),
     )  # fmt: skip
     query = which.of(sa.select(*columns)).group_by(_dead.c.cause_id, _dead.c.kind, _dead.c.code)
     query = query.order_by(letters.desc(), _dead.c.kind, _dead.c.code, _dead.c.cause_id).limit(CAUSES)
@@ -79,7 +81,7 @@ def groups(connection: sa.Connection, which: Which = ALL) -> list[dict[str, Any]
         {
             "cause": row.cause_id, "kind": row.kind, "code": row.code, "error": shape(row.error),
             "letters": row.letters, "tasks": int(row.tasks), "jobs": row.jobs, "first": row.first, "last": row.last,
-            "filed": row.filed,
+            "filed": row.filed, "example": row.example,
             "versions": versions.get(row.cause_id, []),
         }
         for row in connection.execute(query)

@@ -45,8 +45,10 @@ def test_letters_of_one_cause_stand_together(bench: Bench) -> None:
     assert first == {
         "cause": first["cause"], "kind": "tasks", "code": "error", "error": "no row #", "letters": 3, "tasks": 6,
         "jobs": 2, "first": start, "last": start + 10, "filed": start + 10, "versions": ["1", "2"],
+        "example": first["example"],
     }  # fmt: skip
     assert (second["error"], second["versions"]) == ("KeyError: 'width'", [])
+    assert bench.store.read(lambda c: deadlist.show(c, first["example"]))["cause"] == first["cause"]
     chosen = Which(cause=first["cause"])
     assert {row["error"] for row in bench.store.read(lambda c: deadlist.listing(c, chosen))} == {
         "no row 1", "no row 22", "no row 333",
@@ -148,7 +150,9 @@ def test_what_an_earlier_version_filed_is_completed(bench: Bench) -> None:
     bench.swept()
     (group,) = bench.store.read(deadlist.groups)
     other = file(bench, job, 1, "no row 2")
-    assert bench.store.read(deadlist.groups)[0] == {**group, "letters": 2, "tasks": 4}
+    assert bench.store.read(deadlist.groups)[0] == {
+        **group, "letters": 2, "tasks": 4, "example": min(letter, other),
+    }  # fmt: skip
     assert group["versions"] == ["1"]
     assert {row["id"] for row in bench.store.read(deadlist.listing)} == {letter, other}
     assert bench.store.write(lambda c: deadfiles.complete(c, 0.0, 9)) == 0
