@@ -41,7 +41,7 @@ NOW = Row("Now", [
     ),
     Panel(
         "Conservation", "short",
-        "Tasks of ended jobs that are in no account. It must be 0: anything else is a fault of Manyhands.",
+        "Tasks, suites or deliveries that are in no account. It must be 0: anything else is a fault of Manyhands.",
         {"difference": "max(manyhands_conservation_difference)"},
         kind="stat", width=3, steps={1: "red"},
     ),
@@ -210,7 +210,7 @@ TROUBLE = Row("Trouble", [
     ),
     Panel(
         "Conservation", "short",
-        "Tasks that are in no account, as each service counts them; the line is at 0 unless something is wrong.",
+        "What is in no account: tasks (aggregator), suites (producer), deliveries (worker). It must be 0.",
         {"{{process}}": "max by (process) (manyhands_conservation_difference)"},
         steps={1: "red"},
     ),
