@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,19 +31,24 @@ FLOWING = 200
 JUDGE = "double"
 
 HANDLERS = f"""
+import os
 import pathlib
 import time
 
 from manyhands import judge
 
 GATE = pathlib.Path(__file__).with_name("gate")
+CALLS = pathlib.Path(__file__).with_name("calls")
+PACE = float(os.environ.get("PACE", "0.001"))
 
 
 @judge("{JUDGE}")
 def double(number):
+    with CALLS.open("a") as calls:
+        calls.write(f"{{number}}\\n")
     while number >= {HELD} and not GATE.exists():
         time.sleep(0.01)
-    time.sleep(0.001)
+    time.sleep(PACE)
     return 2 * number
 """
 
@@ -81,6 +87,15 @@ class Stage:
         for service in services or SERVICES:
             self._urls[service] = url = self.processes[service].url
             self._env[f"MANYHANDS_{service.upper()}_URL"] = url
+
+    def replace(self, service: str, **settings: str) -> None:
+        """As a rolling upgrade does: another replica comes, and when it is ready the old one is stopped and drains."""
+        old = self.processes[service]
+        self.start(service, **settings)
+        self.ready(service)
+        assert old.terminate() == 0
+        assert "Traceback" not in "".join(old.log)
+        self.ready()
 
     def settings(self, **settings: str) -> None:
         """What processes are told that start from now on."""
@@ -163,6 +178,11 @@ class Stage:
         assert said["state"] == "open"
         return said
 
+    def calls(self) -> Counter[int]:
+        """How often the handler was called for each task, so far."""
+        file = self.folder / "calls"
+        return Counter(map(int, file.read_text().split())) if file.exists() else Counter()
+
     def open_gate(self) -> None:
         """Let the job end."""
         (self.folder / "gate").touch()
@@ -207,6 +227,12 @@ def write_job(folder: Path, **keys: Any) -> Path:
     file = folder / "job.yaml"
     file.write_text(json.dumps(said))  # JSON is YAML
     return file
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process that lives."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
 
 @contextmanager

@@ -8,20 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.fault import before, later
-from tests.fault.stage import FLOWING, SERVICES, Stage, stage
+from tests.fault.stage import FLOWING, SERVICES, stage
 from tests.services import Postgres, RabbitMQ, wait_until
 
 pytestmark = pytest.mark.timeout(480, func_only=True)  # nine processes start, two rounds of draining
-
-
-def replace(running: Stage, service: str, **settings: str) -> None:
-    """As a rolling upgrade does: another replica comes, and when it is ready the old one is stopped and drains."""
-    old = running.processes[service]
-    running.start(service, **settings)
-    running.ready(service)
-    assert old.terminate() == 0
-    assert "Traceback" not in "".join(old.log)
-    running.ready()
 
 
 def test_an_earlier_version_and_this_one(
@@ -42,13 +32,13 @@ def test_an_earlier_version_and_this_one(
         migrated = running.try_command("migrate").stdout
         assert "producer: 0001 to " in migrated, migrated
         for service in ("worker", "aggregator", "producer"):
-            replace(running, service, MANYHANDS_MIGRATE="false")
+            running.replace(service, MANYHANDS_MIGRATE="false")
         running.completes(job)
         running.close_gate()
         job = running.submit()
         running.reaches(job, FLOWING)
         for service in ("producer", "aggregator", "worker"):
-            replace(running, service, MANYHANDS_MIGRATE="false", **earlier)
+            running.replace(service, MANYHANDS_MIGRATE="false", **earlier)
         running.completes(job)
         assert running.command("dead", "list")["letters"] == []
 
@@ -64,18 +54,18 @@ def test_this_version_and_a_later_one(rabbitmq: RabbitMQ, postgres: Postgres, na
         running.start()
         running.ready()
         later.migrate(store)
-        replace(running, "producer", **later.environment(tmp_path))
+        running.replace("producer", **later.environment(tmp_path))
         job = running.submit()
         running.reaches(job, FLOWING)
         later.tell(rabbitmq.url, running.names, job)
         for service in ("worker", "aggregator"):
-            replace(running, service, **later.environment(tmp_path))
+            running.replace(service, **later.environment(tmp_path))
         running.completes(job)
         running.close_gate()
         job = running.submit()
         running.reaches(job, FLOWING)
         for service in SERVICES:
-            replace(running, service)
+            running.replace(service)
         running.completes(job)
         wait_until(lambda: len(running.command("dead", "list")["letters"]) == 2, 30, "the event, set aside by both")
         assert {letter["kind"] for letter in running.command("dead", "list")["letters"]} == {"events"}
