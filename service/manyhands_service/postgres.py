@@ -52,6 +52,10 @@ class Connection(psycopg.Connection[Any]):
         """
         return super().wait(self._impatient(gen), *args, **kwargs)
 
+    def set_read_only(self, value: bool | None) -> None:
+        """Have transactions only read; otherwise they are as the server has them, which may be read-only, too."""
+        super().set_read_only(value or None)  # False would override a server that is to write nothing just now
+
     def _impatient(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
         heard, said = time.monotonic(), None
         while True:

@@ -33,9 +33,9 @@ TRYING_SECONDS = 5.0
 IDLE_SECONDS = 10.0
 #: Seconds that readiness waits for that write, and seconds after which it says that there is no answer.
 LOOK_SECONDS, SLOW_SECONDS = 1.0, 5.0
-#: Seconds for which what no try could help counts, even if a write of nothing goes through: on a disk that is full rows
-#: can be changed where none can be added. Whoever waits tries again within the time.
-LASTING_SECONDS = 20.0
+#: Seconds for which PostgreSQL's disk counts as full, even if a write of nothing goes through: rows can be changed
+#: where none can be added. Whoever waits tries again within the time.
+FULL_SECONDS = 20.0
 
 T = TypeVar("T")
 
@@ -117,7 +117,8 @@ class Store:
         self._opened = False
         self._away: str | None = "not opened yet"
         self._written = time.monotonic()
-        self._lasts = 0.0
+        self._stuck = False  # whether something is wrong that no other try could help
+        self._full_until = 0.0
         self._look = threading.Lock()
         self._looking: threading.Thread | None = None
         self._looked = 0.0
@@ -162,7 +163,7 @@ class Store:
         again without being used, and without being used it is known that it cannot be.
         """
         now = time.monotonic()
-        if self._opened and now > self._lasts and (self._away is not None or now - self._written > IDLE_SECONDS):
+        if self._opened and now > self._full_until and (self._away is not None or now - self._written > IDLE_SECONDS):
             with self._look:
                 looking = self._looking
                 if looking is None or not looking.is_alive():
@@ -179,6 +180,7 @@ class Store:
         version = sa.table(f"{self._service}_version", sa.column("version_num"))
         with contextlib.suppress(StoreUnavailable):
             self.write(lambda c: c.execute(sa.update(version).values(version_num=version.c.version_num)), attempts=1)
+            self._away, self._stuck = None, False
 
     def away(self, error: Exception) -> None:
         """Note that the store could not be reached by who uses the engine itself."""
@@ -210,16 +212,23 @@ class Store:
                         raise
                     said = self._away = first_line(error)
                     if not passing:
-                        self._lasts = time.monotonic() + LASTING_SECONDS
-                        self.engine.dispose()  # a session that was told to write nothing is told so until its end
+                        self._get_stuck(said)
                     raise StoreUnavailable(said) from error
                 metrics.STORE_RETRIES.inc()
                 time.sleep(backoff.reconnect_delay(attempt, random.random, base=0.05, cap=1.0))
             else:
-                self._away, self._written, self._lasts = None, time.monotonic(), 0.0
+                if not self._stuck:  # or it may have had nothing to write
+                    self._away, self._written = None, time.monotonic()
                 metrics.COMMIT_SECONDS.observe(time.monotonic() - started)
                 return result
         raise AssertionError("unreachable: the loop returns or raises")
+
+    def _get_stuck(self, said: str) -> None:
+        self._stuck = True
+        if self.engine.dialect.name == "postgresql":
+            self.engine.dispose()  # a session that was told to write nothing is told so until its end
+            if "space" in said or "disk" in said:
+                self._full_until = time.monotonic() + FULL_SECONDS
 
     def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Run ``work`` in a transaction that only reads, on one snapshot.

@@ -142,6 +142,22 @@ def test_a_server_that_says_nothing(private_postgres: Postgres, monkeypatch: pyt
     store.close()
 
 
+def test_a_database_that_is_read_only(store: Store) -> None:
+    """Nothing is written to it, whatever was read before; when it may be written again, that is noticed."""
+    name = store.engine.url.database
+    with psycopg.connect(plain(store), autocommit=True) as operator:
+        operator.execute(f"alter database {name} set default_transaction_read_only = on".encode())
+        store.engine.dispose()
+        for _ in range(3):
+            assert store.read(names) == []
+            with pytest.raises(StoreUnavailable, match="read-only transaction"):
+                store.write(add("a"))
+        assert "read-only" in (store.missing() or "")
+        operator.execute(f"alter database {name} reset default_transaction_read_only".encode())
+    store.write(add("a"))
+    assert store.missing() is None
+
+
 def test_a_pool_that_is_used_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """No connection is free in time: the store is away for this caller, which is no fault of what it was given."""
     pool: Any = store.engine.pool

@@ -35,7 +35,7 @@ def busy(running: Stage) -> str:
 
 
 def test_a_busy_worker_drains(running: Stage) -> None:
-    """Its handlers end within the grace period: what they judged is kept, the rest goes back, nothing is judged twice."""
+    """Its handlers end within the grace period: what they judged is kept, the rest goes back, none is judged twice."""
     job = busy(running)
     worker = running.processes["worker"]
     worker.send(signal.SIGTERM)
