@@ -14,7 +14,7 @@ from manyhands_producer import suites, tables
 from manyhands_producer.errors import Moved
 from manyhands_producer.record import Added, Progress, State
 
-_jobs = tables.jobs
+_jobs, _spool = tables.jobs, tables.spool
 
 # What every suite asks is built once: building a statement costs more than running it.
 _THIS = _jobs.c.number == sa.bindparam("b_number")
@@ -131,7 +131,7 @@ def advance(connection: sa.Connection, progress: Progress) -> None:
     told = ("sealed", "ended") if progress.closed == "sealed" else (progress.closed,)
     mine = meant & _jobs.c.state.in_(told)
     connection.execute(sa.update(_jobs).where(mine).values(closed=True))
-    suites.drop_all(connection, sa.select(_jobs.c.number).where(mine, _jobs.c.state != "sealed"))
+    _let_go(connection, mine & (_jobs.c.state != "sealed"))
 
 
 def republish(connection: sa.Connection, job: str) -> bool:
@@ -158,12 +158,17 @@ def complete(connection: sa.Connection, number: int, data: Mapping[str, Any]) ->
     said = connection.scalar(sa.select(_jobs.c.outcome).where(mine).with_for_update())
     if said is not None and json.loads(said).get("state") == "complete":
         data = json.loads(said)
-    changes: dict[str, Any] = {"outcome": json.dumps(dict(data), default=str)}
-    if data.get("state") == "complete":
-        changes["settled"] = _jobs.c.suites  # news of the last suites may still be on its way
-    connection.execute(sa.update(_jobs).where(mine).values(changes))
+    connection.execute(sa.update(_jobs).where(mine).values(outcome=json.dumps(dict(data), default=str)))
     connection.execute(sa.update(_jobs).where(mine, _jobs.c.state.in_(("open", "sealed"))).values(state="ended"))
     # of a job that ended early, what is not announced yet stays until it is
-    over = connection.execute(sa.select(_jobs.c.state, _jobs.c.closed).where(mine)).one()
-    if over.closed:
-        suites.drop_all(connection, [number])
+    _let_go(connection, mine & _jobs.c.closed)
+
+
+def _let_go(connection: sa.Connection, over: sa.ColumnElement[bool]) -> None:
+    """Drop the spool of jobs that are over. With a job that has ended, what was left of it is settled, whatever news
+    of that may still be on its way.
+    """
+    left = sa.select(sa.func.count()).where(_spool.c.job == _jobs.c.number).scalar_subquery()
+    ended = sa.update(_jobs).where(over, _jobs.c.state == "ended")
+    connection.execute(ended.values(settled=_jobs.c.settled + left))
+    suites.drop_all(connection, sa.select(_jobs.c.number).where(over))

@@ -208,6 +208,7 @@ class Producer(RuleBasedStateMachine):
         else:
             assert self.spooled >= {suite for suite in wanted if suite >= row.published}
         assert (row.suites, row.tasks) == (len(self.sizes), sum(self.sizes))
+        assert row.state == "cancelled" or row.settled + len(self.spooled) == row.suites
 
     @invariant()
     def bounds(self) -> None:
