@@ -45,7 +45,7 @@ def test_a_forged_time_costs_nothing(forged: object) -> None:
 
 
 def test_the_time_travels_on() -> None:
-    """What is tried again, and the halves of a suspect suite, keep the time of the first publishing."""
+    """What is tried again, and a suspect suite, keep the time of the first publishing."""
     (outcome,) = handled(TROUBLE, "one", ["a", "raise"], {"mh-published": "1700000000.25"}).outcomes
     ((_, _, headers),) = retried(outcome.publish)
     assert headers["mh-published"] == "1700000000.25"
@@ -53,7 +53,7 @@ def test_the_time_travels_on() -> None:
     with pool(PLAIN) as made:
         made.handle([delivery(suite("echo", ["a", "b"]), {"mh-published": "1700000000.25"}, count=9)], results.finish)
         (outcome,) = results.wait(1)
-    assert [h["mh-published"] for _, _, h in retried(outcome.publish)] == ["1700000000.25"] * 2
+    assert [h["mh-published"] for _, _, h in retried(outcome.publish)] == ["1700000000.25"]
 
 
 def test_busy_seconds() -> None:
