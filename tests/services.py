@@ -250,11 +250,12 @@ class Postgres(Service):
         super().__init__(urlsplit(url)._replace(scheme="postgresql").geturl(), how, node)
         self._databases: list[str] = []
 
-    def database(self) -> str:
+    def database(self, tablespace: str = "pg_default") -> str:
         """Create an empty database and return its URL."""
         name = f"test_{uuid.uuid4().hex[:12]}"
         with self._connect() as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            made = sql.SQL("CREATE DATABASE {} TABLESPACE {}")
+            connection.execute(made.format(sql.Identifier(name), sql.Identifier(tablespace)))
         self._databases.append(name)
         return urlsplit(self.url)._replace(path=f"/{name}").geturl()
 

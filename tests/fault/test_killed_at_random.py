@@ -7,6 +7,7 @@ import random
 import signal
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.e2e.processes import Process
@@ -44,6 +45,8 @@ def strike(running: Stage, pairs: dict[str, list[Process]], victim: str, chance:
     number = chance.randrange(2)
     if victim == "child":
         worker = pairs["worker"][number]
+        # one that cannot load its handlers at its start ends, as with handlers that cannot be loaded
+        wait_until(lambda: httpx.get(f"{worker.url}/readyz").status_code == 200, PATIENCE, "the worker to be ready")
         os.kill(chance.choice(wait_until(lambda: children(worker.pid), PATIENCE, "children")), signal.SIGKILL)
         return
     pairs[victim][number].kill()

@@ -76,7 +76,7 @@ class Child:
         try:
             ((kind, said),) = frames.unpack(self._line.recv_bytes())
         except (EOFError, OSError):
-            raise HandlerError(f"a child {self._bury().how} while it loaded its handlers") from None
+            raise HandlerError(f"{self._bury().how} while it loaded its handlers") from None
         self.deadline = None
         self._loading = False
         if kind == frames.FAILED:
