@@ -21,6 +21,9 @@ BODY_LIMIT = 1 << 20
 GROWTH_LIMIT = 16
 #: Bytes that no body may grow past, whatever the limit: a body of little more than zeros must not fill the memory.
 MOST_UNPACKED = 1 << 28
+#: Values that no body may hold, whatever the limit, each key and element counted: one has a byte or more on the wire,
+#: and takes up to a hundred in memory.
+MOST_VALUES = 1 << 20
 #: The most tries that a suite may grant its tasks: a forged one must not go round for ever.
 MOST_ATTEMPTS = 100
 
@@ -72,8 +75,8 @@ def encode(message: Message, *, limit: int = BODY_LIMIT) -> Encoded:
     if len(body) <= min(COMPRESS_OVER, limit):
         return Encoded(body=body, type=name)
     packed = zstd(body)
-    if len(body) > limit and not at_most(body, limit):
-        raise TooLarge(f"{name} has more than {limit:,} values")
+    if len(body) > MOST_VALUES and not at_most(body, MOST_VALUES):
+        raise TooLarge(f"{name} has more than {MOST_VALUES:,} values")
     if len(packed) > limit or len(body) > min(limit * GROWTH_LIMIT, MOST_UNPACKED):
         raise TooLarge(f"{name} has {len(packed):,} bytes of at most {limit:,}")
     return Encoded(body=packed, type=name, content_encoding="zstd")
@@ -132,9 +135,8 @@ def _columns(body: bytes, content_encoding: str | None, limit: int) -> dict[Any,
     if len(body) > limit:
         raise DecodeError(f"{len(body):,} bytes of at most {limit:,}", body)
     raw = _decompress(body, content_encoding, min(limit * GROWTH_LIMIT, MOST_UNPACKED))
-    # a value has one byte or more there, and takes up to a hundred here
-    if len(raw) > limit and not at_most(raw, limit):
-        raise DecodeError(f"more than {limit:,} values", body)
+    if len(raw) > MOST_VALUES and not at_most(raw, MOST_VALUES):
+        raise DecodeError(f"more than {MOST_VALUES:,} values", body)
     try:
         columns = msgpack.unpackb(raw, strict_map_key=False, ext_hook=_no_extension, timestamp=1)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:  # TypeError: a list as a key

@@ -42,7 +42,7 @@ def file(
         cause = read_cause(letter, now)
         message = _message(letter)
         row = _row(letter, cause, message, now)
-        rows[row["id"]] = row
+        rows[row["id"]] = {**row, "times": rows.get(row["id"], {"times": 0})["times"] + 1}
         filed[row["kind"], row["code"]] += 1
         if (
             isinstance(message, (Suite, Judgments))
@@ -54,7 +54,7 @@ def file(
     if rows:
         insert = tables.insert(connection, _dead)
         said = ("at", "error", "cause", "cause_id", "version", "filed")  # what was said of it last
-        again = {"times": _dead.c.times + 1, **{name: insert.excluded[name] for name in said}}
+        again = {"times": _dead.c.times + insert.excluded["times"], **{name: insert.excluded[name] for name in said}}
         connection.execute(
             insert.on_conflict_do_update(index_elements=["id"], set_=again), [rows[key] for key in sorted(rows)]
         )
