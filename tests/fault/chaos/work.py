@@ -23,7 +23,7 @@ HARD_LIMIT = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """The job: ``killers`` by position and how they kill; every ``slow``-th task is slow, each ``flaky``-th fails once."""
+    """The job: ``killers`` by position, and how; every ``slow``-th task is slow, every ``flaky``-th fails once."""
 
     tasks: int
     size: int

@@ -1,0 +1,108 @@
+"""The line to the broker, or to the store: cut, cut in one direction, a black hole, slow. The job completes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fault.proxy import Proxy, Way
+from tests.fault.stage import FLOWING, PATIENCE, SERVICES, Stage, stage
+from tests.services import Postgres, RabbitMQ, wait_until
+
+#: A heartbeat so short that a dead line is noticed within the test.
+HEARTBEAT = "?heartbeat=2"
+#: Bytes a second of a slow line.
+SLOW = 20_000.0
+
+
+@pytest.fixture
+def line(rabbitmq: RabbitMQ) -> Iterator[Proxy]:
+    """The line to the broker."""
+    with Proxy(rabbitmq.url + HEARTBEAT) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def running(line: Proxy, namespace: str, tmp_path: Path) -> Iterator[Stage]:
+    """The three services, ready, with the broker behind the line."""
+    with stage(tmp_path, line.url, f"sqlite:///{tmp_path / 'm.db'}", namespace) as made:
+        made.start()
+        made.ready()
+        yield made
+        line.mend()
+
+
+def test_line_cut(line: Proxy, running: Stage) -> None:
+    """Every connection is reset and none can be made: the services say so, and go on when it is mended."""
+    dead(line, running, line.cut)
+
+
+def test_line_cut_towards_the_broker(line: Proxy, running: Stage) -> None:
+    """Nothing reaches the broker, while what it says is heard: heartbeats tell."""
+    dead(line, running, lambda: line.stall(Way.UP))
+
+
+def test_line_cut_from_the_broker(line: Proxy, running: Stage) -> None:
+    """Nothing is heard of the broker, while it hears everything: heartbeats tell."""
+    dead(line, running, lambda: line.stall(Way.DOWN))
+
+
+def test_black_hole(line: Proxy, running: Stage) -> None:
+    """Connections stand, new ones can be made, and nothing comes through either way: heartbeats tell."""
+    dead(line, running, line.stall)
+
+
+def dead(line: Proxy, running: Stage, fault: Callable[[], None]) -> None:
+    """A line that is dead long enough to be noticed by everybody."""
+    job = running.submit()
+    running.reaches(job, FLOWING)
+    fault()
+    running.misses("broker", *SERVICES)
+    line.mend()
+    running.ready()
+    running.completes(job)
+
+
+def test_line_reset(line: Proxy, running: Stage) -> None:
+    """Every connection is reset, again and again."""
+    job = running.submit()
+    for answered in (FLOWING, 2 * FLOWING, 3 * FLOWING):
+        running.reaches(job, answered)
+        line.reset()
+    running.completes(job)
+
+
+def test_slow_line(line: Proxy, running: Stage) -> None:
+    """A few kilobytes a second: slow, and nobody gives up."""
+    line.slow(SLOW)
+    job = running.submit()
+    running.reaches(job, FLOWING)
+    line.mend()
+    running.completes(job)
+
+
+@pytest.fixture
+def to_store(postgres: Postgres) -> Iterator[Proxy]:
+    """The line to a PostgreSQL."""
+    with Proxy(postgres.database()) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize("how", ["cut", "black hole"])
+def test_line_to_the_store(to_store: Proxy, rabbitmq: RabbitMQ, namespace: str, tmp_path: Path, how: str) -> None:
+    """The store cannot be reached: producer and aggregator are not ready, hold what they have, and come back."""
+    with stage(tmp_path, rabbitmq.url, to_store.url, namespace) as running:
+        running.start()
+        running.ready()
+        job = running.submit()
+        running.reaches(job, FLOWING)
+        to_store.cut() if how == "cut" else to_store.stall()
+        try:
+            running.misses("store", "producer", "aggregator")
+            wait_until(lambda: running.metric("aggregator", "manyhands_in_hand") > 0, PATIENCE, "deliveries in hand")
+        finally:
+            to_store.mend()
+        running.ready()
+        running.completes(job)
