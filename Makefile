@@ -1,6 +1,6 @@
 # Every target does its own set-up: a fresh machine needs Python 3.11 or newer, and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench images up deploy-check observe-check clean
+.PHONY: help setup demo test check format docs bench chaos images up deploy-check observe-check clean
 B := .venv/bin
 
 help:
@@ -49,6 +49,13 @@ docs: .venv/.ready  ## write what is generated: pages of docs/, the broker's use
 
 bench: .venv/.bench  ## measure: benchmarks/results.json and docs/performance.md
 	$(B)/python -m benchmarks
+
+# for instance: make chaos CHAOS_SECONDS=600 CHAOS_TASKS=1000000 CHAOS_SEED=7
+CHAOS_SECONDS ?= 60
+CHAOS_TASKS ?= 20000
+CHAOS_SEED ?= 1
+chaos: .venv/.ready  ## a job while everything is killed, stopped and cut at random: one line of JSON; CHAOS_SECONDS, _TASKS, _SEED
+	@$(B)/python -m tests.fault.chaos --seconds $(CHAOS_SECONDS) --tasks $(CHAOS_TASKS) --seed $(CHAOS_SEED)
 
 deploy-check: .venv/.deploy  ## render deploy/k8s in every combination; schemas, policies, alert rules (needs kubectl or kustomize)
 	$(B)/pytest -q $(wildcard tests/deploy/test_manifests.py tests/deploy/test_rules.py)
