@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.nodes import _free_ports as free_ports
+from tests.ports import free_ports
 
 #: Seconds before a process that died is started again.
 PAUSE = 0.5
