@@ -5,27 +5,42 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pika
 import pytest
 
+from tests import services
 from tests.fault.stage import FLOWING, HELD, JUDGE, PATIENCE, SERVICES, Stage, stage
 from tests.services import RabbitMQ, wait_until
 
 pytestmark = pytest.mark.timeout(300, func_only=True)  # a broker takes its time to start
 
 
-@pytest.fixture
-def running(private_rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> Iterator[Stage]:
-    """The three services on a broker of their own, ready."""
-    store = f"sqlite:///{tmp_path / 'm.db'}"
+@pytest.fixture(scope="module")
+def broker() -> Iterator[RabbitMQ]:
+    """A broker of this module's own."""
+    with services.private_rabbitmq() as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def standing(broker: RabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """The three services on it."""
+    folder = tmp_path_factory.mktemp("faults")
     # what the broker loses for good is noticed after a short standstill
-    with stage(tmp_path, private_rabbitmq.url, store, namespace, MANYHANDS_REPUBLISH_AFTER="5") as made:
+    with stage(folder, broker.url, f"sqlite:///{folder / 'm.db'}", "faults", MANYHANDS_REPUBLISH_AFTER="5") as made:
         made.start()
-        made.ready()
-        private_rabbitmq.settle()
         yield made
+
+
+@pytest.fixture
+def running(broker: RabbitMQ, standing: Stage) -> Stage:
+    """The same, ready, with nothing said yet and the gate closed."""
+    standing.close_gate()
+    standing.hush()
+    standing.ready()
+    broker.settle()
+    return standing
 
 
 @contextlib.contextmanager
@@ -35,41 +50,49 @@ def channel(broker: RabbitMQ) -> Iterator[pika.adapters.blocking_connection.Bloc
         yield connection.channel()
 
 
-def test_broker_restarted(private_rabbitmq: RabbitMQ, running: Stage) -> None:
+def test_broker_restarted(broker: RabbitMQ, running: Stage) -> None:
     """Stopped in all order and started again."""
     job = running.submit()
     running.reaches(job, FLOWING)
-    private_rabbitmq.stop()
+    broker.stop()
     running.misses("broker", *SERVICES)
-    private_rabbitmq.start()
+    broker.start()
     running.ready()
     running.completes(job)
 
 
-def test_connections_closed_by_an_operator(private_rabbitmq: RabbitMQ, running: Stage) -> None:
+def test_connections_closed_by_an_operator(broker: RabbitMQ, running: Stage) -> None:
     """Every connection is closed from the broker's side, twice: all of them are made again."""
     job = running.submit()
     for answered in (FLOWING, 2 * FLOWING):
         running.reaches(job, answered)
-        private_rabbitmq.ctl("close_all_connections", "drill")
+        broker.ctl("close_all_connections", "drill")
     for service in SERVICES:
         running.said(service, "connecting again")
     running.ready()
     running.completes(job)
 
 
-def test_queue_deleted(private_rabbitmq: RabbitMQ, running: Stage) -> None:
-    """A judge's queue is deleted with all that is in it: it is declared again, and its suites are published again."""
-    deleted(private_rabbitmq, running, running.names.tasks_queue(JUDGE), "worker")
+def test_queue_deleted(broker: RabbitMQ, running: Stage) -> None:
+    """A judge's queue is deleted with all that is in it: it is declared again, and its suites are published again.
+
+    Suites that come while there is no queue are dead letters: replayed, they are judged.
+    """
+    job = deleted(broker, running, running.names.tasks_queue(JUDGE), "worker")
+    running.open_gate()
+    wait_until(lambda: running.get(f"/api/jobs/{job}")["state"] != "open", PATIENCE, "the job to end")
+    running.command("dead", "replay", "--job", job, "--code", "unroutable")
+    wait_until(lambda: running.get(f"/api/jobs/{job}")["state"] == "complete", PATIENCE, "the replayed to be answered")
+    running.completes(job, replayed=True)
 
 
-def test_judgments_queue_deleted(private_rabbitmq: RabbitMQ, running: Stage) -> None:
+def test_judgments_queue_deleted(broker: RabbitMQ, running: Stage) -> None:
     """A queue of judgments is deleted with all that is in it: what it held is judged again, and counts once."""
-    deleted(private_rabbitmq, running, running.names.judgments_queue(0), "aggregator")
+    running.completes(deleted(broker, running, running.names.judgments_queue(0), "aggregator"))
 
 
-def deleted(broker: RabbitMQ, running: Stage, queue: str, consumer: str) -> None:
-    """Delete a queue in full flow."""
+def deleted(broker: RabbitMQ, running: Stage, queue: str, consumer: str) -> str:
+    """Delete a queue in full flow, and wait until it is consumed again; the job."""
     job = running.submit()
     running.reaches(job, FLOWING)
     with channel(broker) as at:
@@ -77,23 +100,23 @@ def deleted(broker: RabbitMQ, running: Stage, queue: str, consumer: str) -> None
     said = running.said(consumer, "cancelled by the broker")
     assert said["queue"] == queue
     running.ready()
-    running.completes(job)
+    return job
 
 
-def test_queue_of_another_kind(private_rabbitmq: RabbitMQ, running: Stage) -> None:
+def test_queue_of_another_kind(broker: RabbitMQ, running: Stage) -> None:
     """Somebody declares the queue with other arguments (PRECONDITION_FAILED): it is said until somebody mends it."""
     job = running.submit()
     running.reaches(job, FLOWING)
     queue = running.names.tasks_queue(JUDGE)
     running.processes["worker"].kill()
-    with channel(private_rabbitmq) as at:
+    with channel(broker) as at:
         at.queue_delete(queue)
-    with channel(private_rabbitmq) as at:
+    with channel(broker) as at:
         at.queue_declare(queue, durable=True, arguments={"x-queue-type": "classic"})
     running.start("worker")
     running.misses("broker", "worker")
     assert "PRECONDITION_FAILED" in json.dumps(running.said("worker", "PRECONDITION_FAILED"))
-    with channel(private_rabbitmq) as at:
+    with channel(broker) as at:
         at.queue_delete(queue)
     running.ready()
     running.completes(job)
@@ -107,11 +130,11 @@ def test_queue_of_another_kind(private_rabbitmq: RabbitMQ, running: Stage) -> No
     ],
     ids=["memory", "disk"],
 )
-def test_alarm(private_rabbitmq: RabbitMQ, running: Stage, alarm: tuple[str, ...], calm: tuple[str, ...]) -> None:
+def test_alarm(broker: RabbitMQ, running: Stage, alarm: tuple[str, ...], calm: tuple[str, ...]) -> None:
     """While the broker is short of memory or disk it blocks whoever publishes: that is said, and waited for."""
     job = running.submit()
     running.reaches(job, HELD)
-    private_rabbitmq.ctl(*alarm)
+    broker.ctl(*alarm)
     running.open_gate()  # a broker under an alarm says so to whoever publishes
     try:
         wait_until(
@@ -119,23 +142,23 @@ def test_alarm(private_rabbitmq: RabbitMQ, running: Stage, alarm: tuple[str, ...
         )
         running.misses("broker", "worker")
     finally:
-        private_rabbitmq.ctl(*calm)
+        broker.ctl(*calm)
     running.ready()
     assert running.metric("worker", "manyhands_publish_blocked") == 0
     running.completes(job)
 
 
 @pytest.mark.parametrize("queue", ["tasks", "judgments"])
-def test_full_queue(private_rabbitmq: RabbitMQ, running: Stage, queue: str) -> None:
+def test_full_queue(broker: RabbitMQ, running: Stage, queue: str) -> None:
     """A queue that is full refuses what is published (reject-publish): it is published again until there is room."""
     name = running.names.tasks_queue(JUDGE) if queue == "tasks" else running.names.judgments_queue(0)
     who = "producer" if queue == "tasks" else "worker"
     definition = json.dumps({"max-length": 1, "overflow": "reject-publish"})
-    private_rabbitmq.ctl("set_policy", "--apply-to", "queues", "--priority", "99", "full", f"^{name}$", definition)
+    broker.ctl("set_policy", "--apply-to", "queues", "--priority", "99", "full", f"^{name}$", definition)
     running.processes["worker" if queue == "tasks" else "aggregator"].kill()  # nobody empties it
     job = running.submit()
     wait_until(lambda: refused(running, who), PATIENCE, f"a publish of the {who} to be refused")
-    private_rabbitmq.ctl("clear_policy", "full")
+    broker.ctl("clear_policy", "full")
     running.start("worker" if queue == "tasks" else "aggregator")
     running.ready()
     running.completes(job)
@@ -146,18 +169,20 @@ def refused(running: Stage, service: str) -> bool:
     return running.metric(service, 'manyhands_publish_failed_total{reason="refused"}') > 0
 
 
-def test_overdue_delivery(private_rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
+def test_overdue_delivery(broker: RabbitMQ, running: Stage) -> None:
     """What is held for too long is taken away, channel (PRECONDITION_FAILED) or consumer with it: it comes again."""
-    private_rabbitmq.ctl("eval", "application:set_env(rabbit, consumer_timeout, 2000).")
-    private_rabbitmq.ctl("eval", "application:set_env(rabbit, channel_tick_interval, 1000).")
-    with stage(tmp_path, private_rabbitmq.url, f"sqlite:///{tmp_path / 'm.db'}", namespace) as running:
-        running.start()
+    broker.ctl("eval", "application:set_env(rabbit, consumer_timeout, 2000).")
+    broker.ctl("eval", "application:set_env(rabbit, channel_tick_interval, 1000).")
+    try:
+        broker.ctl("close_all_connections", "for the new limit")  # a channel asks for it when it is opened
         running.ready()
         job = running.submit()
         running.reaches(job, HELD)  # the rest waits for the gate, in the worker's hands
+        running.hush()
         wait_until(lambda: lost_patience(running), PATIENCE, "the broker to lose patience")
-        private_rabbitmq.ctl("eval", "application:set_env(rabbit, consumer_timeout, 1800000).")
-        running.completes(job)
+    finally:
+        broker.ctl("eval", "application:set_env(rabbit, consumer_timeout, 1800000).")
+    running.completes(job)
 
 
 def lost_patience(running: Stage) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,21 +18,30 @@ HEARTBEAT = "?heartbeat=2"
 SLOW = 20_000.0
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def line(rabbitmq: RabbitMQ) -> Iterator[Proxy]:
     """The line to the broker."""
     with Proxy(rabbitmq.url + HEARTBEAT) as proxy:
         yield proxy
 
 
-@pytest.fixture
-def running(line: Proxy, namespace: str, tmp_path: Path) -> Iterator[Stage]:
-    """The three services, ready, with the broker behind the line."""
-    with stage(tmp_path, line.url, f"sqlite:///{tmp_path / 'm.db'}", namespace) as made:
+@pytest.fixture(scope="module")
+def standing(line: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """The three services, with the broker behind the line."""
+    folder = tmp_path_factory.mktemp("lines")
+    with stage(folder, line.url, f"sqlite:///{folder / 'm.db'}", f"t-{uuid.uuid4().hex[:8]}") as made:
         made.start()
-        made.ready()
         yield made
         line.mend()
+
+
+@pytest.fixture
+def running(line: Proxy, standing: Stage) -> Stage:
+    """The same, ready, with the line mended and the gate closed."""
+    line.mend()
+    standing.close_gate()
+    standing.ready()
+    return standing
 
 
 def test_line_cut(line: Proxy, running: Stage) -> None:
