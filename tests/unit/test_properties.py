@@ -64,6 +64,16 @@ def test_a_forged_count_of_deliveries_is_none(value: bytes) -> None:
     assert received(struct.pack(">I", len(field)) + field).delivery_count == 0
 
 
+@pytest.mark.parametrize(
+    "value", [b"L" + struct.pack(">q", 7), b"l" + struct.pack(">q", 7), b"I" + struct.pack(">i", 7)]
+)
+def test_the_brokers_count_of_deliveries(value: bytes) -> None:
+    """In each kind of integer that a broker may send; for one of them pika has a type of its own."""
+    field = bytes([len("x-delivery-count")]) + b"x-delivery-count" + value
+    found = received(struct.pack(">I", len(field)) + field).delivery_count
+    assert (found, type(found)) == (7, int)
+
+
 def test_what_is_no_text() -> None:
     """Routing key, type and encoding come as text of the same length, since they travel on in dead letters."""
     delivery = received(struct.pack(">I", 0), kind=b"\xff" * 255, encoding=b"\xfe")

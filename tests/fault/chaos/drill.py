@@ -198,11 +198,11 @@ class Drill:
             found = reckon(answers.iter_lines(), self._work)
         killers = set(self._work.killers)
         extra = max(0, ended["judgments"] - TIMES * self._work.tasks)
-        dead = self._dead()
+        dead, codes = self._dead()
         return {
             "seed": self._plan.seed, "broker": broker.version, "tasks": self._work.tasks, "answered": found.answered,
             "failed": len(found.failed), "killers": len(killers), "exactly_the_killers": found.failed == killers,
-            "dead_letters": len(dead), "dead_are_the_killers": dead == killers, "wrong": found.wrong,
+            "dead_letters": len(dead), "dead_codes": codes, "dead_are_the_killers": dead == killers, "wrong": found.wrong,
             "lost": found.missing + len(found.failed - killers), "counted_twice": found.counted_twice + extra,
             "faults": sum(faults.values()), "by_kind": dict(sorted(faults.items())),
             "died": {r.name: r.died for r in self._replicas if r.died},
@@ -211,13 +211,13 @@ class Drill:
             "conserved": bool(account["conserved"]),
         }  # fmt: skip
 
-    def _dead(self) -> set[int]:
-        """The positions of all dead letters."""
+    def _dead(self) -> tuple[set[int], dict[str, int]]:
+        """The positions of all dead letters, and how many letters there are of each code."""
         letters = self._ask("/api/dead?limit=10000")["letters"]
         found: set[int] = set()
         for letter in letters:
             found.update(self._ask(f"/api/dead/{letter['id']}")["message"].get("positions", [-1]))
-        return found
+        return found, dict(sorted(Counter(letter["code"] for letter in letters).items()))
 
     def _end(self) -> None:
         for replica in self._replicas:

@@ -42,7 +42,8 @@ def text(value: str | bytes | None) -> str | None:
 def count(headers: dict[str, Any], key: str) -> int:
     """A header that counts; 0 where it does not, for anybody may have written it."""
     value = headers.get(key)
-    return value if type(value) is int and 0 <= value < 1 << 53 else 0
+    # pika has a kind of its own for integers of 64 bits, which is what a broker sends
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53 else 0
 
 
 def _without_headers(encoded: bytes, start: int) -> bytes:
