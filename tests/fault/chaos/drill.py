@@ -202,7 +202,8 @@ class Drill:
         return {
             "seed": self._plan.seed, "broker": broker.version, "tasks": self._work.tasks, "answered": found.answered,
             "failed": len(found.failed), "killers": len(killers), "exactly_the_killers": found.failed == killers,
-            "dead_letters": len(dead), "dead_codes": codes, "dead_are_the_killers": dead == killers, "wrong": found.wrong,
+            "dead_letters": len(dead), "dead_codes": codes, "dead_are_the_killers": dead == killers,
+            "wrong": found.wrong,
             "lost": found.missing + len(found.failed - killers), "counted_twice": found.counted_twice + extra,
             "faults": sum(faults.values()), "by_kind": dict(sorted(faults.items())),
             "died": {r.name: r.died for r in self._replicas if r.died},
