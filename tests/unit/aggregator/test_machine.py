@@ -47,9 +47,9 @@ class Aggregator(RuleBasedStateMachine):
 
     sent = Bundle("sent")
 
-    @initialize(count=st.integers(1, 6), refused=st.sets(st.integers(0, 5), max_size=2))
-    def begin(self, count: int, refused: set[int]) -> None:
-        """A job that nobody has heard of."""
+    @initialize(count=st.integers(1, 6), refused=st.sets(st.integers(0, 5), max_size=2), known=st.booleans())
+    def begin(self, count: int, refused: set[int], known: bool) -> None:
+        """A job that nobody has heard of, or one of which all is told and one slot of a suite has spoken."""
         failures = {p: Failure(code="too-large", message="m") for p in refused if p < count}
         more = {"max_attempts": ATTEMPTS, "deadline": DEADLINE}
         self.job = Job(count=count, size=2, judges=JUDGES, refused=failures, more=more)
@@ -65,6 +65,10 @@ class Aggregator(RuleBasedStateMachine):
         self.end: dict[str, Any] | None = None
         #: whether something was committed and not published: its messages come again
         self.unsaid: list[Delivery] = []
+        if known:
+            self.arrive([delivery(message) for message in self.job.news()])
+            if self.job.sent(0):
+                self.arrive([delivery(self.job.judged(0))])
 
     def process(self) -> Bench:
         """A process that starts on the store there is."""
