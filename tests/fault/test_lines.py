@@ -1,16 +1,15 @@
-"""The line to the broker, or to the store: cut, cut in one direction, a black hole, slow. The job completes."""
+"""The line to the broker: cut, cut in one direction, a black hole, slow. The job completes."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.fault.proxy import Proxy, Way
-from tests.fault.stage import FLOWING, PATIENCE, SERVICES, Stage, stage
-from tests.services import Postgres, RabbitMQ, wait_until
+from tests.fault.stage import FLOWING, SERVICES, Stage, stage
+from tests.services import RabbitMQ
 
 #: A heartbeat so short that a dead line is noticed within the test.
 HEARTBEAT = "?heartbeat=2"
@@ -91,28 +90,3 @@ def test_slow_line(line: Proxy, running: Stage) -> None:
     running.reaches(job, FLOWING)
     line.mend()
     running.completes(job)
-
-
-@pytest.fixture
-def to_store(postgres: Postgres) -> Iterator[Proxy]:
-    """The line to a PostgreSQL."""
-    with Proxy(postgres.database()) as proxy:
-        yield proxy
-
-
-@pytest.mark.parametrize("how", ["cut", "black hole"])
-def test_line_to_the_store(to_store: Proxy, rabbitmq: RabbitMQ, namespace: str, tmp_path: Path, how: str) -> None:
-    """The store cannot be reached: producer and aggregator are not ready, hold what they have, and come back."""
-    with stage(tmp_path, rabbitmq.url, to_store.url, namespace) as running:
-        running.start()
-        running.ready()
-        job = running.submit()
-        running.reaches(job, FLOWING)
-        to_store.cut() if how == "cut" else to_store.stall()
-        try:
-            running.misses("store", "producer", "aggregator")
-            wait_until(lambda: running.metric("aggregator", "manyhands_in_hand") > 0, PATIENCE, "deliveries in hand")
-        finally:
-            to_store.mend()
-        running.ready()
-        running.completes(job)
