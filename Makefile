@@ -1,6 +1,6 @@
 # Every target does its own set-up: a fresh machine needs Python 3.11 or newer, and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench chaos images up deploy-check observe-check clean
+.PHONY: help setup demo test drills check format docs bench chaos images up deploy-check observe-check clean
 B := .venv/bin
 
 help:
@@ -25,8 +25,12 @@ demo: .venv/.ready  ## real images, three models, answers and how good they are:
 	$(B)/manyhands run examples/digits/job.yaml --handlers examples/digits/handlers.py --out out/digits
 
 # three at a time: half of their time is waiting for processes
-test: .venv/.ready  ## every test: unit, contract, broker, fault, e2e (finds or installs RabbitMQ, PostgreSQL)
+test: .venv/.ready  ## every test but the drills: unit, contract, broker, fault, e2e (finds or installs RabbitMQ, PostgreSQL)
 	$(B)/pytest -n 3 --dist loadfile
+
+# what make test has no time for: each fault of broker, line, store and process by its name, poison, rotations
+drills: .venv/.ready  ## the tests that take minutes: every fault by its name, poison, rotation of secrets (20 min)
+	$(B)/pytest -n 3 --dist loadfile -m drill
 
 check: .venv/.ready  ## format, lint, types, import contracts, unit and contract tests, docs in sync
 	$(B)/ruff format --check

@@ -62,6 +62,11 @@ class Process:
         """Its exit code; None while it runs."""
         return self._popen.poll()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._popen.poll() is None
+
     def says(self, text: str) -> None:
         """Wait until it has written the text to standard error."""
         wait_until(lambda: any(text in line for line in self.log), 60, f"{self._name} to say {text!r}")

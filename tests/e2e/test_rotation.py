@@ -243,6 +243,7 @@ def start(broker: RabbitMQ, database: Postgres, namespace: str, tmp_path: Path) 
     return lambda: rolled(broker, database, namespace, tmp_path)
 
 
+@pytest.mark.drill
 def test_a_user_of_the_broker(start: Started, broker: RabbitMQ) -> None:
     """A second user is let in, everybody moved, the first deleted."""
     with start() as (running, traffic):
@@ -256,6 +257,7 @@ def test_a_user_of_the_broker(start: Started, broker: RabbitMQ) -> None:
         traffic.goes_on()
 
 
+@pytest.mark.drill
 def test_the_database(start: Started) -> None:
     """A second role has all that the first had, everybody moves, the first can log in no more; what is made is kept."""
     with start() as (running, traffic):
@@ -284,6 +286,7 @@ def test_the_database(start: Started) -> None:
         assert running.sql("SELECT tableowner FROM pg_tables WHERE tablename = 'of_a_later_version'") == [(owner,)]
 
 
+@pytest.mark.drill
 def test_the_token(start: Started) -> None:
     """Services take both tokens while clients change theirs; then the old one is refused."""
     with start() as (running, traffic):
@@ -324,6 +327,7 @@ def test_certificates(start: Started, broker: RabbitMQ, database: Postgres) -> N
             assert expiries(running, process) == {"http": NEW.timestamp(), "broker": NEW.timestamp()}
 
 
+@pytest.mark.drill
 def test_the_authority(start: Started, broker: RabbitMQ, database: Postgres) -> None:
     """Three rounds: trust both, issue everything anew, trust the new one alone."""
     with start() as (running, traffic):

@@ -13,7 +13,7 @@ from tests import services
 from tests.fault.stage import FLOWING, HELD, JUDGE, PATIENCE, SERVICES, Stage, stage
 from tests.services import RabbitMQ, wait_until
 
-pytestmark = pytest.mark.timeout(300, func_only=True)  # a broker takes its time to start
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(300, func_only=True)]  # a broker takes its time to start
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,8 @@ def running(broker: RabbitMQ, standing: Stage) -> Stage:
     """The same, ready, with nothing said yet and the gate closed."""
     standing.close_gate()
     standing.hush()
+    for service in [service for service, process in standing.processes.items() if not process.alive]:
+        standing.start(service)  # a test that failed left it so
     standing.ready()
     broker.settle()
     return standing

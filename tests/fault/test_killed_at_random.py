@@ -14,7 +14,7 @@ from tests.e2e.processes import Process
 from tests.fault.stage import HELD, PATIENCE, SERVICES, Stage, children, stage
 from tests.services import Postgres, RabbitMQ, wait_until
 
-pytestmark = pytest.mark.timeout(300, func_only=True)  # fourteen processes start
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(300, func_only=True)]  # fourteen processes start
 VICTIMS = (*SERVICES, "child")
 
 

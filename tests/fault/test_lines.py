@@ -11,6 +11,8 @@ from tests.fault.proxy import Proxy, Way
 from tests.fault.stage import FLOWING, SERVICES, Stage, stage
 from tests.services import RabbitMQ
 
+pytestmark = pytest.mark.drill
+
 #: A heartbeat so short that a dead line is noticed within the test.
 HEARTBEAT = "?heartbeat=2"
 #: Bytes a second of a slow line.

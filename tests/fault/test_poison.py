@@ -72,12 +72,14 @@ def test_segfault(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
         only_killers_fail(running, "child-died", {"exit": "SIGSEGV"})
 
 
+@pytest.mark.drill
 def test_exit(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """One ends its process with a status of its own."""
     with poisoned(rabbitmq, namespace, tmp_path, "exit", batch=False) as running:
         only_killers_fail(running, "child-died", {"exit": "status 3"})
 
 
+@pytest.mark.drill
 def test_out_of_memory(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """The kernel ends a child that holds too much: the letter says how much it was."""
     with poisoned(rabbitmq, namespace, tmp_path, "memory", batch=True) as running:
@@ -85,12 +87,14 @@ def test_out_of_memory(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> No
             assert 300 <= letter["memory_mib"] < 1000
 
 
+@pytest.mark.drill
 def test_hang_past_the_hard_limit(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """A call that never returns is ended with its child; what it waited for in vain is found all the same."""
     with poisoned(rabbitmq, namespace, tmp_path, "hang", batch=True, MANYHANDS_HARD_LIMIT="1") as running:
         only_killers_fail(running, "time-limit-hard", {"exit": "SIGKILL"})
 
 
+@pytest.mark.drill
 def test_a_worker_that_stood_still(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """It is stopped for longer than the hard limit while its children go on: nobody has taken too long."""
     limit = 2.0  # a suite takes half of it

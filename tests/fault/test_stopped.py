@@ -107,6 +107,7 @@ def waits(running: Stage, service: str) -> bool:
     return service == "producer" or running.metric(service, "manyhands_in_hand") > 0
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(300, func_only=True)
 def test_every_process_is_replaced(rabbitmq: RabbitMQ, postgres: Postgres, namespace: str, tmp_path: Path) -> None:
     """One after the other, twice, under load: a new one comes and the old one drains; nothing is judged twice."""

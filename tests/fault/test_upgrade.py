@@ -43,6 +43,7 @@ def test_an_earlier_version_and_this_one(
         assert running.command("dead", "list")["letters"] == []
 
 
+@pytest.mark.drill
 def test_this_version_and_a_later_one(rabbitmq: RabbitMQ, postgres: Postgres, namespace: str, tmp_path: Path) -> None:
     """A later version comes service by service and goes again: nothing is lost, failed or set aside but its own event.
 
