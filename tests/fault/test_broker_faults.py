@@ -158,12 +158,13 @@ def test_full_queue(broker: RabbitMQ, running: Stage, queue: str) -> None:
     definition = json.dumps({"max-length": 1, "overflow": "reject-publish"})
     broker.ctl("set_policy", "--apply-to", "queues", "--priority", "99", "full", f"^{name}$", definition)
     running.processes["worker" if queue == "tasks" else "aggregator"].kill()  # nobody empties it
-    job = running.submit()
+    jobs = [running.submit(), running.submit()]  # what comes in one burst may slip in before 3.10 notices the limit
     wait_until(lambda: refused(running, who), PATIENCE, f"a publish of the {who} to be refused")
     broker.ctl("clear_policy", "full")
     running.start("worker" if queue == "tasks" else "aggregator")
     running.ready()
-    running.completes(job)
+    for job in jobs:
+        running.completes(job)
 
 
 def refused(running: Stage, service: str) -> bool:
