@@ -1,6 +1,6 @@
 # Every target does its own set-up: a fresh machine needs Python 3.11 or newer, and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test drills check format docs bench chaos images up deploy-check observe-check clean
+.PHONY: help setup demo test drills check lint format docs bench chaos images up deploy-check observe-check clean
 B := .venv/bin
 
 help:
@@ -32,12 +32,14 @@ test: .venv/.ready  ## every test but the drills: unit, contract, broker, fault,
 drills: .venv/.ready  ## the tests that take minutes: every fault by its name, poison, rotation of secrets (20 min)
 	$(B)/pytest -n 3 --dist loadfile -m drill
 
-check: .venv/.ready  ## format, lint, types, import contracts, unit and contract tests, docs in sync
+check: lint  ## what lint looks at, unit and contract tests: what you run before each commit
+	$(B)/pytest -q -n 3 --dist loadfile tests/unit tests/contract
+
+lint: .venv/.ready  ## format, style, types, import contracts, docs and manifests in sync with the code
 	$(B)/ruff format --check
 	$(B)/ruff check
 	$(B)/mypy
 	$(B)/lint-imports
-	$(B)/pytest -q -n 3 --dist loadfile tests/unit tests/contract
 	$(B)/python scripts/docs.py --check
 	$(B)/python scripts/k8s.py users --check
 	$(B)/python -m scripts.dashboards --check

@@ -20,6 +20,11 @@ from tests.services import Postgres, RabbitMQ, Service
 
 #: Bytes a second over a slow line.
 SLOW_LINE = 200_000.0
+#: What the broker may run short of: the setting that says when, a value at which it does, and the usual one.
+ALARMS = {
+    "memory": ("set_vm_memory_high_watermark", "0.0001", "0.4"),
+    "disk": ("set_disk_free_limit", "1000000GB", "50MB"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +59,7 @@ class Stage:
             for how, number in (("kill", signal.SIGKILL), ("stop", signal.SIGTERM)):
                 yield Fault(kind=f"{how} {service}", weight=3, target=service, strike=self._signal(service, number))
             yield Fault(
-                kind=f"freeze {service}", weight=1, target=service, strike=self._freeze(service), lasts=(1.0, 4.0)
+                kind=f"freeze {service}", weight=1.5, target=service, strike=self._freeze(service), lasts=(1.0, 4.0)
             )
         yield Fault(kind="kill child", weight=3, target="child", strike=self._kill_child)
 
@@ -72,8 +77,13 @@ class Stage:
 
     def _of_servers(self) -> Iterable[Fault]:
         for name, server in (("broker", self.broker), ("store", self.store)):
-            yield Fault(kind=f"kill {name}", weight=1, target=name, strike=self._kill_server(server), lasts=(5.0, 8.0))
-        yield Fault(kind="memory alarm of broker", weight=0.5, target="broker", strike=self._alarm, lasts=(1.0, 4.0))
+            for how, end in (("kill", server.kill), ("restart", server.stop)):
+                strike = self._come_back(server, end)
+                yield Fault(kind=f"{how} {name}", weight=2, target=name, strike=strike, lasts=(5.0, 8.0))
+        for what, (limit, short, normal) in ALARMS.items():
+            strike = self._alarm(limit, short, normal)
+            yield Fault(kind=f"{what} alarm of broker", weight=1, target="broker", strike=strike, lasts=(1.0, 4.0))
+        yield Fault(kind="close connections of broker", weight=1, target="broker", strike=self._close_connections)
         yield Fault(kind="end sessions of store", weight=2, target="store", strike=self._end_sessions)
 
     # -- how -----------------------------------------------------------------------------------------------------------
@@ -116,23 +126,28 @@ class Stage:
         return strike
 
     @staticmethod
-    def _kill_server(server: Service) -> Callable[[], None]:
+    def _come_back(server: Service, end: Callable[[], None]) -> Callable[[], None]:
         def strike() -> None:
-            server.kill()
+            end()
             server.node.start()
 
         return strike
 
-    def _alarm(self) -> Callable[[], None]:
+    def _ctl(self, *arguments: str) -> None:
         try:
-            self.broker.ctl("set_vm_memory_high_watermark", "0.0001")
+            self.broker.ctl(*arguments)
         except RuntimeError:
             raise Missed from None  # it is not up yet
 
-        def undo() -> None:
-            self.broker.ctl("set_vm_memory_high_watermark", "0.4")
+    def _alarm(self, limit: str, short: str, normal: str) -> Callable[[], Callable[[], None]]:
+        def strike() -> Callable[[], None]:
+            self._ctl(limit, short)
+            return lambda: self._ctl(limit, normal)
 
-        return undo
+        return strike
+
+    def _close_connections(self) -> None:
+        self._ctl("close_all_connections", "drill")
 
     def _end_sessions(self) -> None:
         with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self.store.url, connect_timeout=5) as admin:
