@@ -14,7 +14,8 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How much each case does: tasks or messages, and seconds of sleep for each worker."""
+    """How much each case does: tasks or messages, seconds of sleep for each worker, restarts of a
+    broker."""
 
     rounds: int
     tasks: int
@@ -26,15 +27,16 @@ class Sizes:
     memory: int
     micro: int
     naps: float
+    restarts: int
 
 
 FULL = Sizes(
     rounds=3, tasks=500_000, singles=20_000, celery=5_000, chunked=100_000, dramatiq=20_000, latency=200,
-    memory=5_000_000, micro=20_000, naps=10,
+    memory=5_000_000, micro=20_000, naps=10, restarts=9,
 )  # fmt: skip
 QUICK = Sizes(
     rounds=1, tasks=100_000, singles=5_000, celery=1_000, chunked=20_000, dramatiq=5_000, latency=50,
-    memory=500_000, micro=5_000, naps=3,
+    memory=500_000, micro=5_000, naps=3, restarts=3,
 )  # fmt: skip
 
 

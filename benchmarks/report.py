@@ -44,6 +44,7 @@ AIMS = (
     ),
     Aim("one task, sent to answered, median", ("latency", "median_ms"), 20, "at most", unit="ms"),
     Aim("eight workers, 10 ms of sleep a task, to one", ("scaling", "times"), 7.5),
+    Aim("broker back to first answer, median", ("recovery", "median_s"), 3, "at most", unit="s"),
     Aim("memory of the producer, at most", ("memory", "producer_mib_at_most"), 200, "at most", unit="MiB"),
     Aim("memory of the aggregator, at most", ("memory", "aggregator_mib_at_most"), 200, "at most", unit="MiB"),
 )

@@ -78,11 +78,11 @@ class Stage:
     def _of_servers(self) -> Iterable[Fault]:
         for name, server in (("broker", self.broker), ("store", self.store)):
             for how, end in (("kill", server.kill), ("restart", server.stop)):
-                strike = self._come_back(server, end)
-                yield Fault(kind=f"{how} {name}", weight=2, target=name, strike=strike, lasts=(5.0, 8.0))
-        for what, (limit, short, normal) in ALARMS.items():
-            strike = self._alarm(limit, short, normal)
-            yield Fault(kind=f"{what} alarm of broker", weight=1, target="broker", strike=strike, lasts=(1.0, 4.0))
+                back = self._come_back(server, end)
+                yield Fault(kind=f"{how} {name}", weight=2, target=name, strike=back, lasts=(5.0, 8.0))
+        for what, limits in ALARMS.items():
+            short = self._alarm(*limits)
+            yield Fault(kind=f"{what} alarm of broker", weight=1, target="broker", strike=short, lasts=(1.0, 4.0))
         yield Fault(kind="close connections of broker", weight=1, target="broker", strike=self._close_connections)
         yield Fault(kind="end sessions of store", weight=2, target="store", strike=self._end_sessions)
 

@@ -20,7 +20,7 @@ _log = logs.get(__name__)
 #: Seconds of life after which a connection or channel counts as good, so that the next back-off starts anew.
 GOOD = 10.0
 #: Longest wait in seconds before the next attempt to connect: the work of everybody stands still meanwhile.
-RECONNECT_CAP = 5.0
+RECONNECT_CAP = 2.0
 #: Seconds that an orderly end may take: a broker under a memory alarm does not read, and would never answer.
 CLOSE_TIMEOUT = 5.0
 
