@@ -11,6 +11,7 @@ from typing import Any
 from manyhands import tracing
 from manyhands.broker.protocol import Delivery, Outgoing
 from manyhands.codec import BODY_LIMIT, encode
+from manyhands.headers import number
 from manyhands.messages import Suite
 from manyhands.outcome import MESSAGE_LIMIT, TRACEBACK_LIMIT
 from manyhands.topology import Names
@@ -99,7 +100,7 @@ def read_cause(delivery: Delivery, at: float) -> Cause:
             told=headers.get("mh-told") is True,
             traceparent=traceparent,
             exit=str(headers.get("mh-exit", "")),
-            memory_mib=_memory(headers.get("mh-memory-mib")),
+            memory_mib=number(headers.get("mh-memory-mib")),
         )
     death = headers.get("x-death") or headers.get("x-opt-deaths")
     first = death[0] if isinstance(death, list) and death and isinstance(death[0], dict) else {}
@@ -132,10 +133,6 @@ def _headers(cause: Cause) -> dict[str, Any]:
     if cause.memory_mib:
         headers["mh-memory-mib"] = cause.memory_mib
     return headers
-
-
-def _memory(value: object) -> int | None:
-    return value if type(value) is int and value >= 0 else None
 
 
 def _float(value: object, default: float) -> float:

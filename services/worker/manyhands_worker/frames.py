@@ -11,6 +11,7 @@ import msgpack
 from manyhands import replays, tracing
 from manyhands.broker.protocol import Delivery, Outgoing
 from manyhands.deadletters import HISTORY_LIMIT
+from manyhands.headers import number
 from manyhands.messages import PUBLISHED_AT
 from manyhands.outcome import MESSAGE_LIMIT
 
@@ -102,16 +103,18 @@ def kept(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the headers that matter, where they are what they should be: anybody may have written them."""
     if not headers:
         return {}
-    found = {key: headers[key] for key in KEPT if _fits(headers.get(key))}
+    found: dict[str, Any] = {key: fit for key in KEPT if (fit := _fitting(headers.get(key))) is not None}
     history = headers.get("mh-history")
     if isinstance(history, list):
         found["mh-history"] = [str(line)[:MESSAGE_LIMIT] for line in history[-HISTORY_LIMIT:]]
     return found
 
 
-def _fits(value: object) -> bool:
-    """Whether a header may be passed on: a longer text, or a larger number after counting, no frame would hold."""
-    return (isinstance(value, str) and len(value) <= MESSAGE_LIMIT) or (type(value) is int and abs(value) < 1 << 53)
+def _fitting(value: object) -> str | int | None:
+    """A header that may be passed on; None for a longer text, or a larger number, that no frame would hold."""
+    if isinstance(value, str):
+        return value if len(value) <= MESSAGE_LIMIT else None
+    return number(value)
 
 
 def flat(message: Outgoing) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from manyhands.clock import Clock
 from manyhands.codec import decode, encode
 from manyhands.deadletters import HISTORY_LIMIT
 from manyhands.errors import DecodeError, HandlerError
+from manyhands.headers import number
 from manyhands.messages import Suite
 from manyhands_worker import frames
 from manyhands_worker.findings import Findings, Problem, all_failed, problem
@@ -89,9 +90,7 @@ def moved(delivery: Delivery, station: Station, clock: Clock) -> Outgoing:
     _log.warning("suspected of killing workers", queue=delivery.queue, deliveries=count, **tracing.bound(delivery))
     headers = frames.kept(delivery.headers)
     said = f"{count} deliveries of its suite have come back, so that it is tried"
-    return suspected(
-        delivery, _number(headers, "mh-deliveries") + count, station, _noted(headers, said, station, clock)
-    )
+    return suspected(delivery, _count(headers, "mh-deliveries") + count, station, _noted(headers, said, station, clock))
 
 
 def received(delivery: Delivery, station: Station, clock: Clock, *, counts_hand_backs: bool) -> Concluded | None:
@@ -101,7 +100,7 @@ def received(delivery: Delivery, station: Station, clock: Clock, *, counts_hand_
     if not isinstance(suite, Suite) or station.names.suspects_queue(suite.judge) != delivery.queue:
         return None  # if there is something wrong with it, the child will say so
     headers = frames.kept(delivery.headers)
-    deliveries, alone = _number(headers, "mh-deliveries") + deaths, _number(headers, "mh-alone")
+    deliveries, alone = _count(headers, "mh-deliveries") + deaths, _count(headers, "mh-alone")
     tasks = len(suite.positions)
     over = "it was judged alone" if tasks == 1 else f"{tasks} tasks were judged, it among them"
     said = f"{_times(deaths)} a worker ended while {over}"
@@ -129,10 +128,8 @@ def _noted(headers: dict[str, Any], said: str, station: Station, clock: Clock) -
     return {**headers, "mh-history": [*earlier(headers), noted][-HISTORY_LIMIT:]}
 
 
-def _number(headers: dict[str, Any], name: str) -> int:
-    """A number in a header, where it is one: anybody may have written it."""
-    value = headers.get(name)
-    return value if type(value) is int and value >= 0 else 0
+def _count(headers: dict[str, Any], name: str) -> int:
+    return number(headers.get(name)) or 0
 
 
 def _times(count: int) -> str:

@@ -7,7 +7,6 @@ within tables), and leaves as bytes what is no UTF-8. The message would come aga
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 from pika import spec
 from pika.spec import BasicProperties
@@ -37,13 +36,6 @@ def install() -> None:
 def text(value: str | bytes | None) -> str | None:
     """A short string as text no longer than it came; what is no UTF-8 has a question mark for each odd byte."""
     return value.decode("latin-1").encode("ascii", "replace").decode() if isinstance(value, bytes) else value
-
-
-def count(headers: dict[str, Any], key: str) -> int:
-    """A header that counts; 0 where it does not, for anybody may have written it."""
-    value = headers.get(key)
-    # pika has a kind of its own for integers of 64 bits, which is what a broker sends
-    return int(value) if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53 else 0
 
 
 def _without_headers(encoded: bytes, start: int) -> bytes:

@@ -14,8 +14,9 @@ from pika.spec import Basic, BasicProperties
 
 from manyhands import logs, tls
 from manyhands.broker.protocol import Delivery
-from manyhands.broker.rabbit.properties import count, text
+from manyhands.broker.rabbit.properties import text
 from manyhands.errors import AccessRefused, BrokerUnavailable, SettingsError
+from manyhands.headers import number
 from manyhands.topology import Topology
 
 #: Seconds between heartbeats, unless the URL says otherwise: a half-open connection is found in twice that.
@@ -114,7 +115,7 @@ def delivery(
         type=text(properties.type),
         content_encoding=text(properties.content_encoding),
         headers=headers,
-        delivery_count=count(headers, "x-delivery-count") if headers else 0,
+        delivery_count=number(headers.get("x-delivery-count")) or 0 if headers else 0,
         redelivered=method.redelivered,
         user=properties.user_id,
         token=token,
