@@ -71,7 +71,7 @@ def other_version(headers: Mapping[str, Any], version: str, now: float) -> Probl
 def problem_of(row: Sequence[Any]) -> Problem:
     """The problem whose fields, in their order, are a list."""
     names = [field.name for field in fields(Problem)]
-    return Problem(**dict(zip(names, row, strict=False)))
+    return Problem(**dict(zip(names, row, strict=True)))
 
 
 def _sendable(text: str) -> str:

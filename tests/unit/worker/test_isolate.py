@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import astuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from manyhands.topology import DELIVERY_LIMIT
+from manyhands_worker.findings import Problem
 from manyhands_worker.frames import Part
 from manyhands_worker.isolate import HAND_BACKS, SUSPECT_FROM, WORKERS, Death, Receipt, receipt, search
 
@@ -54,14 +56,15 @@ def test_too_long_alone_is_not_tried_again() -> None:
 
 def test_problems_of_parts_are_kept() -> None:
     """A task that only raised, in a part that lived, keeps its own problem."""
+    raised = Problem(code="error", message="ValueError: x", retry=5.0)
 
     def judge(part: Sequence[int]) -> Part | Death:
         if 1 in part:
             return DIED
-        return Part([None] * len(part), None, {0: ["error", "ValueError: x", "", 5.0, True, True]}, 0.0)
+        return Part([None] * len(part), None, {0: list(astuple(raised))}, 0.0)
 
     findings, _ = search(2, judge, batch=False)
-    assert (findings.problems[0].code, findings.problems[0].retry) == ("error", 5.0)
+    assert findings.problems[0] == raised
     assert findings.problems[1].code == "child-died"
 
 
