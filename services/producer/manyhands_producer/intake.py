@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ def rows_of(tasks: Sequence[Mapping[str, Any]], first: int) -> Rows:
         JobRefused: a task is not one; none of them is taken.
     """
     payloads, ids, truths = [], [], []
-    for position, task in zip(itertools.count(first), tasks, strict=False):
+    for position, task in enumerate(tasks, first):
         where = f"task {position}"
         if not isinstance(task, Mapping) or "payload" not in task:
             raise JobRefused(f'{where} is not of the form {{"payload": …, "id": …, "truth": …}}')
@@ -56,7 +55,5 @@ def cut_tasks(
     """
     rows = rows_of(tasks, first)
     cuts = cut(rows, suite=suite, first=first, tasks=size, limits=limits)
-    ids = [
-        own for own, task in zip(rows.ids or (), tasks, strict=False) if own is not None and task.get("id") is not None
-    ]
-    return cuts, ids, rows
+    given = zip(rows.ids, tasks, strict=True) if rows.ids is not None else ()
+    return cuts, [own for own, task in given if own is not None and task.get("id") is not None], rows
