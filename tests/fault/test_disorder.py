@@ -177,7 +177,7 @@ def run(folder: Path, broker: Any, namespace: str) -> bytes:
         (folder / "mended").touch()
 
         def replayed() -> bool:
-            installation.aggregator.replay_all()
+            installation.aggregator.office.replay_all()
             return bool(installation.aggregator.progress(JOB)["judgments"] == values + 3 * len(FAILING))
 
         wait_until(replayed, PATIENCE, "all that failed to be judged again", every=1)

@@ -152,12 +152,12 @@ def build(aggregator: Aggregator, settings: ApiSettings) -> FastAPI:
         which: Annotated[Which, Depends(_which)], limit: Annotated[int, Query(ge=1, le=10_000)] = 100
     ) -> dict[str, Any]:
         """What was set aside: counts, times and versions by cause, and the newest letters."""
-        return aggregator.dead(which, limit=limit)
+        return aggregator.office.letters(which, limit=limit)
 
     @app.get("/api/dead/{letter}")
     def dead_letter(letter: str) -> dict[str, Any]:
         """One dead letter whole."""
-        return aggregator.dead_letter(letter)
+        return aggregator.office.letter(letter)
 
     @app.post("/api/dead/replay", dependencies=[audited("dead.replay", *WHICH, *VERSIONS)])
     def replay_all(
@@ -166,14 +166,14 @@ def build(aggregator: Aggregator, settings: ApiSettings) -> FastAPI:
         versions: Annotated[Versions, Depends(_versions)],
     ) -> Count:
         """Send dead letters out again: those of a job, a code, a cause, or all there are."""
-        count = aggregator.replay_all(which, versions)
+        count = aggregator.office.replay_all(which, versions)
         about(request, letters=count)
         return Count(letters=count)
 
     @app.post("/api/dead/{letter}/replay", dependencies=[audited("dead.replay", *VERSIONS)])
     def replay(letter: str, versions: Annotated[Versions, Depends(_versions)]) -> Count:
         """Send one dead letter out again."""
-        return Count(letters=aggregator.replay(letter, versions))
+        return Count(letters=aggregator.office.replay(letter, versions))
 
     @app.delete("/api/dead", dependencies=[audited("dead.drop", *WHICH)])
     def drop_all(
@@ -184,14 +184,14 @@ def build(aggregator: Aggregator, settings: ApiSettings) -> FastAPI:
         """Take dead letters from the file for good: those of a job, a code, a cause, or all there are."""
         if not everything and not (which.job or which.code or which.cause):
             raise HTTPException(422, "say which: job, code, cause, or all=true")
-        count = aggregator.drop_all(which)
+        count = aggregator.office.drop_all(which)
         about(request, letters=count)
         return Count(letters=count)
 
     @app.delete("/api/dead/{letter}", dependencies=[audited("dead.drop")])
     def drop(letter: str) -> Count:
         """Take one dead letter from the file for good."""
-        return Count(letters=aggregator.drop(letter))
+        return Count(letters=aggregator.office.drop(letter))
 
     return app
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace as with_
 from typing import Any
 
@@ -26,26 +26,27 @@ LETTERS = 50
 
 
 class Office:
-    """Dead letters listed, shown, replayed, dropped. Any thread may ask; so may several at once, in any replica."""
+    """Dead letters listed, shown, replayed, dropped. Any thread may ask; so may several at once, in any replica.
 
-    store: Store
-    _names: Names
-    _clock: Clock
-    _publisher: Publisher | None
+    ``publisher`` says who publishes by now; None until there is one.
+    """
 
-    def dead(self, which: Which = ALL, *, limit: int = 100) -> dict[str, Any]:
+    def __init__(self, store: Store, names: Names, clock: Clock, publisher: Callable[[], Publisher | None]) -> None:
+        self._store, self._names, self._clock, self._publisher = store, names, clock, publisher
+
+    def letters(self, which: Which = ALL, *, limit: int = 100) -> dict[str, Any]:
         """Dead letters, grouped and listed."""
-        return self.store.read(
+        return self._store.read(
             lambda c: {"groups": deadlist.groups(c, which), "letters": deadlist.listing(c, which, limit=limit)}
         )
 
-    def dead_letter(self, letter: str) -> dict[str, Any]:
+    def letter(self, letter: str) -> dict[str, Any]:
         """One dead letter whole.
 
         Raises:
             NoSuchLetter: it is not there.
         """
-        return self.store.read(lambda c: deadlist.show(c, letter))
+        return self._store.read(lambda c: deadlist.show(c, letter))
 
     def replay(self, letter: str, versions: Versions = ANY) -> int:
         """Send a dead letter out again, confirm, and only then take it from the file.
@@ -82,16 +83,21 @@ class Office:
 
     def _pages(self, which: Which) -> Iterator[list[str]]:
         """The letters there are now, a page at a time: what comes meanwhile is for the next time."""
-        until = self.store.read(lambda c: deadlist.newest(c, which))
+        until = self._store.read(lambda c: deadlist.newest(c, which))
         if until is None:
             return
-        which, after = with_(which, until=until), ""
-        while some := self.store.read(lambda c: deadlist.ids(c, which, after=after, limit=LETTERS)):  # noqa: B023
+        which = with_(which, until=until)
+
+        def page(after: str) -> list[str]:
+            return self._store.read(lambda c: deadlist.ids(c, which, after=after, limit=LETTERS))
+
+        some = page("")
+        while some:
             yield some
-            after = some[-1]
+            some = page(some[-1])
 
     def _replay(self, letters: list[str], versions: Versions) -> int:
-        publisher = self._publisher
+        publisher = self._publisher()
         if publisher is None or not publisher.ready:  # a publisher that is blocked would keep us waiting
             raise BrokerUnavailable("the letters stay on file; try again when the aggregator is ready")
         now = self._clock.now()
@@ -101,15 +107,15 @@ class Office:
             # who is gone was replayed or dropped by somebody else meanwhile
             return {x: message for x, message in found.items() if message is not None}
 
-        found = self.store.read(messages)
+        found = self._store.read(messages)
         publish_all(publisher, [message for message, _ in found.values()])
-        self.store.write(lambda c: replay.drop(c, {letter: times for letter, (_, times) in found.items()}))
+        self._store.write(lambda c: replay.drop(c, {letter: times for letter, (_, times) in found.items()}))
         if found:
             _log.info("dead letters replayed", letters=list(found))
         return len(found)
 
     def _drop(self, letters: list[str]) -> int:
-        dropped = self.store.write(lambda c: deadlist.drop(c, letters))
+        dropped = self._store.write(lambda c: deadlist.drop(c, letters))
         if dropped:
             _log.info("dead letters taken from the file", letters=letters)
         return dropped

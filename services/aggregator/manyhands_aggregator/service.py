@@ -39,7 +39,7 @@ DAY = 86_400.0
 PREFETCHED = 2
 
 
-class Aggregator(Office):
+class Aggregator:
     """Consumes judgments, events and dead letters; owns the answers."""
 
     def __init__(self, settings: AggregatorSettings, broker: Broker, *, clock: Clock | None = None) -> None:
@@ -55,6 +55,7 @@ class Aggregator(Office):
         self._held = True  # whether judgments may be held: what earlier processes held is found at the first look
         self._waiters = threading.BoundedSemaphore(WAITERS)
         self._publisher: Publisher | None = None
+        self.office = Office(self.store, self._names, self._clock, lambda: self._publisher)
         self._consumer: Consumer | None = None
         self._runner: Runner | None = None
         self._threads: list[threading.Thread] = []

@@ -224,29 +224,29 @@ def test_dead_letters_are_listed_replayed_and_dropped(installation: Installation
     installation.send(_letter(other, 0))
 
     def listed(**which: Any) -> list[dict[str, Any]]:
-        told: list[dict[str, Any]] = aggregator.dead(Which(**which))["letters"]
+        told: list[dict[str, Any]] = aggregator.office.letters(Which(**which))["letters"]
         return told
 
     wait_until(lambda: len(listed()) == 5, 10, "five letters", every=0.01)
     assert [letter["code"] for letter in listed(job=job.id)] == ["time-limit", "error", "error", "error"]
-    groups = aggregator.dead(Which(job=job.id), limit=1)["groups"]
+    groups = aggregator.office.letters(Which(job=job.id), limit=1)["groups"]
     assert [(group["kind"], group["code"], group["letters"], group["tasks"]) for group in groups] == [
         ("tasks", "error", 3, 6),
         ("tasks", "time-limit", 1, 2),
     ]
     assert [(group["first"], group["last"], group["jobs"]) for group in groups] == [(0.0, 2.0, 1), (3.0, 3.0, 1)]
     (late,) = listed(code="time-limit")
-    assert aggregator.dead_letter(late["id"])["attempts"] == 3
-    assert aggregator.dead_letter(late["id"])["message"]["payloads"] == ["task 6", "task 7"]
-    assert aggregator.drop(late["id"]) == 1
+    assert aggregator.office.letter(late["id"])["attempts"] == 3
+    assert aggregator.office.letter(late["id"])["message"]["payloads"] == ["task 6", "task 7"]
+    assert aggregator.office.drop(late["id"]) == 1
     with pytest.raises(NoSuchLetter):
-        aggregator.dead_letter(late["id"])
+        aggregator.office.letter(late["id"])
     with pytest.raises(NoSuchLetter):
-        aggregator.replay(late["id"])
-    assert aggregator.replay_all(Which(job=job.id)) == 3
+        aggregator.office.replay(late["id"])
+    assert aggregator.office.replay_all(Which(job=job.id)) == 3
     assert [letter["job"] for letter in listed()] == [other.id]
     assert installation.broker.depth("tasks.one") == (3, 0)
-    assert aggregator.replay(listed()[0]["id"]) == 1
+    assert aggregator.office.replay(listed()[0]["id"]) == 1
     assert listed() == []
 
 
@@ -255,20 +255,20 @@ def test_a_letter_that_comes_again_while_it_is_replayed_stays(installation: Inst
     aggregator = installation.aggregator()
     job = Job(count=2)
     installation.send(_letter(job, 0))
-    (letter,) = wait_until(lambda: aggregator.dead(Which(job=job.id))["letters"], 10, "it", every=0.01)
+    (letter,) = wait_until(lambda: aggregator.office.letters(Which(job=job.id))["letters"], 10, "it", every=0.01)
     real = aggregator.store.write
 
     def slowly(*args: Any, **more: Any) -> Any:
         aggregator.store.write = real  # type: ignore[method-assign]
         installation.send(_letter(job, 0))
-        wait_until(lambda: aggregator.dead_letter(letter["id"])["times"] == 2, 10, "the second", every=0.01)
+        wait_until(lambda: aggregator.office.letter(letter["id"])["times"] == 2, 10, "the second", every=0.01)
         return real(*args, **more)
 
     aggregator.store.write = slowly  # type: ignore[method-assign]
-    assert aggregator.replay(letter["id"]) == 1
-    assert aggregator.dead_letter(letter["id"])["times"] == 2
-    assert aggregator.replay(letter["id"]) == 1
-    assert aggregator.dead()["letters"] == []
+    assert aggregator.office.replay(letter["id"]) == 1
+    assert aggregator.office.letter(letter["id"])["times"] == 2
+    assert aggregator.office.replay(letter["id"]) == 1
+    assert aggregator.office.letters()["letters"] == []
 
 
 def test_a_replay_that_is_not_confirmed_stays_on_file(installation: Installation) -> None:
@@ -277,13 +277,13 @@ def test_a_replay_that_is_not_confirmed_stays_on_file(installation: Installation
     job = Job(count=2)
     gone = suite_letter(NAMES, job.suite(0, judge="nobody"), Cause(code="error", error="it broke", at=1.0))
     installation.send(gone)
-    (letter,) = wait_until(lambda: aggregator.dead()["letters"], 10, "it", every=0.01)
-    aggregator.replay(letter["id"])  # to a judge without a queue it comes back as unroutable
-    letters = wait_until(lambda: aggregator.dead()["letters"], 10, "it again", every=0.01)
+    (letter,) = wait_until(lambda: aggregator.office.letters()["letters"], 10, "it", every=0.01)
+    aggregator.office.replay(letter["id"])  # to a judge without a queue it comes back as unroutable
+    letters = wait_until(lambda: aggregator.office.letters()["letters"], 10, "it again", every=0.01)
     assert [x["code"] for x in letters] == ["unroutable"]
     aggregator.stop(5)
     with pytest.raises(BrokerUnavailable):
-        aggregator.replay(letters[0]["id"])
+        aggregator.office.replay(letters[0]["id"])
 
 
 def test_the_api(installation: Installation) -> None:
