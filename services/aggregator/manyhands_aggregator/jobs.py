@@ -78,10 +78,11 @@ class Account:
             self.cancelled = self.tasks - self.answered - self.failed
 
     def end_overdue(self, now: float) -> None:
-        """Count what is open as failed."""
+        """Count what is open as failed; if that is nothing, it is complete, as any repeat would make it."""
         if not self.over:
             self.state, self.ended, self.reason = "partial", now, "deadline"
             self.failed = self.tasks - self.answered
+            self.end_if_done(now)
 
     def add(self, judgments: int, counts: Counts) -> None:
         """Add to the counters."""

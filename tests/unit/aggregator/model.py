@@ -139,6 +139,7 @@ class Model:
         self._end()
         if self.opened and self.state == "open" and now >= self.overdue_at:
             self.state, self.late = "partial", True
+            self._end()
 
     def _known(self, suite: int) -> bool:
         return self.opened and suite in self.announced and bool(self.job.sent(suite))

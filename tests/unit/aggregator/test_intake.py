@@ -459,6 +459,17 @@ def test_a_deadline_ends_a_job_with_the_answers_there_are(bench: Bench) -> None:
     assert bench.codes(job) == {5: "deadline", 6: "deadline", 7: "deadline"}
 
 
+def test_a_deadline_completes_a_job_of_which_every_task_is_answered(bench: Bench) -> None:
+    """Some judges were missing and no answer is: the state is the one that a repeat would lead to, at once."""
+    job = Job(count=2, judges=["one", "two"], more={"deadline": 10})
+    bench.take(job.opened(bench.clock.now()), job.announced(), job.sealed(), job.judged(0))
+    bench.fake_clock.turn(11)
+    (completed,) = said(bench.swept())
+    assert completed.data == {"state": "complete", "tasks": 2, "answered": 2, "failed": 0, "cancelled": 0}
+    assert bench.events(job.sealed()) == [completed]
+    assert "reason" not in bench.progress(job)
+
+
 def test_values_that_come_after_the_deadline_still_mend(bench: Bench) -> None:
     """A value beats an error at any time: late judgments turn failures into answers, and the account stays right."""
     job = Job(count=4, more={"deadline": 10})
