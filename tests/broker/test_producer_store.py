@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from pydantic import SecretStr
 
+from manyhands import metrics
 from manyhands.broker import connect
 from manyhands.errors import BrokerUnavailable
 from manyhands.testing import FakePublisher
@@ -19,6 +21,7 @@ from manyhands_producer.record import Added
 from manyhands_producer.service import Producer
 from manyhands_producer.settings import ProducerSettings
 from manyhands_producer.store import ProducerStore
+from tests.fault.proxy import Proxy, Way
 from tests.services import Postgres, wait_until
 from tests.unit.producer.support import Bench, job_spec
 
@@ -112,6 +115,33 @@ def test_pushes_from_many_threads_through_two_replicas(url: str) -> None:
     for producer in producers:
         producer.stop(5)
     broker.close()
+
+
+def test_a_push_of_which_the_commit_was_not_answered(url: str, tmp_path: Path) -> None:
+    """The server commits, and its answer is lost with the connection: the tasks are taken once."""
+    with Proxy(url) as line:
+        bench = Bench(tmp_path, url=line.url)
+        job = bench.requests.submit(job_spec(), tasks=[{"payload": 0}])
+        direct = ProducerStore(url)
+
+        def answered_never(_: sa.Connection) -> None:
+            line.stall(Way.DOWN)
+            threading.Thread(target=cut_when_committed).start()
+
+        def cut_when_committed() -> None:
+            wait_until(lambda: direct.job(job).tasks == 3, 20, "the server to commit", every=0.01)
+            line.reset()
+            line.mend()
+
+        before = metrics.STORE_RETRIES._value.get()
+        sa.event.listen(bench.store.engine, "commit", answered_never, once=True)
+        assert bench.requests.push(job, [{"payload": 1}, {"payload": 2, "id": "a"}]) == 3
+        assert metrics.STORE_RETRIES._value.get() > before
+        assert direct.job(job).tasks == 3
+        bench.publish()
+        assert [load for s in bench.suites(job) for load in s.payloads] == [0, 1, 2]
+        direct.close()
+        bench.store.close()
 
 
 def test_the_lead_ends_with_its_connection(bench: Bench, url: str) -> None:

@@ -17,6 +17,10 @@ class Moved(Exception):
     """The job's row is not as it was expected: somebody else has cut, sealed, cancelled or ended it."""
 
 
+class Unsure(Moved):
+    """The same, and whether these suites are among those it has by now is not known: a commit was never answered."""
+
+
 class Repeated(Exception):
     """Ids come again: ``known`` are those the job has had before, ``twice`` those that come more than once now."""
 

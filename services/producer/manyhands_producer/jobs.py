@@ -92,10 +92,20 @@ def add(connection: sa.Connection, number: int, suites: int, added: Added) -> No
     changes = {
         "b_number": number, "b_suites": suites, "more_suites": len(added.cuts), "more_tasks": added.tasks,
         "more_refused": sum(c.refused for c in added.cuts), "b_state": added.state, "b_reason": added.reason,
-        "b_cursor": None if added.cursor is None else json.dumps(added.cursor),
+        "b_cursor": _cursor(added),
     }  # fmt: skip
     if connection.execute(_ADD, changes).rowcount != 1:
         raise Moved
+
+
+def stands_at(connection: sa.Connection, number: int, added: Added) -> bool:
+    """Whether this is what was added to a job last."""
+    cursor = connection.scalar(sa.select(_jobs.c.cursor).where(_jobs.c.number == number))
+    return cursor is not None and cursor == _cursor(added)
+
+
+def _cursor(added: Added) -> str | None:
+    return None if added.cursor is None else json.dumps(added.cursor)
 
 
 def end(connection: sa.Connection, job: str, state: State, reason: str | None) -> None:

@@ -13,7 +13,10 @@ State = Literal["open", "sealed", "cancelled", "ended"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Added:
-    """What a transaction adds to a job: suites that were cut, their ids, and where its source goes on."""
+    """What a transaction adds to a job: suites that were cut, their ids, and where its source goes on.
+
+    By its ``cursor`` one is known that went through although nobody was told.
+    """
 
     cuts: Sequence[Cut]
     ids: Sequence[str] = ()

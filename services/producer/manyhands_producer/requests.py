@@ -17,7 +17,7 @@ from manyhands.errors import StoreUnavailable
 from manyhands.spec import JobSpec, received
 from manyhands_producer.board import Board, Live
 from manyhands_producer.cutter import Limits
-from manyhands_producer.errors import JobRefused, Moved, Repeated, SpoolFull
+from manyhands_producer.errors import JobRefused, Moved, Repeated, SpoolFull, Unsure
 from manyhands_producer.intake import cut_tasks
 from manyhands_producer.reader import count
 from manyhands_producer.record import Added
@@ -111,7 +111,8 @@ class Requests:
             UnknownJob: there is no such job.
             JobRefused: it is sealed, it reads a source, ``first`` leaves a gap, or a task is not right: none is taken.
             SpoolFull: too many wait to be published.
-            StoreUnavailable: none is taken.
+            StoreUnavailable: none is taken, unless the store was lost in the commit: then they may be. ``first`` makes
+                another push of them harmless.
         """
         self._need_store()
         while True:
@@ -120,7 +121,9 @@ class Requests:
                 live = self.board.get(job) or self._live(self.store.job(job))
                 try:
                     return self._push(live, tasks, first)
-                except Moved:
+                except Moved as moved:
+                    if isinstance(moved, Unsure) and first is None:
+                        raise StoreUnavailable("it was lost in the commit: these tasks may be taken or not") from moved
                     self.board.moved(self.store.job(job))
 
     def _push(self, live: Live, tasks: Sequence[Task], first: int | None) -> int:
@@ -140,7 +143,7 @@ class Requests:
         suite, at = live.suites, live.tasks
         cuts, ids, rows = cut_tasks(tasks, suite=suite, first=at, size=live.spec.suite, limits=self._limits)
         try:
-            self.store.add(live.number, suite, Added(cuts=cuts, ids=ids))
+            self.store.add(live.number, suite, Added(cuts=cuts, ids=ids, cursor={"push": secrets.token_hex(8)}))
         except Repeated as repeated:
             raise _twice(repeated) from repeated
         self.board.added(live, cuts, "open")

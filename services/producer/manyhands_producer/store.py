@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from manyhands.spec import JobSpec
 from manyhands_producer import ids, jobs, suites
-from manyhands_producer.errors import Repeated
+from manyhands_producer.errors import Moved, Repeated, Unsure
 from manyhands_producer.record import Added, Progress, State
 from manyhands_producer.spool import Spooled
 from manyhands_service.store import Store
@@ -77,10 +77,25 @@ class ProducerStore:
 
         Raises:
             Moved: the job is not open, or has not the number of ``suites`` that these follow.
+            Unsure: so it is now, and nobody can tell whether these suites had been added before.
             Repeated: the job has had some of the ids before; nothing was added.
         """
+        committing = False
+
+        def work(connection: sa.Connection) -> None:
+            nonlocal committing
+            try:
+                _add(connection, number, suites, added)
+            except Moved:
+                if not committing:
+                    raise
+                # the connection was lost in the commit: what has moved the job may be that very commit
+                if not jobs.stands_at(connection, number, added):
+                    raise Unsure from None
+            committing = True
+
         try:
-            self._store.write(lambda connection: _add(connection, number, suites, added))
+            self._store.write(work)
         except ids.Mismatch:
             raise self._repeated(number, added.ids) from None
 
@@ -182,20 +197,21 @@ class ProducerStore:
         self, settled: Mapping[str, Iterable[int]], ended: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, tuple[int, ...]]:
         """Drop settled suites, and note the ends of jobs; returns which suites were still in the spool, by job."""
+        gone: dict[str, tuple[int, ...]] = {}
 
-        def work(connection: sa.Connection) -> dict[str, tuple[int, ...]]:
+        def work(connection: sa.Connection) -> None:
             numbers = jobs.numbers(connection, [*settled, *ended])
-            gone = {
-                job: jobs.settle(connection, numbers[job], sorted(set(these)))
-                for job, these in settled.items()
-                if job in numbers
-            }
+            for job, these in settled.items():
+                if job in numbers:
+                    found = jobs.settle(connection, numbers[job], sorted(set(these)))
+                    # what an earlier try had found is gone, too: by its commit, or by somebody else's
+                    gone[job] = tuple(sorted({*gone.get(job, ()), *found}))
             for job, data in ended.items():
                 if job in numbers:
                     jobs.complete(connection, numbers[job], data)
-            return gone
 
-        return self._store.write(work)
+        self._store.write(work)
+        return gone
 
 
 def _add(connection: sa.Connection, number: int, after: int, added: Added) -> None:

@@ -9,11 +9,11 @@ metadata = sa.MetaData()
 #: Values in one ``IN (...)``: stores have limits on parameters.
 SOME = 500
 
-#: A row a job. ``state`` is open, sealed, cancelled or ended; ``cursor`` where its source goes on, as JSON; ``tasks``,
-#: ``refused`` and ``suites`` count what was cut. All suites below ``published`` are confirmed, their events too;
-#: ``settled`` counts suites the aggregator is done with. ``announced`` and ``closed`` say that job.opened, and
-#: job.sealed or job.cancelled, are confirmed. ``outcome`` is what job.completed said, as JSON. ``anew`` counts how
-#: often it was asked to be published from its first unsettled suite on.
+#: A row a job. ``state`` is open, sealed, cancelled or ended; ``cursor`` where its source goes on, or a name of its
+#: last push, as JSON; ``tasks``, ``refused`` and ``suites`` count what was cut. All suites below ``published`` are
+#: confirmed, their events too; ``settled`` counts suites the aggregator is done with. ``announced`` and ``closed`` say
+#: that job.opened, and job.sealed or job.cancelled, are confirmed. ``outcome`` is what job.completed said, as JSON.
+#: ``anew`` counts how often it was asked to be published from its first unsettled suite on.
 jobs = sa.Table(
     "producer_jobs",
     metadata,

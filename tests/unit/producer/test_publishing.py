@@ -15,7 +15,7 @@ from manyhands.errors import BrokerUnavailable, Refused, StoreUnavailable, Unrou
 from manyhands.messages import Suite
 from manyhands.testing import FakePublisher
 from manyhands_producer.publisher import ROUND, SAVE_EVERY
-from tests.unit.producer.support import Bench, HeldPublisher, job_spec
+from tests.unit.producer.support import Bench, HeldPublisher, job_spec, lost_in_the_commit
 
 
 def tasks(count: int) -> list[dict[str, Any]]:
@@ -78,6 +78,19 @@ def test_the_window_bounds_what_is_in_flight(tmp_path: Path) -> None:
     bench.settle(job, [99])
     bench.publish()
     assert [s.suite for s in bench.suites(job)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("through", [True, False], ids=["through", "undone"])
+def test_settled_suites_of_which_the_commit_was_not_answered(tmp_path: Path, through: bool) -> None:
+    """They make room in the window, whether the store had their end the first time or the second."""
+    bench = Bench(tmp_path)
+    job = bench.requests.submit(job_spec(in_flight=3), tasks=tasks(20))
+    bench.publish()
+    with lost_in_the_commit(bench.store, through=through):
+        bench.settle(job, [0, 1])
+    bench.publish()
+    assert [s.suite for s in bench.suites(job)] == [0, 1, 2, 3, 4]
+    assert bench.store.job(job).settled == 2
     assert bench.requests.status(job)["in_flight"] == 3
 
 

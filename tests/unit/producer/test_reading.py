@@ -11,7 +11,7 @@ import pytest
 from manyhands.errors import SourceError
 from manyhands_producer.reader import ATTEMPTS
 from manyhands_producer.sources import files
-from tests.unit.producer.support import Bench, job_spec
+from tests.unit.producer.support import Bench, job_spec, lost_in_the_commit
 
 
 def lines(folder: Path, items: list[Any], name: str = "items.jsonl") -> str:
@@ -43,6 +43,18 @@ def test_a_source_is_read_cut_and_sealed(tmp_path: Path) -> None:
     assert [n for e in opened for n in e["suites"]] == [0, 1, 2]
     assert [n for e in opened for n in e["ids"]] == [["r0", "r1"], ["r2", "r3"], ["r4"]]
     assert [n for e in opened for n in e["truths"]] == [[1, 1], [1, 1], [1]]
+    assert bench.told("job.sealed", job) == [{"tasks": 5, "suites": 3}]
+
+
+@pytest.mark.parametrize("through", [True, False], ids=["through", "undone"])
+def test_a_batch_of_which_the_commit_was_not_answered(tmp_path: Path, through: bool) -> None:
+    """Whether the store had it or not, its items are there once, and the source is sealed at its end."""
+    bench = Bench(tmp_path)
+    job = bench.requests.submit(job_spec({"path": lines(tmp_path, items(5)), "id": "id", "input": "x"}))
+    with lost_in_the_commit(bench.store, through=through):
+        bench.read()
+    bench.run(job)
+    assert sent(bench, job) == {i: i for i in range(5)}
     assert bench.told("job.sealed", job) == [{"tasks": 5, "suites": 3}]
 
 

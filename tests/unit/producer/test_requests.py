@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from manyhands.errors import UnknownJob
+from manyhands.errors import StoreUnavailable, UnknownJob
 from manyhands_producer.errors import JobRefused, SpoolFull
-from tests.unit.producer.support import Bench, job_spec
+from tests.unit.producer.support import Bench, job_spec, lost_in_the_commit
 
 
 @pytest.fixture
@@ -158,3 +158,36 @@ def test_a_push_goes_on_where_another_replica_has_come_to(bench: Bench, tmp_path
     assert bench.requests.push(job, tasks(4), first=3) == 4
     with pytest.raises(JobRefused, match="has 4 tasks"):
         bench.requests.push(job, tasks(9), first=5)
+
+
+@pytest.mark.parametrize("through", [True, False], ids=["through", "undone"])
+def test_a_push_of_which_the_commit_was_not_answered(bench: Bench, through: bool) -> None:
+    """Whether the store had it or not, its tasks are taken once, with or without ids of their own."""
+    job = bench.requests.submit(job_spec(), tasks=tasks(0))
+    with lost_in_the_commit(bench.store, through=through):
+        assert bench.requests.push(job, tasks(1, 2, 3)) == 4
+    with lost_in_the_commit(bench.store, through=through):
+        assert bench.requests.push(job, [{"payload": 4, "id": "a"}]) == 5
+    bench.publish()
+    assert [load for s in bench.suites(job) for load in s.payloads] == [0, 1, 2, 3, 4]
+    assert bench.requests.status(job)["tasks"] == 5
+
+
+@pytest.mark.parametrize("through", [True, False], ids=["through", "undone"])
+def test_a_push_of_which_nobody_can_tell(bench: Bench, tmp_path: Path, through: bool) -> None:
+    """Others have pushed since its commit was lost: it is said, and with its position it may be repeated."""
+    standby = Bench(tmp_path)
+    job = bench.requests.submit(job_spec(), tasks=tasks(0))
+
+    def meanwhile() -> None:
+        standby.requests.push(job, tasks("other"))
+
+    with (
+        lost_in_the_commit(bench.store, through=through, meanwhile=meanwhile),
+        pytest.raises(StoreUnavailable, match="may be taken or not"),
+    ):
+        bench.requests.push(job, tasks(1))
+    had = bench.requests.status(job)["tasks"]
+    assert had == (3 if through else 2)
+    with lost_in_the_commit(bench.store, through=through, meanwhile=meanwhile):
+        assert bench.requests.push(job, tasks(2, 3), first=had) == had + 2 + through
