@@ -121,8 +121,16 @@ class Drill:
                 replica = Replica(service, number, options, self._env, self._folder)
                 self._replicas.append(replica)
                 replica.start()
-        wait_until(lambda: all(replica.ready() for replica in self._replicas), 120, "every process to be ready")
+        self._all_ready()
         self._say(f"{len(self._replicas)} processes ready")
+
+    def _all_ready(self) -> None:
+        def look() -> bool:
+            for replica in self._replicas:
+                replica.watch()
+            return all(replica.ready() for replica in self._replicas)
+
+        wait_until(look, 120, "every process to be ready")
 
     def _command(self, *arguments: str) -> Any:
         for service in ("producer", "aggregator"):
@@ -188,7 +196,7 @@ class Drill:
 
         patience = PATIENCE + self._plan.seconds
         ended = wait_until(over, patience, "the job to end", every=0.5)
-        wait_until(lambda: all(replica.ready() for replica in self._replicas), 120, "every process to be ready")
+        self._all_ready()
         return ended or {}
 
     def _line(self, faults: Counter[str], ended: dict[str, Any], took: float, broker: RabbitMQ) -> dict[str, Any]:
