@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from manyhands_worker.findings import Findings, Problem, problem_of
 from manyhands_worker.frames import Part
 
-#: Deaths alone in its child that convict a task. One may be chance: the machine's memory ran out for another's sake.
-CONVICTION = 2
+#: Deaths alone in its child that convict a task. Two may be chance: the machine's memory ran out for another's sake, or
+#: somebody ends processes at random (seen in a drill that kills a child every few seconds). A third costs a new child.
+CONVICTION = 3
 #: Deliveries of a suite that came back before it is suspected; where hand-backs count, restarts do this as well, and
 #: then a trial costs an innocent suite next to nothing.
 SUSPECT_FROM = 3
