@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 
@@ -12,6 +13,7 @@ from tests.fault.chaos.drill import Plan, good, run
 
 def main() -> int:
     """Run a drill as the command line says."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # ends what was started, as Ctrl-C does
     parser = argparse.ArgumentParser(
         prog="python -m tests.fault.chaos",
         description="Runs a job while its processes, broker and store are killed, stopped, frozen and cut off; then "
