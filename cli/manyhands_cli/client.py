@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from manyhands import tls
+from manyhands.lean import without
 from manyhands_cli.errors import NotThere, RequestRefused, ServiceAway
+
+with without("rich"):
+    import httpx
 
 #: Seconds to connect; and to wait for an answer, which may take as long as the longest `wait` of the API.
 CONNECT, ANSWER = 5.0, 70.0

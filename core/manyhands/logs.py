@@ -7,8 +7,11 @@ import re
 import sys
 from typing import Any
 
-import structlog
-from structlog.typing import EventDict, WrappedLogger
+from manyhands.lean import without
+
+with without("rich"):
+    import structlog
+    from structlog.typing import EventDict, WrappedLogger
 
 #: The logger of the audit trail, which no log level silences.
 AUDIT = "manyhands.audit"
@@ -43,7 +46,9 @@ def configure(service: str, *, level: str = "info", format: str = "json") -> Non
     rendered = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

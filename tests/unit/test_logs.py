@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -131,3 +133,10 @@ def test_passwords_are_masked(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().err
     assert "hunter2" not in said
     assert said.count("u:***@") == 3
+
+
+def test_rich_is_not_taken_along() -> None:
+    """Who only logs does not pay for coloured tracebacks; who wants rich for something else still gets it."""
+    code = "import sys; from manyhands import logs; print('rich' in sys.modules); import rich.text; print('got it')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split("\n")[:2] == ["False", "got it"]

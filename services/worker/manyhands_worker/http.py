@@ -15,11 +15,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import httpx
-
 from manyhands.errors import HandlerError, RejectTask, RetryTask
+from manyhands.lean import without
 from manyhands_worker.jsonform import judgment, plain
 from manyhands_worker.judging import COMMON, NoJudgment, halving
+
+with without("rich"):
+    import httpx
 
 #: What says that the request's content is at fault: some task of it, which is then looked for.
 CONTENT = frozenset({400, 413, 422})
