@@ -11,7 +11,7 @@ from manyhands.lean import without
 
 with without("rich"):
     import structlog
-    from structlog.typing import EventDict, WrappedLogger
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 #: The logger of the audit trail, which no log level silences.
 AUDIT = "manyhands.audit"
@@ -33,10 +33,20 @@ def _masked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict
     return event
 
 
+def _of(service: str) -> Processor:
+    """Puts the service into a line, whichever thread it comes from: what is bound to a context stays in its thread."""
+
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event.setdefault("service", service)
+        return event
+
+    return add
+
+
 def configure(service: str, *, level: str = "info", format: str = "json") -> None:  # noqa: A002  the setting's name
     """Set up logging for the process; ``service`` is in every line."""
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        _of(service),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -76,7 +86,6 @@ def configure(service: str, *, level: str = "info", format: str = "json") -> Non
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    structlog.contextvars.bind_contextvars(service=service)
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

@@ -33,7 +33,10 @@ CONSUMERS = Gauge("manyhands_consumers", "Queues on which this process is regist
 DELIVERED = Counter("manyhands_delivered", "Deliveries received.", ["type"])
 SETTLED = Counter("manyhands_settled", "Deliveries settled, by verdict.", ["verdict"])
 IN_HAND = Gauge("manyhands_in_hand", "Deliveries received and not yet settled.")
-STORE_RETRIES = Counter("manyhands_store_retries", "Transactions tried again because the store was away or busy.")
+STORE_RETRIES = Counter(
+    "manyhands_store_retries",
+    "Transactions that failed because the store was away, busy, full or read-only; they are tried again.",
+)
 CERTIFICATE_EXPIRES = Gauge(
     "manyhands_certificate_expires_timestamp_seconds",
     "When the TLS certificate in use expires (http: the one served; broker: ours or the broker's, the earlier); "

@@ -80,6 +80,12 @@ RATE = Row("Rate and errors", [
         },
     ),
     Panel(
+        "Suspects", "short",
+        "Suites, or parts of them, of which workers may have died: waiting to be judged alone, or being judged so.",
+        {"{{judge}}": 'sum by (judge) (judge:manyhands_suspects:sum{judge=~"$judge"})'},
+        steps={1: "yellow"},
+    ),
+    Panel(
         "Children replaced", "suffix: /s",
         "Children replaced after their share of work or past their share of memory, as they are meant to be.",
         {

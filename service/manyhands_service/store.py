@@ -206,6 +206,7 @@ class Store:
             except DataError:
                 raise
             except (DBAPIError, PoolTimeout, Conflict) as error:
+                metrics.STORE_RETRIES.inc()  # the last one, too: whoever gives up here comes again
                 passing = _passing(error)
                 if not passing or attempt == attempts or time.monotonic() - began > TRYING_SECONDS:
                     if isinstance(error, IntegrityError):
@@ -214,7 +215,6 @@ class Store:
                     if not passing:
                         self._get_stuck(said)
                     raise StoreUnavailable(said) from error
-                metrics.STORE_RETRIES.inc()
                 time.sleep(backoff.reconnect_delay(attempt, random.random, base=0.05, cap=1.0))
             else:
                 if not self._stuck:  # or it may have had nothing to write

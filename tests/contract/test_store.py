@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
+from manyhands import metrics
 from manyhands.errors import SettingsError, StoreUnavailable
 from manyhands_aggregator.tables import jobs
 from manyhands_service import store as of_store
@@ -157,10 +158,11 @@ FULL = [sqlite3.OperationalError("database or disk is full"), psycopg.errors.Dis
 def test_a_full_disk_is_not_tried_again(store: Store, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """No other try could help: it is said at once, whatever needs no room, and until there is room again."""
     monkeypatch.setattr(of_store, "FULL_SECONDS", 0.5)
-    work = _raise(error)
+    work, before = _raise(error), metrics.STORE_RETRIES._value.get()
     with pytest.raises(StoreUnavailable, match=r"disk|space"):
         store.write(work)
     assert work.calls == 1  # type: ignore[attr-defined]
+    assert metrics.STORE_RETRIES._value.get() == before + 1
     store.write(lambda _: None)
     assert re.search("disk|space", store.trouble or "")
     if store.engine.dialect.name == "postgresql":

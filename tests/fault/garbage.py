@@ -42,6 +42,7 @@ def garbage(names: Names, job: str) -> Iterator[Garbage]:
     event = Event(name="job.sealed", job=job, data={"tasks": TASKS, "suites": TASKS // SIZE})
     for kind, route, message in (
         ("tasks", tasks, suite),
+        ("tasks", names.to_suspects(JUDGE), replace(suite, slot=1)),  # letters that are alike would be filed as one
         ("judgments", judgments, said),
         ("events", to_aggregator, event),
         ("events", to_producer, event),
@@ -61,14 +62,14 @@ def undecodable(kind: str, route: tuple[str, str], message: Message) -> Iterator
 
     stranger = {SUITE: JUDGMENTS, JUDGMENTS: EVENT, EVENT: SUITE}[whole.type]
     yield made("not MessagePack", b"\xc1 nothing of ours " + os.urandom(8))
-    yield made("a map is expected", msgpack.packb(list(range(10))))
+    yield made("a map is expected", msgpack.packb([os.urandom(8)]))
     yield made("not MessagePack", whole.body[:-3])
     yield made("unknown type", type_="nonsense")
     yield made("unknown type", type_="")
     yield made("unknown type", type_=f"{whole.type[:-1]}2")
     yield made("lacks", type_=stranger)
     yield made("not zstd", zstandard.compress(whole.body)[:-3], encoding="zstd")
-    yield made("unpacks to", zstandard.compress(bytes(BODY_LIMIT * GROWTH_LIMIT + 1)), encoding="zstd")
+    yield made("unpacks to", zstandard.compress(os.urandom(8) + bytes(BODY_LIMIT * GROWTH_LIMIT)), encoding="zstd")
     yield made("unknown content encoding", encoding="gzip")
     yield made("of at most", whole.body + bytes(BODY_LIMIT))
 

@@ -22,6 +22,8 @@ from tests.fault.garbage import FORGED
 
 #: Bodies that are large, or unpack to much, among a thousand.
 LARGE = 4
+#: One in so many is for the suspects, and half of the large ones: they are tried one by one, which takes its time.
+SUSPECTS = 33
 TYPES = (SUITE, JUDGMENTS, EVENT)
 #: What may stand where something else should.
 ODD: Sequence[Any] = (
@@ -32,7 +34,7 @@ ODD: Sequence[Any] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hostile:
-    """A message: the queue it is for (tasks, judgments, events, dead), its route, and all that it bears."""
+    """A message: the queue it is for (tasks, suspects, judgments, events, dead), its route, and all that it bears."""
 
     queue: str
     route: tuple[str, str]
@@ -48,7 +50,9 @@ class Hostile:
             found = decode(self.body, str(self.type), str(self.encoding) if self.encoding else None)
         except DecodeError:
             return False
-        wanted: dict[str, type[Message]] = {"tasks": Suite, "judgments": Judgments, "events": Event}
+        wanted: dict[str, type[Message]] = {
+            "tasks": Suite, "suspects": Suite, "judgments": Judgments, "events": Event,
+        }  # fmt: skip
         return isinstance(found, wanted.get(self.queue, ()))
 
 
@@ -57,12 +61,14 @@ def hostile(names: Names, judge: str, seed: int, count: int) -> Iterator[Hostile
     chance = random.Random(seed)
     for number in range(count):
         queue, route = chance.choice(_routes(names, judge, chance))
+        large = number % 1000 < LARGE
+        if number % SUSPECTS == 0 or (large and number // 1000 % 2):
+            queue, route = "suspects", names.to_suspects(judge)
         whole = _whole(chance, judge)
         encoded = encode(whole)
         made = Hostile(
             queue=queue, route=route, body=encoded.body, type=encoded.type, encoding=encoded.content_encoding
         )
-        large = number % 1000 < LARGE
         yield _with_headers(_BOMBS[number % 4](made, chance) if large else chance.choice(_WAYS)(made, chance), chance)
 
 

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pika
+import pytest
 
 from tests.fault.garbage import Garbage, garbage
 from tests.fault.stage import HELD, PATIENCE, SERVICES, stage
 from tests.services import Postgres, RabbitMQ, wait_until
 
 
+@pytest.mark.timeout(300, func_only=True)
 def test_garbage(rabbitmq: RabbitMQ, postgres: Postgres, namespace: str, tmp_path: Path) -> None:
     """The services live on, the job gets its right answers, and each piece ends as a dead letter with its reason."""
     with stage(tmp_path, rabbitmq.url, postgres.database(), namespace, MANYHANDS_HOLD="1") as running:

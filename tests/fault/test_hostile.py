@@ -38,6 +38,7 @@ def test_hostile_messages(rabbitmq: RabbitMQ, postgres: Postgres, namespace: str
         running.open_gate()  # the worker's children are all at it, and what is behind waits for them
         sent = Counter(one.body for one in every if not one.told)
         assert sum(sent.values()) > 0.8 * COUNT
+        assert {one.queue for one in every if not one.told} == {"tasks", "suspects", "judgments", "events", "dead"}
 
         def missing() -> Counter[bytes]:
             return sent - letters(database)

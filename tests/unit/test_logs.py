@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,7 +31,6 @@ def restored() -> Iterator[None]:
     for name, before in noisy.items():
         logging.getLogger(name).setLevel(before)
     structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -48,6 +48,16 @@ def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
         "event": "published", "level": "info", "logger": "manyhands.some", "service": "producer",
         "job": "j", "suite": 3, "ünicode": "中文",
     }  # fmt: skip
+
+
+def test_a_thread_of_a_service(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whichever thread logs, the line says of which service."""
+    logs.configure("worker")
+    thread = threading.Thread(target=lambda: logs.get("manyhands.some").info("judged"))
+    thread.start()
+    thread.join()
+    (line,) = lines(capsys)
+    assert (line["event"], line["service"]) == ("judged", "worker")
 
 
 def test_other_loggers(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,8 +23,21 @@ COMMANDS = sorted(
     {found.group(1) for line in CODE if (found := re.match(r"\s*(?:[A-Z_]+=\S+ )?manyhands ([a-z].*)", line))}
 )
 SETTINGS: tuple[type[BaseSettings], ...] = (ProducerSettings, WorkerSettings, AggregatorSettings)
+#: What the page quotes of others: RabbitMQ, the AMQP library, PostgreSQL, SQLite, Python's signals.
+THEIRS = {
+    "CONNECTION_FORCED", "PRECONDITION_FAILED", "NO_ROUTE", "inequivalent arg", "timed out", "consumer_timeout",
+    "missed heartbeats from client", "No activity or too many missed heartbeats", "Transport indicated EOF",
+    "Stream connection lost", "Connection reset by peer", "Connection refused", "terminating connection",
+    "read-only transaction", "No space left on device", "database or disk is full", "lock timeout", "statement timeout",
+    "deadlock detected", "database is locked", "QueuePool limit", "SIGKILL", "SIGSEGV", "?heartbeat=", "rabbitmq.conf",
+}  # fmt: skip
 #: How far a figure for planning may be from the one that was measured last.
 NEAR = 0.1
+
+
+#: The files of tests, and the names of all tests in them.
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+DEFINED = {name for file in TESTS for name in re.findall(r"^ *def (test_\w+)", file.read_text(encoding="utf-8"), re.M)}
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -59,12 +72,36 @@ def test_a_metric_is_one() -> None:
     assert metrics  # the page of metrics is made from it, and `make check` compares them
 
 
+def _source() -> str:
+    folders = ("core", "services", "service", "cli")
+    return "".join(file.read_text(encoding="utf-8") for each in folders for file in (ROOT / each).rglob("*.py"))
+
+
+def test_what_a_fault_looks_like_is_what_is_said() -> None:
+    """Each log line, field, code and metric that the page tells faults by is in the source, in these words."""
+    source = _source()
+    section = PAGE.partition("\n## Faults\n")[2].partition("\n## ")[0]
+    store = PAGE.partition("\n### ManyhandsStoreRetries\n")[2].partition("\n### ")[0].partition("| it says |")[2]
+    words = set(re.findall(r"`([^`\n]+)`", section + store))
+    words -= {word for word in words if re.match(r"(manyhands|rabbitmqctl) |MANYHANDS_|/|missing\.|tests/", word)}
+    events = set(re.findall(r"_log\.\w+\(\s*(?:level, )?\"([^\"]+)\"", source))
+    assert len(words & events) >= 20
+    counted = {word for word in words if word.startswith("manyhands_")}
+    assert len(counted) >= 10
+    assert counted <= set(re.findall(r"`(manyhands_\w+)`", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")))
+
+    def said(word: str) -> bool:
+        start = word.partition("…")[0].rstrip()
+        return f'"{start}' in source or f"{word}=" in source
+
+    assert sorted(word for word in words - counted - THEIRS if not said(word)) == []
+    assert words >= THEIRS, "what is no longer quoted"
+
+
 def test_a_code_of_dead_letters_is_one() -> None:
     """What the page says to replay is what the services say."""
     section = PAGE.partition("\nWhat to replay when:")[2].partition("\n")[0]
-    said = "".join(
-        file.read_text(encoding="utf-8") for folder in ("core", "services") for file in (ROOT / folder).rglob("*.py")
-    )
+    said = _source()
     codes = re.findall(r"`([a-z-]+)`", section)
     assert len(codes) >= 9
     assert [code for code in codes if f'"{code}"' not in said] == []
@@ -72,10 +109,22 @@ def test_a_code_of_dead_letters_is_one() -> None:
 
 @pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
 def test_a_drill_is_there(page: Path) -> None:
-    """Every test that a page names exists, by its file, and where it says so by its name."""
-    for file, name in re.findall(r"(tests/[\w/]+\.py)(?:::(\w+))?", page.read_text(encoding="utf-8")):
+    """Every test that a page names exists: by its file, by its name, and by its name in a file where it says so."""
+    text = page.read_text(encoding="utf-8")
+    for file, name in re.findall(r"(tests/[\w/]+\.py)(?:::(\w+))?", text):
         assert (ROOT / file).is_file(), file
         assert not name or f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), name
+    assert set(re.findall(r"`(test_\w+\.py)`", text)) <= {file.name for file in TESTS}
+    assert set(re.findall(r"`(test_\w+)`", text)) <= DEFINED
+
+
+def test_the_guarantees_name_tests() -> None:
+    """Each line that promises something names what shows it."""
+    text = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    promises = text.partition("## Promised")[2].partition("## Not promised")[0]
+    lines = [line for line in promises.splitlines() if line.startswith("| **")]
+    assert len(lines) >= 10
+    assert [line for line in lines if not re.search(r"test_\w+", line.split("|")[3])] == []
 
 
 def _said(pattern: str) -> list[float]:
