@@ -24,7 +24,7 @@ class Result:
 
     ``opened`` says that there is news for which judgments may have been held, ``held`` that some were now; ``filed``
     counts dead letters by kind and code, ``settled`` tasks by result, ``late`` the judgments that came after a job was
-    cancelled; ``ended`` are jobs that have ended just now.
+    cancelled; ``ended`` are jobs that have ended just now, ``over`` those that had ended, just now or before.
     """
 
     out: list[Outgoing] = field(default_factory=list)
@@ -32,6 +32,7 @@ class Result:
     ended: list[Event] = field(default_factory=list)
     filed: Counter[tuple[str, str]] = field(default_factory=Counter)
     settled: Counter[str] = field(default_factory=Counter)
+    over: set[str] = field(default_factory=set)
     late: int = 0
     opened: bool = False
     held: bool = False
@@ -42,6 +43,7 @@ class Result:
         self.ended += other.ended
         self.filed += other.filed
         self.settled += other.settled
+        self.over |= other.over
         self.late += other.late
         self.opened |= other.opened
         self.held |= other.held

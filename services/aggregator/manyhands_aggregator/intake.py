@@ -6,6 +6,7 @@ leads to the same messages out, so nothing needs an outbox.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,6 +63,15 @@ class Intake:
         self._on_commit = on_commit
         self._plans = jobs.Plans()
         self._dead = set(names.dead_queues)
+        self._over: set[str] = set()
+
+    def over(self) -> set[str]:
+        """The jobs that had ended when something came of them, each said once; any thread may ask."""
+        said: set[str] = set()
+        with contextlib.suppress(KeyError):
+            while True:  # one by one, for more may come meanwhile
+                said.add(self._over.pop())
+        return said
 
     def handle(self, deliveries: list[Delivery], finish: Finish) -> None:
         """Take all of them in; then what this leads to is published, then they are acked.
@@ -93,6 +103,7 @@ class Intake:
             if commit is not None:
                 commit.end()
         now = self._clock.now()
+        self._over |= result.over
         self._on_commit(result)
         out = result.out if commit is None or tracing.spans is None else tracing.spans.caused(commit, result.out)
         finish(Outcome(deliveries=deliveries, publish=out))
@@ -234,6 +245,7 @@ class Intake:
             before = account.state
             account.end_if_done(now)
             if account.over:
+                result.over.add(account.job)
                 account.announced = True  # by what goes out now: the deliveries are acked after its confirm
                 event = account.completed()
                 result.out.append(self._event_out(event))

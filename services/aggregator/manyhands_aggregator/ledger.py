@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +21,8 @@ _jobs, _suites, _early = tables.jobs, tables.suites, tables.early
 PAGE = 500
 #: Suites that are counted in one look, about; and what a job costs beside its suites, in suites.
 MOST, JOB = 50_000, 100
+#: Names of ended jobs that are kept; if more end than are looked at, all that have ended are gone through again.
+NAMES = 10_000
 #: Counters of a job that the rows must bear out.
 _COUNTERS = ("tasks", "answered", "failed", "cancelled")
 
@@ -109,13 +111,25 @@ def balance(row: Any, counted: Mapping[str, int], gaps: int = 0) -> dict[str, An
 
 
 class Ledger:
-    """Watches the law: the counters of all jobs at each look, and in turn the rows of those that are at work."""
+    """Watches the law: the counters of all jobs at each look, and the rows of some jobs, in turn.
+
+    Those that are open are looked at again and again; one that has ended when it is told of, by its end or because a
+    replay has moved it, and once after the start, until its books are right. So memory holds few names at any time.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._seen: dict[str, tuple[Any, ...]] = {}
-        self._off: dict[str, int] = {}
+        self._over: set[str] = set()  # to be looked at, although they have ended
+        self._off: dict[str, int] = {}  # by how much, of those whose books are not right
+        self._known: str | None = ""  # up to this one, the jobs that had ended before were taken up; None: all were
         self._last = ""
+
+    def tell(self, over: Iterable[str]) -> None:
+        """Tell of jobs that have ended, or have moved since they had."""
+        self._over.update(over)
+        if len(self._over) > NAMES:
+            self._over.clear()
+            self._known = ""
 
     def look(self) -> int:
         """Tasks that are in no account, or in two, as far as is known by now; must be 0.
@@ -129,27 +143,30 @@ class Ledger:
         cost = 0
         for row in self._due(connection):
             counted = _sums(connection, row.job)
-            self._last, self._seen[row.job] = row.job, _mark(row)
+            self._last = row.job
+            self._over.discard(row.job)
             self._off[row.job] = _off(row, counted)
+            if not self._off[row.job]:
+                del self._off[row.job]
             cost += JOB + counted["suites"]
             if cost > MOST:
                 break
         return max(_counters_off(connection), sum(self._off.values()))
 
-    def _due(self, connection: sa.Connection) -> list[Any]:
-        """The jobs to look at: in turn, those that are open, or have moved since, or did not balance."""
+    def _due(self, connection: sa.Connection) -> list[sa.Row[Any]]:
+        """The jobs to look at, in turn."""
+        if self._known is not None and len(self._over) < PAGE:
+            earlier = sa.select(_jobs.c.job).where(_jobs.c.state != "open", _jobs.c.job > self._known)
+            names = connection.scalars(earlier.order_by(_jobs.c.job).limit(PAGE)).all()
+            self._over.update(names)
+            self._known = names[-1] if names else None
+        told = sorted(self._over | self._off.keys(), key=self._turn)[:PAGE]
         columns = [_jobs.c[name] for name in ("job", "state", "sealed_tasks", *_COUNTERS)]
-        rows = connection.execute(sa.select(*columns).order_by(_jobs.c.job)).all()
-        due = [
-            row
-            for row in rows
-            if row.state == "open" or self._off.get(row.job) or self._seen.get(row.job) != _mark(row)
-        ]
-        return sorted(due, key=lambda row: (row.job <= self._last, row.job))
+        query = sa.select(*columns).where(sa.or_(_jobs.c.state == "open", _jobs.c.job.in_(told)))
+        return sorted(connection.execute(query), key=lambda row: self._turn(row.job))
 
-
-def _mark(row: Any) -> tuple[Any, ...]:
-    return (row.state, *(getattr(row, name) for name in _COUNTERS))
+    def _turn(self, job: str) -> tuple[bool, str]:
+        return job <= self._last, job
 
 
 def _sums(connection: sa.Connection, job: str) -> dict[str, int]:

@@ -132,6 +132,7 @@ class Upkeep:
             while after is not None:
                 after, result = self._store.write(lambda c, j=job, p=plan, a=after: self._end_some(c, j, p, a, now))  # type: ignore[misc]  # mypy infers no lambda defaults
                 counting.tally(result, now)
+            self._ledger.tell([job])
 
     def _end_some(
         self, connection: sa.Connection, job: str, plan: Plan, after: int, now: float
@@ -190,4 +191,5 @@ class Upkeep:
         open_jobs, tasks = self._store.read(work)
         metrics.JOBS_OPEN.labels("aggregator").set(open_jobs)
         metrics.OPEN_TASKS.set(tasks)
+        self._ledger.tell(self._intake.over())
         metrics.CONSERVATION_DIFFERENCE.labels("aggregator").set(self._ledger.look())

@@ -82,6 +82,74 @@ def test_a_job_that_did_not_balance_is_looked_at_until_it_does(bench: Bench, mon
     assert [watching.look() for _ in range(4)][-1] == 0
 
 
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The jobs whose rows were counted, as it goes on."""
+    counted, sums = [], ledger._sums
+
+    def noted(connection: sa.Connection, job: str) -> dict[str, int]:
+        counted.append(job)
+        return sums(connection, job)
+
+    monkeypatch.setattr(ledger, "_sums", noted)
+    return counted
+
+
+def test_a_job_that_has_ended_is_looked_at_once(bench: Bench, looked: list[str]) -> None:
+    """After its end, by judgments or by the clock, and then no more; no trace of it is kept."""
+    bench.upkeep.measure()
+    ended = [job_in(bench, state).id for state in ("complete", "cancelled", "partial")]
+    bench.upkeep.measure()
+    assert sorted(looked) == sorted(ended)
+    looked.clear()
+    bench.upkeep.measure()
+    assert looked == []
+    watching = bench.upkeep._ledger
+    assert (watching._over, watching._off) == (set(), {})
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_replay_opens_the_books_again(bench: Bench, looked: list[str], right: bool) -> None:
+    """A job that had ended, and was found right, is looked at again when judgments come of it."""
+    job = Job(count=6)
+    bench.take(*job.news(), job.judged(0), job.judged(1), job.failed(2))
+    bench.upkeep.measure()
+    looked.clear()
+    bench.take(job.judged(2))
+    assert bench.state(job) == "complete"
+    if not right:
+        gone = sa.update(tables.suites).where(tables.suites.c.job == job.id, tables.suites.c.suite == 2)
+        bench.store.write(lambda c: c.execute(gone.values(answered=1)))
+    bench.upkeep.measure()
+    assert looked == [job.id]
+    found = REGISTRY.get_sample_value("manyhands_conservation_difference", {"process": "aggregator"})
+    assert found == (0 if right else 1)
+
+
+def test_the_jobs_of_before_are_looked_at_after_a_start(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, looked: list[str]
+) -> None:
+    """All that have ended, a page at a time, and each once; also when more of them are told of than it keeps."""
+    monkeypatch.setattr(ledger, "PAGE", 2)
+    jobs = [job_in(bench, "complete") for _ in range(5)]
+    gone = sa.update(tables.suites).where(tables.suites.c.job == jobs[3].id, tables.suites.c.suite == 1)
+    bench.store.write(lambda c: c.execute(gone.values(answered=0)))
+    watching = Ledger(bench.store)
+    assert [watching.look() for _ in range(4)][-1] == 2
+    bench.store.write(lambda c: c.execute(gone.values(answered=2)))
+    assert watching.look() == 0
+    assert set(looked) == {job.id for job in jobs}
+    looked.clear()
+    assert watching.look() == 0
+    assert looked == []
+    monkeypatch.setattr(ledger, "NAMES", 4)
+    watching.tell(job.id for job in jobs)
+    assert watching._over == set()
+    for _ in range(4):
+        watching.look()
+    assert sorted(looked) == sorted(job.id for job in jobs)
+
+
 def test_the_metric(bench: Bench) -> None:
     """Upkeep brings it up to date."""
     job = job_in(bench, "open")
