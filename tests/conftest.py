@@ -22,7 +22,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: starting (or installing) a server may take longer than any test may: it does not count as the test's time
-SLOW_FIXTURES = {"rabbitmq", "postgres", "private_rabbitmq", "private_postgres"}
+SLOW_FIXTURES = {"rabbitmq", "postgres", "own_rabbitmq", "own_postgres", "private_rabbitmq", "private_postgres"}
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +36,20 @@ def rabbitmq() -> Iterator[services.RabbitMQ]:
 def postgres() -> Iterator[services.Postgres]:
     """The PostgreSQL that all tests share; take a `database()` of it and leave it running."""
     with services.postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_rabbitmq() -> Iterator[services.RabbitMQ]:
+    """A fresh RabbitMQ for the tests of one module, which may set it up as they like, kill it and start it."""
+    with services.private_rabbitmq() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[services.Postgres]:
+    """A fresh PostgreSQL for the tests of one module, which may set it up as they like, kill it and start it."""
+    with services.private_postgres() as server:
         yield server
 
 

@@ -16,7 +16,6 @@ from manyhands.broker.rabbit import RabbitBroker
 from manyhands.broker.rabbit.puller import RabbitPuller
 from manyhands.errors import BrokerError, BrokerUnavailable, Refused, SettingsError
 from manyhands.topology import Names, Queue, Topology
-from tests import services
 from tests.broker.conformance import (
     NEVER,
     SOON,
@@ -270,20 +269,13 @@ def _url(broker: Broker) -> str:
     return broker._url
 
 
-@pytest.fixture(scope="module")
-def node() -> Iterator[RabbitMQ]:
-    """A server of our own."""
-    with services.private_rabbitmq() as node:
-        yield node
-
-
 class TestFaults:
     """What happens to publishers and consumers when their server fails; on a private node."""
 
     @pytest.fixture
-    def broker(self, node: RabbitMQ) -> Iterator[Broker]:
+    def broker(self, own_rabbitmq: RabbitMQ) -> Iterator[Broker]:
         """A broker on it."""
-        broker = RabbitBroker(node.url, name="faults")
+        broker = RabbitBroker(own_rabbitmq.url, name="faults")
         yield broker
         broker.close()
 
@@ -294,7 +286,7 @@ class TestFaults:
         broker.declare(part(names, "tasks.a"))
         return names
 
-    def test_connections_closed_by_the_broker(self, node: RabbitMQ, broker: Broker, names: Names) -> None:
+    def test_connections_closed_by_the_broker(self, own_rabbitmq: RabbitMQ, broker: Broker, names: Names) -> None:
         """After its connections were closed a publisher publishes and a consumer consumes again.
 
         What was in hand comes again; settling it by the old delivery does nothing.
@@ -305,7 +297,7 @@ class TestFaults:
         held = take(consumer, 1)
         before = metrics.RECONNECTS.labels("consumer")._value.get()
 
-        node.ctl("close_all_connections", "drill")
+        own_rabbitmq.ctl("close_all_connections", "drill")
         (again,) = take(consumer, 1)
         assert (again.body, again.redelivered) == (b"held", True)
         consumer.settle(held, Verdict.ACK)
@@ -316,7 +308,7 @@ class TestFaults:
         assert new.body == b"new"
         assert metrics.RECONNECTS.labels("consumer")._value.get() == before + 1
 
-    def test_broker_killed(self, node: RabbitMQ, broker: Broker, names: Names) -> None:
+    def test_broker_killed(self, own_rabbitmq: RabbitMQ, broker: Broker, names: Names) -> None:
         """Killed in the middle of publishing: each publish is confirmed or fails with `BrokerUnavailable`.
 
         Publishing the failed ones again brings every message to the consumer, which comes back by itself; what was
@@ -356,9 +348,9 @@ class TestFaults:
         try:
             # not sooner: RabbitMQ 3.10 killed within half a second of a queue's birth forgets its log
             wait_until(lambda: len(seen) > 3000, SOON, "work to be going on")
-            node.kill()
+            own_rabbitmq.kill()
             wait_until(lambda: not (publisher.ready or consumer.ready), SOON, "the loss to be noticed")
-            node.start()
+            own_rabbitmq.start()
             wait_until(lambda: publisher.ready and consumer.ready, BACK, "both to be back")
             so_far = len(seen)
             wait_until(lambda: len(seen) > so_far + 500, BACK, "work to be going on again")
@@ -376,7 +368,7 @@ class TestFaults:
         # a dying node may manage to say no
         assert {BrokerUnavailable} <= set(failures) <= {BrokerUnavailable, Refused}
 
-    def test_memory_alarm(self, node: RabbitMQ, broker: Broker, names: Names) -> None:
+    def test_memory_alarm(self, own_rabbitmq: RabbitMQ, broker: Broker, names: Names) -> None:
         """While the broker blocks the connection `publish` blocks, and goes on when the alarm is over."""
         publisher = broker.publisher()
         publish(publisher, message(names.to_judge("a")))
@@ -386,7 +378,7 @@ class TestFaults:
             publisher.publish(message(names.to_judge("a")), confirms)
             returned.set()
 
-        node.ctl("set_vm_memory_high_watermark", "absolute", "1")
+        own_rabbitmq.ctl("set_vm_memory_high_watermark", "absolute", "1")
         try:
             # a broker under an alarm says so to whoever publishes, not before
             publisher.publish(message(names.to_judge("a")), confirms)
@@ -397,7 +389,7 @@ class TestFaults:
             assert not returned.wait(NEVER)
             assert not publisher.flush(0)
         finally:
-            node.ctl("set_vm_memory_high_watermark", "0.4")
+            own_rabbitmq.ctl("set_vm_memory_high_watermark", "0.4")
         thread.join(SOON)
         assert confirms.all(2) == [None, None]
         assert publisher.ready

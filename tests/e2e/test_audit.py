@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import httpx
 import pytest
 
 from manyhands.settings import store_url
-from tests.fault.stage import FLOWING, HELD, PATIENCE, SIZE, TASKS, TIMES, Stage, stage
+from tests.fault.stage import FLOWING, HELD, PATIENCE, SIZE, TASKS, TIMES, Stage, standing
 from tests.services import RabbitMQ, wait_until
 
 pytestmark = pytest.mark.timeout(240, func_only=True)  # processes take their time to start on a busy machine
@@ -33,10 +35,25 @@ def difference(running: Stage, service: str) -> float:
     return float(line.split()[1])
 
 
+@contextlib.contextmanager
+def held_up(rabbitmq: RabbitMQ, namespace: str, folder: Path) -> Iterator[tuple[Stage, str]]:
+    """The three services with a job of which some tasks are answered, and the rest held up; the stage and the job."""
+    with standing(folder, rabbitmq.url, namespace) as running:
+        running.ready()
+        job = running.submit()
+        running.reaches(job, HELD)
+        yield running, job
+
+
+def opened(folder: Path, service: str) -> contextlib.closing[sqlite3.Connection]:
+    """A service's store under its feet."""
+    file = store_url(f"sqlite:///{folder / 'm.db'}", service).removeprefix("sqlite:///")
+    return contextlib.closing(sqlite3.connect(file, timeout=30))
+
+
 def test_where_each_task_stands(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """In full flow, with everything held up in the workers' hands, with the worker killed, and at the end."""
-    with stage(tmp_path, rabbitmq.url, f"sqlite:///{tmp_path / 'm.db'}", namespace) as running:
-        running.start()
+    with standing(tmp_path, rabbitmq.url, namespace) as running:
         running.ready()
         job = running.submit()
         running.reaches(job, FLOWING)
@@ -79,13 +96,7 @@ def test_where_each_task_stands(rabbitmq: RabbitMQ, namespace: str, tmp_path: Pa
 
 def test_a_store_that_lost_a_suite(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """Exit code 1 when the difference lasts, and the metric says so; both are well again when it is back."""
-    url = f"sqlite:///{tmp_path / 'm.db'}"
-    with stage(tmp_path, rabbitmq.url, url, namespace) as running:
-        running.start()
-        running.ready()
-        job = running.submit()
-        running.reaches(job, HELD)
-        spool = sqlite3.connect(store_url(url, "producer").removeprefix("sqlite:///"), timeout=30)
+    with held_up(rabbitmq, namespace, tmp_path) as (running, job), opened(tmp_path, "producer") as spool:
         row = spool.execute("SELECT * FROM producer_spool ORDER BY suite LIMIT 1").fetchone()
         with spool:
             spool.execute("DELETE FROM producer_spool WHERE suite = (SELECT min(suite) FROM producer_spool)")
@@ -97,7 +108,6 @@ def test_a_store_that_lost_a_suite(rabbitmq: RabbitMQ, namespace: str, tmp_path:
         wait_until(lambda: difference(running, "producer") == 1, PATIENCE, "the metric")
         with spool:
             spool.execute("INSERT INTO producer_spool VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-        spool.close()
         balanced(running, job)
         wait_until(lambda: difference(running, "producer") == 0, PATIENCE, "the metric")
         running.completes(job)
@@ -105,19 +115,12 @@ def test_a_store_that_lost_a_suite(rabbitmq: RabbitMQ, namespace: str, tmp_path:
 
 def test_counters_that_were_changed(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """What the aggregator counted is not what its rows have: exit code 1, and the metric says so."""
-    url = f"sqlite:///{tmp_path / 'm.db'}"
-    with stage(tmp_path, rabbitmq.url, url, namespace) as running:
-        running.start()
-        running.ready()
-        job = running.submit()
-        running.reaches(job, HELD)
-        answers = sqlite3.connect(store_url(url, "aggregator").removeprefix("sqlite:///"), timeout=30)
+    with held_up(rabbitmq, namespace, tmp_path) as (running, job), opened(tmp_path, "aggregator") as answers:
         with answers:
             answers.execute("UPDATE aggregator_jobs SET answered = answered - 3")
         assert running.try_command("audit", job, "--patience", "0").returncode == 1
         wait_until(lambda: difference(running, "aggregator") == 3, PATIENCE, "the metric")
         with answers:
             answers.execute("UPDATE aggregator_jobs SET answered = answered + 3")
-        answers.close()
         wait_until(lambda: difference(running, "aggregator") == 0, PATIENCE, "the metric")
         running.completes(job)

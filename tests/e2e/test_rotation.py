@@ -22,7 +22,7 @@ import pytest
 from psycopg import sql
 
 from manyhands.tls import Files, client_context
-from tests import encrypted, services
+from tests import encrypted
 from tests.e2e.processes import Installation, Process
 from tests.services import Postgres, RabbitMQ, wait_until
 from tests.unit.certificates import Authority
@@ -39,20 +39,6 @@ def echo(text):
 """
 SPEC = {"name": "rotation", "answer": {"type": "text"}, "stages": [{"judges": ["echo"]}], "suite": 5}
 OLD, NEW = datetime(2039, 1, 1, tzinfo=UTC), datetime(2041, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[RabbitMQ]:
-    """A RabbitMQ of these tests alone."""
-    with services.private_rabbitmq() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[Postgres]:
-    """A PostgreSQL of these tests alone."""
-    with services.private_postgres() as server:
-        yield server
 
 
 class Rolled(Installation):
@@ -238,13 +224,13 @@ Started = Callable[[], Any]
 
 
 @pytest.fixture
-def start(broker: RabbitMQ, database: Postgres, namespace: str, tmp_path: Path) -> Started:
+def start(own_rabbitmq: RabbitMQ, own_postgres: Postgres, namespace: str, tmp_path: Path) -> Started:
     """Starts such an installation."""
-    return lambda: rolled(broker, database, namespace, tmp_path)
+    return lambda: rolled(own_rabbitmq, own_postgres, namespace, tmp_path)
 
 
 @pytest.mark.drill
-def test_a_user_of_the_broker(start: Started, broker: RabbitMQ) -> None:
+def test_a_user_of_the_broker(start: Started, own_rabbitmq: RabbitMQ) -> None:
     """A second user is let in, everybody moved, the first deleted."""
     with start() as (running, traffic):
         new = f"{running.user[:-1]}b"
@@ -253,7 +239,7 @@ def test_a_user_of_the_broker(start: Started, broker: RabbitMQ) -> None:
         assert running.connected() == {running.user}
         running.roll()
         wait_until(lambda: running.connected() == {new}, 60, "nobody to be left under the old name")
-        broker.ctl("delete_user", running.user)
+        own_rabbitmq.ctl("delete_user", running.user)
         traffic.goes_on()
 
 
@@ -310,7 +296,7 @@ def expiries(running: Rolled, process: Process) -> dict[str, float]:
     return {labels.split('"')[1]: float(value) for labels, _, value in found}
 
 
-def test_certificates(start: Started, broker: RabbitMQ, database: Postgres) -> None:
+def test_certificates(start: Started, own_rabbitmq: RabbitMQ, own_postgres: Postgres) -> None:
     """New files in the place of the old: HTTP has them at once, the broker for new connections, clients when rolled."""
     with start() as (running, traffic):
         assert expiries(running, running.producer) == {"http": OLD.timestamp(), "broker": OLD.timestamp()}
@@ -318,8 +304,8 @@ def test_certificates(start: Started, broker: RabbitMQ, database: Postgres) -> N
         running.issue(running.authority, NEW)
         for process in running.processes:
             assert expiries(running, process)["http"] == NEW.timestamp()
-        encrypted.renew_rabbitmq(broker, running.served, running.ca)
-        encrypted.postgres(database, running.served)
+        encrypted.renew_rabbitmq(own_rabbitmq, running.served, running.ca)
+        encrypted.postgres(own_postgres, running.served)
         traffic.goes_on()
         assert before == {process.pid for process in running.processes}, "none of it took a restart"
         running.roll()
@@ -328,23 +314,23 @@ def test_certificates(start: Started, broker: RabbitMQ, database: Postgres) -> N
 
 
 @pytest.mark.drill
-def test_the_authority(start: Started, broker: RabbitMQ, database: Postgres) -> None:
+def test_the_authority(start: Started, own_rabbitmq: RabbitMQ, own_postgres: Postgres) -> None:
     """Three rounds: trust both, issue everything anew, trust the new one alone."""
     with start() as (running, traffic):
         old, new = running.authority, Authority(running.folder / "pki", name="second")
         running.ca.write_bytes(old.pem.read_bytes() + new.pem.read_bytes())
-        encrypted.renew_rabbitmq(broker, running.served, running.ca)
+        encrypted.renew_rabbitmq(own_rabbitmq, running.served, running.ca)
         running.roll()
         traffic.goes_on()
 
         running.issue(new, NEW)
-        encrypted.renew_rabbitmq(broker, running.served, running.ca)
-        encrypted.postgres(database, running.served)
+        encrypted.renew_rabbitmq(own_rabbitmq, running.served, running.ca)
+        encrypted.postgres(own_postgres, running.served)
         running.roll()
         traffic.goes_on()
 
         running.ca.write_bytes(new.pem.read_bytes())
-        encrypted.renew_rabbitmq(broker, running.served, running.ca)
+        encrypted.renew_rabbitmq(own_rabbitmq, running.served, running.ca)
         running.roll()
         traffic.goes_on()
         with pytest.raises(httpx.ConnectError, match="certificate"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +16,6 @@ import httpx
 import psycopg
 import pytest
 
-from tests import services
 from tests.e2e.processes import Process, command, installation
 from tests.services import Postgres, RabbitMQ, wait_until
 
@@ -45,21 +44,19 @@ ROWS = "".join(json.dumps({"input": text}) + "\n" for text in ("fine", "environm
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[RabbitMQ]:
+def broker(own_rabbitmq: RabbitMQ) -> RabbitMQ:
     """A RabbitMQ with a user whose password is marked."""
-    with services.private_rabbitmq() as server:
-        server.ctl("add_user", "marked", f"broker-{MARK}")
-        server.ctl("set_permissions", "-p", "/", "marked", ".*", ".*", ".*")
-        yield server
+    own_rabbitmq.ctl("add_user", "marked", f"broker-{MARK}")
+    own_rabbitmq.ctl("set_permissions", "-p", "/", "marked", ".*", ".*", ".*")
+    return own_rabbitmq
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[Postgres]:
+def database(own_postgres: Postgres) -> Postgres:
     """A PostgreSQL with a user whose password is marked."""
-    with services.private_postgres() as server:
-        with psycopg.connect(server.url, autocommit=True) as connection:
-            connection.execute(f"CREATE ROLE marked SUPERUSER LOGIN PASSWORD 'store-{MARK}'".encode())
-        yield server
+    with psycopg.connect(own_postgres.url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE marked SUPERUSER LOGIN PASSWORD 'store-{MARK}'".encode())
+    return own_postgres
 
 
 def marked(url: str, password: str) -> str:

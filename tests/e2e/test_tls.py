@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from manyhands.tls import client_context
-from tests import encrypted, services
+from tests import encrypted
 from tests.e2e.processes import Process, command, installation
 from tests.services import Postgres, RabbitMQ, wait_until
 from tests.unit.certificates import Authority
@@ -30,20 +30,6 @@ def echo(text):
 """
 ROWS = "".join(json.dumps({"input": f"row {n}"}) + "\n" for n in range(40))
 PAST, SOON = datetime(2021, 1, 1, tzinfo=UTC), datetime(2039, 3, 4, 5, 6, 7, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[RabbitMQ]:
-    """A RabbitMQ whose listener these tests turn to TLS."""
-    with services.private_rabbitmq() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[Postgres]:
-    """A PostgreSQL that these tests turn to TLS."""
-    with services.private_postgres() as server:
-        yield server
 
 
 @pytest.fixture
@@ -72,16 +58,21 @@ def expiry(http: httpx.Client, process: Process) -> dict[str, datetime]:
 
 
 def test_a_job_over_tls(
-    broker: RabbitMQ, database: Postgres, authority: Authority, namespace: str, tmp_path: Path, job: Callable[..., Path]
+    own_rabbitmq: RabbitMQ,
+    own_postgres: Postgres,
+    authority: Authority,
+    namespace: str,
+    tmp_path: Path,
+    job: Callable[..., Path],
 ) -> None:
     """A job runs with every connection encrypted and verified, mutually with the broker, its secrets from files.
 
     The metrics say when the certificates expire, and a renewed one is served without a restart.
     """
     own = authority.issue("us", name="us")
-    amqps = encrypted.rabbitmq(broker, authority.issue("localhost", until=SOON), authority.pem, mutual=True)
-    store = database.database()
-    encrypted.postgres(database, authority.issue("localhost", name="database"))
+    amqps = encrypted.rabbitmq(own_rabbitmq, authority.issue("localhost", until=SOON), authority.pem, mutual=True)
+    store = own_postgres.database()
+    encrypted.postgres(own_postgres, authority.issue("localhost", name="database"))
     served = authority.issue("127.0.0.1", name="http")
     folder = secrets(
         tmp_path / "secrets", broker=amqps, store=encrypted.verified(store, authority.pem), api_token="t0ken"
@@ -103,7 +94,7 @@ def test_a_job_over_tls(
         checked = running.command("topology", "check", "--judges", "echo")
         assert checked.returncode == 0, checked.stdout + checked.stderr
 
-        over_tls = broker.ctl("-q", "list_connections", "ssl").split()
+        over_tls = own_rabbitmq.ctl("-q", "list_connections", "ssl").split()
         assert set(over_tls) - {"ssl", "[]"} == {"true"}
         with psycopg.connect(encrypted.verified(store, authority.pem)) as connection:
             plain = connection.execute(
@@ -120,12 +111,12 @@ def test_a_job_over_tls(
 
 
 def test_run_over_tls(
-    broker: RabbitMQ, database: Postgres, authority: Authority, tmp_path: Path, job: Callable[..., Path]
+    own_rabbitmq: RabbitMQ, own_postgres: Postgres, authority: Authority, tmp_path: Path, job: Callable[..., Path]
 ) -> None:
     """`manyhands run` and its parts reach broker and store over TLS as well."""
-    amqps = encrypted.rabbitmq(broker, authority.issue("localhost"), authority.pem)
-    encrypted.postgres(database, authority.issue("localhost", name="database"))
-    store = encrypted.verified(database.database(), authority.pem)
+    amqps = encrypted.rabbitmq(own_rabbitmq, authority.issue("localhost"), authority.pem)
+    encrypted.postgres(own_postgres, authority.issue("localhost", name="database"))
+    store = encrypted.verified(own_postgres.database(), authority.pem)
     env = {"MANYHANDS_BROKER_CA": str(authority.pem)}
     done = command(
         "run", str(job(HANDLERS, ROWS)), "--broker", amqps, "--store", store, "--out", str(tmp_path / "out"),
@@ -156,13 +147,13 @@ def not_ready(process: Process, what: str, said: str) -> str:
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_broker_that_is_not_trusted(
-    broker: RabbitMQ, authority: Authority, tmp_path: Path, job: Callable[..., Path], failure: str
+    own_rabbitmq: RabbitMQ, authority: Authority, tmp_path: Path, job: Callable[..., Path], failure: str
 ) -> None:
     """A worker does not talk to a broker whose certificate is not right: it waits, is not ready, and says why."""
     name, until, host, said = FAILURES[failure]
     trusted = Authority(tmp_path / "other") if failure == "another authority" else authority
     own = authority.issue(name, until=until)
-    amqps = encrypted.rabbitmq(broker, own, authority.pem, host=host).replace(":manyhands@", ":hunter2@")
+    amqps = encrypted.rabbitmq(own_rabbitmq, own, authority.pem, host=host).replace(":manyhands@", ":hunter2@")
     env = {"MANYHANDS_BROKER": amqps, "MANYHANDS_BROKER_CA": str(trusted.pem)}
     worker = Process("worker", "--config", str(job(HANDLERS, ROWS)), "--children", "1", env=env)
     try:
@@ -178,13 +169,13 @@ def test_broker_that_is_not_trusted(
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_store_that_is_not_trusted(database: Postgres, authority: Authority, tmp_path: Path, failure: str) -> None:
+def test_store_that_is_not_trusted(own_postgres: Postgres, authority: Authority, tmp_path: Path, failure: str) -> None:
     """An aggregator waits for a store whose certificate is not right, is not ready, and says why."""
     name, until, host, said = FAILURES[failure]
     said = "certificate verify failed" if failure == "expired" else said  # libpq says no more
     trusted = Authority(tmp_path / "other") if failure == "another authority" else authority
-    encrypted.postgres(database, authority.issue(name, until=until, name="database"))
-    store = encrypted.verified(database.url, trusted.pem, host=host).replace(":manyhands@", ":hunter2@")
+    encrypted.postgres(own_postgres, authority.issue(name, until=until, name="database"))
+    store = encrypted.verified(own_postgres.url, trusted.pem, host=host).replace(":manyhands@", ":hunter2@")
     env = {"MANYHANDS_STORE": store, "MANYHANDS_BROKER": "amqp://localhost:1/", "MANYHANDS_PORT": "0"}
     aggregator = Process("aggregator", env=env)
     try:

@@ -259,3 +259,11 @@ def stage(folder: Path, broker: str, store: str, namespace: str, **settings: str
         owner = connect(broker)
         owner.delete(topology(made.names, [JUDGE]))
         owner.close()
+
+
+@contextmanager
+def standing(folder: Path, broker: str, namespace: str, **settings: str) -> Iterator[Stage]:
+    """A stage on SQLite on which the three services are started."""
+    with stage(folder, broker, f"sqlite:///{folder / 'm.db'}", namespace, **settings) as made:
+        made.start()
+        yield made

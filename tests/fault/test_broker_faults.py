@@ -9,39 +9,32 @@ from collections.abc import Iterator
 import pika
 import pytest
 
-from tests import services
-from tests.fault.stage import FLOWING, HELD, JUDGE, PATIENCE, SERVICES, Stage, stage
+from tests.fault import stage
+from tests.fault.stage import FLOWING, HELD, JUDGE, PATIENCE, SERVICES, Stage
 from tests.services import RabbitMQ, wait_until
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(300, func_only=True)]  # a broker takes its time to start
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[RabbitMQ]:
-    """A broker of this module's own."""
-    with services.private_rabbitmq() as node:
-        yield node
-
-
-@pytest.fixture(scope="module")
-def standing(broker: RabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def standing(own_rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The three services on it."""
-    folder = tmp_path_factory.mktemp("faults")
     # what the broker loses for good is noticed after a short standstill
-    with stage(folder, broker.url, f"sqlite:///{folder / 'm.db'}", "faults", MANYHANDS_REPUBLISH_AFTER="5") as made:
-        made.start()
+    with stage.standing(
+        tmp_path_factory.mktemp("faults"), own_rabbitmq.url, "faults", MANYHANDS_REPUBLISH_AFTER="5"
+    ) as made:
         yield made
 
 
 @pytest.fixture
-def running(broker: RabbitMQ, standing: Stage) -> Stage:
+def running(own_rabbitmq: RabbitMQ, standing: Stage) -> Stage:
     """The same, ready, with nothing said yet and the gate closed."""
     standing.close_gate()
     standing.hush()
     for service in [service for service, process in standing.processes.items() if not process.alive]:
         standing.start(service)  # a test that failed left it so
     standing.ready()
-    broker.settle()
+    own_rabbitmq.settle()
     return standing
 
 
@@ -52,35 +45,35 @@ def channel(broker: RabbitMQ) -> Iterator[pika.adapters.blocking_connection.Bloc
         yield connection.channel()
 
 
-def test_broker_restarted(broker: RabbitMQ, running: Stage) -> None:
+def test_broker_restarted(own_rabbitmq: RabbitMQ, running: Stage) -> None:
     """Stopped in all order and started again."""
     job = running.submit()
     running.reaches(job, FLOWING)
-    broker.stop()
+    own_rabbitmq.stop()
     running.misses("broker", *SERVICES)
-    broker.start()
+    own_rabbitmq.start()
     running.ready()
     running.completes(job)
 
 
-def test_connections_closed_by_an_operator(broker: RabbitMQ, running: Stage) -> None:
+def test_connections_closed_by_an_operator(own_rabbitmq: RabbitMQ, running: Stage) -> None:
     """Every connection is closed from the broker's side, twice: all of them are made again."""
     job = running.submit()
     for answered in (FLOWING, 2 * FLOWING):
         running.reaches(job, answered)
-        broker.ctl("close_all_connections", "drill")
+        own_rabbitmq.ctl("close_all_connections", "drill")
     for service in SERVICES:
         running.said(service, "connecting again")
     running.ready()
     running.completes(job)
 
 
-def test_queue_deleted(broker: RabbitMQ, running: Stage) -> None:
+def test_queue_deleted(own_rabbitmq: RabbitMQ, running: Stage) -> None:
     """A judge's queue is deleted with all that is in it: it is declared again, and its suites are published again.
 
     Suites that come while there is no queue are dead letters: replayed, they are judged.
     """
-    job = deleted(broker, running, running.names.tasks_queue(JUDGE), "worker")
+    job = deleted(own_rabbitmq, running, running.names.tasks_queue(JUDGE), "worker")
     running.open_gate()
     wait_until(lambda: running.get(f"/api/jobs/{job}")["state"] != "open", PATIENCE, "the job to end")
     running.command("dead", "replay", "--job", job, "--code", "unroutable")
@@ -88,9 +81,9 @@ def test_queue_deleted(broker: RabbitMQ, running: Stage) -> None:
     running.completes(job, replayed=True)
 
 
-def test_judgments_queue_deleted(broker: RabbitMQ, running: Stage) -> None:
+def test_judgments_queue_deleted(own_rabbitmq: RabbitMQ, running: Stage) -> None:
     """A queue of judgments is deleted with all that is in it: what it held is judged again, and counts once."""
-    running.completes(deleted(broker, running, running.names.judgments_queue(0), "aggregator"))
+    running.completes(deleted(own_rabbitmq, running, running.names.judgments_queue(0), "aggregator"))
 
 
 def deleted(broker: RabbitMQ, running: Stage, queue: str, consumer: str) -> str:
@@ -105,20 +98,20 @@ def deleted(broker: RabbitMQ, running: Stage, queue: str, consumer: str) -> str:
     return job
 
 
-def test_queue_of_another_kind(broker: RabbitMQ, running: Stage) -> None:
+def test_queue_of_another_kind(own_rabbitmq: RabbitMQ, running: Stage) -> None:
     """Somebody declares the queue with other arguments (PRECONDITION_FAILED): it is said until somebody mends it."""
     job = running.submit()
     running.reaches(job, FLOWING)
     queue = running.names.tasks_queue(JUDGE)
     running.processes["worker"].kill()
-    with channel(broker) as at:
+    with channel(own_rabbitmq) as at:
         at.queue_delete(queue)
-    with channel(broker) as at:
+    with channel(own_rabbitmq) as at:
         at.queue_declare(queue, durable=True, arguments={"x-queue-type": "classic"})
     running.start("worker")
     running.misses("broker", "worker")
     assert "PRECONDITION_FAILED" in json.dumps(running.said("worker", "PRECONDITION_FAILED"))
-    with channel(broker) as at:
+    with channel(own_rabbitmq) as at:
         at.queue_delete(queue)
     running.ready()
     running.completes(job)
@@ -132,11 +125,11 @@ def test_queue_of_another_kind(broker: RabbitMQ, running: Stage) -> None:
     ],
     ids=["memory", "disk"],
 )
-def test_alarm(broker: RabbitMQ, running: Stage, alarm: tuple[str, ...], calm: tuple[str, ...]) -> None:
+def test_alarm(own_rabbitmq: RabbitMQ, running: Stage, alarm: tuple[str, ...], calm: tuple[str, ...]) -> None:
     """While the broker is short of memory or disk it blocks whoever publishes: that is said, and waited for."""
     job = running.submit()
     running.reaches(job, HELD)
-    broker.ctl(*alarm)
+    own_rabbitmq.ctl(*alarm)
     running.open_gate()  # a broker under an alarm says so to whoever publishes
     try:
         wait_until(
@@ -144,23 +137,23 @@ def test_alarm(broker: RabbitMQ, running: Stage, alarm: tuple[str, ...], calm: t
         )
         running.misses("broker", "worker")
     finally:
-        broker.ctl(*calm)
+        own_rabbitmq.ctl(*calm)
     running.ready()
     assert running.metric("worker", "manyhands_publish_blocked") == 0
     running.completes(job)
 
 
 @pytest.mark.parametrize("queue", ["tasks", "judgments"])
-def test_full_queue(broker: RabbitMQ, running: Stage, queue: str) -> None:
+def test_full_queue(own_rabbitmq: RabbitMQ, running: Stage, queue: str) -> None:
     """A queue that is full refuses what is published (reject-publish): it is published again until there is room."""
     name = running.names.tasks_queue(JUDGE) if queue == "tasks" else running.names.judgments_queue(0)
     who = "producer" if queue == "tasks" else "worker"
     definition = json.dumps({"max-length": 1, "overflow": "reject-publish"})
-    broker.ctl("set_policy", "--apply-to", "queues", "--priority", "99", "full", f"^{name}$", definition)
+    own_rabbitmq.ctl("set_policy", "--apply-to", "queues", "--priority", "99", "full", f"^{name}$", definition)
     running.processes["worker" if queue == "tasks" else "aggregator"].kill()  # nobody empties it
     jobs = [running.submit(), running.submit()]  # what comes in one burst may slip in before 3.10 notices the limit
     wait_until(lambda: refused(running, who), PATIENCE, f"a publish of the {who} to be refused")
-    broker.ctl("clear_policy", "full")
+    own_rabbitmq.ctl("clear_policy", "full")
     running.start("worker" if queue == "tasks" else "aggregator")
     running.ready()
     for job in jobs:
@@ -172,19 +165,19 @@ def refused(running: Stage, service: str) -> bool:
     return running.metric(service, 'manyhands_publish_failed_total{reason="refused"}') > 0
 
 
-def test_overdue_delivery(broker: RabbitMQ, running: Stage) -> None:
+def test_overdue_delivery(own_rabbitmq: RabbitMQ, running: Stage) -> None:
     """What is held for too long is taken away, channel (PRECONDITION_FAILED) or consumer with it: it comes again."""
-    broker.ctl("eval", "application:set_env(rabbit, consumer_timeout, 2000).")
-    broker.ctl("eval", "application:set_env(rabbit, channel_tick_interval, 1000).")
+    own_rabbitmq.ctl("eval", "application:set_env(rabbit, consumer_timeout, 2000).")
+    own_rabbitmq.ctl("eval", "application:set_env(rabbit, channel_tick_interval, 1000).")
     try:
-        broker.ctl("close_all_connections", "for the new limit")  # a channel asks for it when it is opened
+        own_rabbitmq.ctl("close_all_connections", "for the new limit")  # a channel asks for it when it is opened
         running.ready()
         job = running.submit()
         running.reaches(job, HELD)  # the rest waits for the gate, in the worker's hands
         running.hush()
         wait_until(lambda: lost_patience(running), PATIENCE, "the broker to lose patience")
     finally:
-        broker.ctl("eval", "application:set_env(rabbit, consumer_timeout, 1800000).")
+        own_rabbitmq.ctl("eval", "application:set_env(rabbit, consumer_timeout, 1800000).")
     running.completes(job)
 
 

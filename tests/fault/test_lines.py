@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.fault import stage
 from tests.fault.proxy import Proxy, Way
-from tests.fault.stage import FLOWING, SERVICES, Stage, stage
+from tests.fault.stage import FLOWING, SERVICES, Stage
 from tests.services import RabbitMQ
 
 pytestmark = pytest.mark.drill
@@ -29,9 +30,7 @@ def line(rabbitmq: RabbitMQ) -> Iterator[Proxy]:
 @pytest.fixture(scope="module")
 def standing(line: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The three services, with the broker behind the line."""
-    folder = tmp_path_factory.mktemp("lines")
-    with stage(folder, line.url, f"sqlite:///{folder / 'm.db'}", f"t-{uuid.uuid4().hex[:8]}") as made:
-        made.start()
+    with stage.standing(tmp_path_factory.mktemp("lines"), line.url, f"t-{uuid.uuid4().hex[:8]}") as made:
         yield made
         line.mend()
 
