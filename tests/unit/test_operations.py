@@ -28,8 +28,9 @@ THEIRS = {
     "CONNECTION_FORCED", "PRECONDITION_FAILED", "NO_ROUTE", "inequivalent arg", "timed out", "consumer_timeout",
     "missed heartbeats from client", "No activity or too many missed heartbeats", "Transport indicated EOF",
     "Stream connection lost", "Connection reset by peer", "Connection refused", "terminating connection",
-    "read-only transaction", "No space left on device", "database or disk is full", "lock timeout", "statement timeout",
-    "deadlock detected", "database is locked", "QueuePool limit", "SIGKILL", "SIGSEGV", "?heartbeat=", "rabbitmq.conf",
+    "could not serialize access", "read-only transaction", "No space left on device", "database or disk is full",
+    "lock timeout", "statement timeout", "deadlock detected", "database is locked",
+    "QueuePool limit", "SIGKILL", "SIGSEGV", "?heartbeat=", "rabbitmq.conf",
 }  # fmt: skip
 #: How far a figure for planning may be from the one that was measured last.
 NEAR = 0.1
@@ -96,6 +97,20 @@ def test_what_a_fault_looks_like_is_what_is_said() -> None:
 
     assert sorted(word for word in words - counted - THEIRS if not said(word)) == []
     assert words >= THEIRS, "what is no longer quoted"
+
+
+def test_each_fault_has_a_test_of_its_name() -> None:
+    """In the folder of faults, and it waits for what is to come: none there sleeps but what plays a handler."""
+    text = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Each fault by its name\n")[2].partition("\n## ")[0]
+    files = sorted((ROOT / "tests" / "fault").glob("*.py"))
+    code = {
+        file.name: re.sub(r'HANDLERS = f?""".*?"""', "", file.read_text(encoding="utf-8"), flags=re.S) for file in files
+    }
+    named = set(re.findall(r"`(test_\w+)`", section))
+    assert len(named) >= 45
+    assert named <= {name for one in code.values() for name in re.findall(r"^def (test_\w+)", one, re.M)}
+    assert [name for name, one in code.items() if re.search(r"time\.sleep\(", one)] == []
 
 
 def test_a_code_of_dead_letters_is_one() -> None:
