@@ -72,7 +72,7 @@ def pilot(spec: JobSpec, job_file: Path, handlers: str | None, sample: Sequence[
     judges = [judge.judge for judge in spec.judges]
     settings = load(WorkerSettings, handlers=references(spec, handlers), config=job_file, judges=judges)
     found = []
-    for name, offer in offers(setup_of(named_by(settings), settings, "pilot"), lambda _group: None).items():
+    for name, offer in offers(setup_of(named_by(settings), settings, "pilot"), lambda _group, _runs: None).items():
         started = time.perf_counter()
         judge = make(name, offer)
         loaded = time.perf_counter()

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -72,9 +72,9 @@ class Replies:
 class Bench:
     """Where suites are judged: the judges of this process, and the rules by which their findings are told."""
 
-    def __init__(self, setup: Setup, replies: Replies, groups: list[int]) -> None:
+    def __init__(self, setup: Setup, replies: Replies, groups: set[int]) -> None:
         self._replies, self._groups = replies, groups
-        self.offers: dict[str, Offer] = offers(setup, self._started)
+        self.offers: dict[str, Offer] = offers(setup, self._group)
         self._judges: dict[str, Judge] = {}
         self._station = Station(
             names=Names(namespace=setup.namespace, partitions=setup.partitions), worker=setup.worker, host=setup.host,
@@ -152,9 +152,9 @@ class Bench:
         problems = {i: list(dataclasses.astuple(one)) for i, one in findings.problems.items()}
         return [frames.PART, findings.values, findings.confidences, problems, seconds]
 
-    def _started(self, group: int) -> None:
-        self._groups.append(group)
-        self._replies.note(frames.GROUP, group)
+    def _group(self, group: int, runs: bool) -> None:
+        (self._groups.add if runs else self._groups.discard)(group)
+        self._replies.note(frames.STARTED if runs else frames.ENDED, group)
 
     def close(self) -> None:
         """End what the judges hold."""
@@ -181,7 +181,7 @@ def main(arguments: Sequence[str]) -> None:
     line = Connection(fd)
     setup = Setup(**frames.unpack(line.recv_bytes()))
     sys.path[:] = setup.path  # as the worker's, so that a module means the same here
-    replies, groups = Replies(line), list[int]()
+    replies, groups = Replies(line), set[int]()
     # before the handlers are imported, which may take as long as judging
     threading.Thread(target=_die_with_worker, args=(fd, groups), name="worker's end", daemon=True).start()
     try:
@@ -201,15 +201,15 @@ def main(arguments: Sequence[str]) -> None:
         bench.close()
 
 
-def _die_with_worker(fd: int, groups: Sequence[int]) -> None:
+def _die_with_worker(fd: int, groups: Set[int]) -> None:
     """End the process when the worker's end of the pipe closes, even in the middle of a handler that never returns.
 
-    The process groups that its judges started end with it.
+    The process groups of its judges that still run end with it.
     """
     poll = select.poll()
     poll.register(fd, 0)  # no event but the hang-up, which is always told
     poll.poll()
-    for group in groups:
+    for group in tuple(groups):  # which the judges go on changing
         with contextlib.suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
     os._exit(1)

@@ -47,15 +47,16 @@ class Command:
 
     The task on which it dies, or takes longer than ``time_limit`` seconds for a suite, fails alone: what is left
     without a sure answer is given to new ones in parts until the culprit is found, for ``patience`` seconds at most.
-    ``started`` is told the process group of each program, so that whoever kills this process can end that too.
+    ``groups`` is told of the process group of each program, so that whoever kills this process can end that too; and of
+    its end, for its number may be another's from then on.
     """
 
     def __init__(
         self, command: Sequence[str], folder: str, time_limit: float | None, patience: float,
-        started: Callable[[int], None],
+        groups: Callable[[int, bool], None],
     ) -> None:  # fmt: skip
         self._command, self._folder, self._limit = list(command), folder, time_limit
-        self._patience, self._started = patience, started
+        self._patience, self._groups = patience, groups
         self._program: Program | None = None
         self._works = False
         self._given = 0
@@ -103,7 +104,7 @@ class Command:
         if self._program is None or not self._program.fresh():
             self.close()
             self._program = Program(self._command, self._folder)
-            self._started(self._program.pid)
+            self._groups(self._program.pid, True)
         program = self._program
         for line in program.ask([task.line for task in tasks], self._limit):
             answer = _read(line, tasks[len(heard)])
@@ -122,6 +123,7 @@ class Command:
         """End the program, if one runs."""
         if self._program is not None:
             self._program.kill()
+            self._groups(self._program.pid, False)
             self._program = None
 
 

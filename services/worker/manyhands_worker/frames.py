@@ -19,8 +19,9 @@ from manyhands.outcome import MESSAGE_LIMIT
 STOP = b""
 
 READY, FAILED, NOTE, JUDGED, PART, REFUSED = range(6)
-#: Notes of a child, beside its replies: it makes a handler; it has made it; it has started a process group.
-LOADING, LOADED, GROUP = range(3)
+#: Notes of a child, beside its replies: it makes a handler; it has made it; a process group of its judges has started;
+#: it has ended.
+LOADING, LOADED, STARTED, ENDED = range(4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,9 @@ from manyhands_worker.judging import Judge, batch, each, each_within
 #: Share of the hard limit within which culprits are looked for by halving; the rest of it is for one last slow call.
 PATIENCE = 0.5
 
+#: Told of a process group as it starts (True), and when it has ended (False).
+Groups = Callable[[int, bool], None]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
@@ -25,8 +28,8 @@ class Offer:
     make: Callable[[], Judge]
 
 
-def offers(setup: Setup, started: Callable[[int], None]) -> dict[str, Offer]:
-    """Import the handlers and read the configured judges; ``started`` is told each process group that one starts.
+def offers(setup: Setup, groups: Groups) -> dict[str, Offer]:
+    """Import the handlers and read the configured judges; ``groups`` is told of the process groups that they start.
 
     Raises:
         HandlerError: a module fails, a judge that is to be served is not there, or one is there twice.
@@ -42,7 +45,7 @@ def offers(setup: Setup, started: Callable[[int], None]) -> dict[str, Offer]:
         for name, config in configured.items():
             if name in found:
                 raise HandlerError(f"the judge {name!r} of {kind} is defined twice")
-            make = _command(config, patience, started) if kind == "commands" else _http(name, config, patience)
+            make = _command(config, patience, groups) if kind == "commands" else _http(name, config, patience)
             found[name] = Offer(version=config["version"], batch=True, make=make)
     missing = [name for name in setup.judges if name not in found]
     if missing:
@@ -76,11 +79,11 @@ def _python(handler: Handler, patience: float) -> Callable[[], Judge]:
     return make
 
 
-def _command(config: Any, patience: float, started: Callable[[int], None]) -> Callable[[], Judge]:
+def _command(config: Any, patience: float, groups: Groups) -> Callable[[], Judge]:
     def make() -> Judge:
         from manyhands_worker.command import Command
 
-        return Command(config["command"], config["folder"], config.get("time_limit"), patience, started)
+        return Command(config["command"], config["folder"], config.get("time_limit"), patience, groups)
 
     return make
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -40,7 +41,7 @@ class Child:
 
     def __init__(self, setup: Setup, hard_limit: float) -> None:
         self._hard_limit = hard_limit
-        self._groups: list[int] = []
+        self._groups: set[int] = set()
         self._loading = False
         self._killed_for_time = False
         self._burying = threading.Lock()
@@ -114,10 +115,13 @@ class Child:
                     yield reply
 
     def _note(self, what: int, value: int) -> None:
-        if what == frames.GROUP:
-            self._groups.append(value)
-        else:
-            self._loading = what == frames.LOADING
+        match what:
+            case frames.STARTED:
+                self._groups.add(value)
+            case frames.ENDED:
+                self._groups.discard(value)
+            case _:
+                self._loading = what == frames.LOADING
 
     def rss_mib(self) -> float:
         """MiB of memory it holds now; 0 where the system does not tell."""
@@ -147,11 +151,10 @@ class Child:
         """How it ended; ends what it leaves behind."""
         self.deadline = None
         # its group first and then itself: until it is waited for, nobody else gets its number
-        for group in (self.pid, *self._groups):
-            try:
-                os.killpg(group, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                continue
+        _end(self.pid)
+        self._hear_out()
+        for group in self._groups:
+            _end(group)
         with self._burying:
             peak = self._reap()
         self._line.close()
@@ -168,6 +171,14 @@ class Child:
             peak_mib=peak, at=time.time(),
         )  # fmt: skip
 
+    def _hear_out(self) -> None:
+        """Take note of what it told last: a group of which it saw the end is nobody's now, or another's."""
+        with contextlib.suppress(EOFError, OSError):
+            while self._line.poll():
+                for reply in frames.unpack(self._line.recv_bytes()):
+                    if reply[0] == frames.NOTE:
+                        self._note(*reply[1:])
+
     def _reap(self) -> int:
         """Wait for its end; the most MiB it ever held (never less than the worker held when it started it)."""
         if self._process.returncode is not None:  # it was stopped
@@ -175,6 +186,11 @@ class Child:
         _, status, used = os.wait4(self.pid, 0)
         self._process.returncode = os.waitstatus_to_exitcode(status)
         return round(used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+
+
+def _end(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def _name(number: int) -> str:

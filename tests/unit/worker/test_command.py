@@ -3,17 +3,21 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from manyhands import Judgment
+from manyhands_worker import frames
+from manyhands_worker.child import Bench, Replies
 from manyhands_worker.command import Command, OutOfStep
+from manyhands_worker.frames import ENDED, JUDGED, LOADED, LOADING, STARTED, unit
 from manyhands_worker.judging import NoJudgment
 from manyhands_worker.program import CommandFailed
 from tests.services import wait_until
-from tests.unit.worker.harness import PATIENCE, dead, judge, judgments, pool, suite, values
+from tests.unit.worker.harness import PATIENCE, dead, delivery, judge, judgments, pool, setup, suite, values
 
 #: Answers each line by what it contains; dies, hangs and babbles on demand.
 PROGRAM = r"""
@@ -48,11 +52,19 @@ def command(
     starts: list[int] | None = None,
 ) -> Iterator[Command]:
     """A program, ended at the end; each start is added to ``starts``."""
-    made = Command(words, folder, limit, patience, ([] if starts is None else starts).append)
+    running: set[int] = set()
+
+    def groups(group: int, runs: bool) -> None:
+        (running.add if runs else running.remove)(group)
+        if runs and starts is not None:
+            starts.append(group)
+
+    made = Command(words, folder, limit, patience, groups)
     try:
         yield made
     finally:
         made.close()
+    assert not running
 
 
 def ask(judge: Command, *payloads: Any) -> list[Any]:
@@ -171,6 +183,32 @@ def test_in_a_child(tmp_path: Path) -> None:
     assert judgments(published).version == "5"
     assert [h["mh-code"] for _, _, h in dead(published)] == ["time-limit"]
     assert_gone(program)
+
+
+def test_a_group_that_has_ended_is_not_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its number may be another's by then: what a child leaves behind is only what has not ended."""
+    killed: list[int] = []
+    monkeypatch.setattr("manyhands_worker.process.os.killpg", lambda group, _signal: killed.append(group))
+    config = {"command": AWK, "folder": ".", "version": "1"}
+    with pool(commands={"c": config}) as made:
+        (child,) = made.pids
+        judge(made, *(suite("c", ["a"]) for _ in range(3)))  # each by a program of its own
+    assert killed == [child]
+
+
+def test_a_child_forgets_a_group_that_has_ended() -> None:
+    """It would kill them all when its worker ends."""
+    here, there = Pipe()
+    groups: set[int] = set()
+    given = setup(commands={"c": {"command": AWK, "folder": ".", "version": "1"}})
+    with here, there:
+        said = Bench(given, Replies(there), groups).judge(unit(delivery(suite("c", ["a"]))))
+        assert said[0] == JUDGED
+        notes = []
+        while here.poll():
+            notes += [what for _, what, _ in frames.unpack(here.recv_bytes())]
+        assert notes == [LOADING, LOADED, STARTED, ENDED]
+    assert not groups
 
 
 def assert_gone(pid: int) -> None:
