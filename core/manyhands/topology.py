@@ -20,6 +20,8 @@ MAX_LENGTH = 1_000_000
 DELIVERY_LIMIT = 20
 #: What stands behind the judge in a suspect's routing key, where else the delay of a suite to be tried again stands.
 SUSPECT = "suspect"
+#: Bytes of a routing key at most, in UTF-8: what AMQP's short strings have room for.
+KEY_BYTES = 255
 #: Stands for "no limit": RabbitMQ 4 has one of 20 by default, and -1 is not understood by 3.10.
 NO_LIMIT = 1_000_000_000
 
@@ -151,8 +153,13 @@ class Names:
         return self.exchange("events"), event
 
     def to_dead(self, kind: str, name: str) -> tuple[str, str]:
-        """The route of a dead letter; ``kind`` is tasks, judgments or events."""
-        return self.exchange("dead"), f"{kind}.{name}"
+        """The route of a dead letter; ``kind`` is tasks, judgments or events.
+
+        The name may be what a stranger chose. Its key can be sent all the same, also by a user with few rights:
+        what is too long for a key is cut off, and no line ends in it, since RabbitMQ's patterns look at one line.
+        """
+        key = f"{kind}.{name}".replace("\n", "?")
+        return self.exchange("dead"), key.encode()[:KEY_BYTES].decode(errors="ignore")
 
     @property
     def dead_queues(self) -> tuple[str, ...]:

@@ -25,6 +25,8 @@ LARGE = 4
 #: One in so many is for the suspects, and half of the large ones: they are tried one by one, which takes its time.
 SUSPECTS = 33
 TYPES = (SUITE, JUDGMENTS, EVENT)
+#: Keys with little room left for anything before them, and one that is two lines.
+LONG: Sequence[str] = ("x" * 250, "x" * 255, "\u00e9" * 127, "a." * 127, "\0" * 255, "x\ny" * 80)
 #: What may stand where something else should.
 ODD: Sequence[Any] = (
     None, True, -1, 0, 1.5, math.nan, math.inf, 1 << 53, (1 << 64) - 1, "", "\0", "x" * 5000, b"\xff", [], [[]], {},
@@ -69,7 +71,8 @@ def hostile(names: Names, judge: str, seed: int, count: int) -> Iterator[Hostile
         made = Hostile(
             queue=queue, route=route, body=encoded.body, type=encoded.type, encoding=encoded.content_encoding
         )
-        yield _with_headers(_BOMBS[number % 4](made, chance) if large else chance.choice(_WAYS)(made, chance), chance)
+        made = _BOMBS[number % 4](made, chance) if large else chance.choice(_WAYS)(made, chance)
+        yield _long_key(_with_headers(made, chance), chance)
 
 
 def _routes(names: Names, judge: str, chance: random.Random) -> list[tuple[str, tuple[str, str]]]:
@@ -81,7 +84,7 @@ def _routes(names: Names, judge: str, chance: random.Random) -> list[tuple[str, 
         ("judgments", (names.exchange("judgments"), partition)),
         ("events", names.to_roles(chance.choice((*events, "job.completed")))),
         ("dead", names.to_dead(chance.choice(("tasks", "judgments", "events")), chance.choice((judge, "x.y", "\0")))),
-        ("dead", (names.exchange("unrouted"), chance.choice(("nobody", judge, "")))),
+        ("dead", (names.exchange("unrouted"), chance.choice(("nobody", judge, "", *LONG)))),
     ]
 
 
@@ -232,3 +235,11 @@ HEADERS: Sequence[Mapping[str, Any]] = (
 
 def _with_headers(one: Hostile, chance: random.Random) -> Hostile:
     return replace(one, headers=chance.choice(HEADERS)) if chance.random() < 0.3 else one
+
+
+def _long_key(one: Hostile, chance: random.Random) -> Hostile:
+    """Some come with a key of their sender's own, as long as it can be, and by their route for a copy."""
+    if one.queue == "dead" or chance.random() >= 0.1:
+        return one
+    exchange, key = one.route
+    return replace(one, route=(exchange, chance.choice(LONG)), headers={**one.headers, "CC": [key]})

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pika.spec import Basic, BasicProperties
 
 from manyhands import deadletters
 from manyhands.broker.protocol import Delivery, Outgoing
@@ -81,6 +82,14 @@ def test_raw_letter(key: str, expected: str) -> None:
     assert (letter.exchange, letter.key) == ("mh.dead", expected)
     assert (letter.body, letter.type, letter.content_encoding) == (b"\xff\x00", "", "zstd")
     assert read_cause(arrived(letter), 0.0) == CAUSE
+
+
+def test_a_letter_fits_where_its_delivery_did() -> None:
+    """Key, type and encoding may be as long as AMQP has room for: pika raises for what is longer."""
+    longest = Delivery(queue="q", key="k" * 255, body=b"", type="\u00e9" * 127, content_encoding="e" * 255)
+    letter = raw_letter(NAMES, "judgments", longest, CAUSE)
+    Basic.Publish(exchange=letter.exchange, routing_key=letter.key).encode()
+    BasicProperties(type=letter.type, content_encoding=letter.content_encoding).encode()
 
 
 def test_letters_are_bounded() -> None:

@@ -45,6 +45,13 @@ def test_producer(names: Names) -> None:
     assert all(re.search(may.write, queue.name) for queue in topology(names, JUDGES).queues)  # to ask for its length
 
 
+@pytest.mark.parametrize("key", ["a\nb", "\n", "b\n", "x" * 255, "\0", "\u2028"])
+@pytest.mark.parametrize(("service", "kind"), [("producer", "events"), ("aggregator", "judgments")])
+def test_what_a_stranger_sent_may_be_set_aside(service: Service, kind: str, key: str) -> None:
+    """Whatever key it came with: a letter that is refused ends its channel and is published again for ever."""
+    assert may_publish(permissions(NAMES[0], service), NAMES[0].to_dead(kind, key))
+
+
 @pytest.mark.parametrize("names", NAMES, ids=ids)
 def test_worker_of_one_judge(names: Names) -> None:
     """It takes its own judge's suites and brings them back; it reaches no other judge, and hands nothing out."""

@@ -76,6 +76,17 @@ def test_dead_letters(kind: str) -> None:
     assert set(NAMES.dead_queues) <= BY_NAME.keys()
 
 
+@pytest.mark.parametrize(
+    "name", ["x" * 255, "\u00e9" * 127, "x" + "\u00e9" * 127, "\U0001f600" * 63, "a.b." * 70, "\0" * 255]
+)
+def test_dead_letters_of_long_names(name: str) -> None:
+    """A key that a stranger chose as long as it may be is cut between two letters, so that the letter can be sent."""
+    exchange, key = NAMES.to_dead("judgments", name)
+    assert 251 < len(key.encode()) <= 255
+    assert f"judgments.{name}".startswith(key)
+    assert taken_by((exchange, key)) == {NAMES.queue("dead.judgments")}
+
+
 def test_everything_has_its_place() -> None:
     """Queues and exchanges have names of their own, every queue a binding and a purpose, every binding both ends."""
     assert len(BY_NAME) == len(WHOLE.queues)

@@ -94,8 +94,8 @@ def _row(letter: Delivery, cause: Cause, message: Suite | Judgments | Event | No
 
 
 def _clean(text: str) -> str:
-    """Text as every store takes it."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    """Text as every store takes it; no longer than it came, for a replay must fit into what it came in."""
+    return text.replace("\0", "?").encode("utf-8", "replace").decode()
 
 
 def _failed(message: Suite | Judgments, cause: Cause) -> Judgments:

@@ -584,6 +584,20 @@ def test_whatever_lies_among_the_dead_is_filed(bench: Bench, kind: str) -> None:
     assert len(bench.store.read(lambda c: deadlist.listing(c))) == 2
 
 
+def test_what_is_filed_is_no_longer_than_it_came(bench: Bench) -> None:
+    """Key, type and encoding are short strings, and a replay must send them."""
+    longest = Delivery(
+        queue="dead.judgments", key="judgments." + "\0" * 245, body=b"?", type="\0" * 255, content_encoding="\0" * 255
+    )
+    bench.take(longest)
+    (row,) = bench.store.read(lambda c: deadlist.listing(c))
+    found = bench.store.read(lambda c: replay.outgoing(c, NAMES, row["id"], 0.0))
+    assert found is not None
+    assert [len(text.encode()) for text in (found[0].key, found[0].type, found[0].content_encoding or "")] == [
+        245, 255, 255,
+    ]  # fmt: skip
+
+
 def test_a_letter_that_leads_to_an_error_is_filed_all_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """What would go to the dead letters is there already: it must not go round for ever."""
     job = Job(count=2)
