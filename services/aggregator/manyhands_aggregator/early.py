@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -18,6 +19,25 @@ from manyhands_aggregator import tables
 from manyhands_aggregator.judging import OWN_LIMIT, Said
 
 _early, _jobs, _suites = tables.early, tables.jobs, tables.suites
+
+#: Where a held message stands in the order in which they came: since when it is held, and its id.
+Place = tuple[float, str]
+#: Before all of them.
+START: Place = (-1.0, "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A held message as the delivery that it was."""
+
+    id: str
+    since: float
+    delivery: Delivery
+
+    @property
+    def place(self) -> Place:
+        """Its place among the others."""
+        return self.since, self.id
 
 
 def hold(connection: sa.Connection, messages: Sequence[Said], now: float) -> None:
@@ -51,28 +71,37 @@ def some(connection: sa.Connection) -> bool:
     return connection.scalar(sa.select(_early.c.id).limit(1)) is not None
 
 
-def known(connection: sa.Connection, limit: int) -> dict[str, Delivery]:
-    """Held messages whose suite is known by now, the oldest first, as the deliveries they were."""
+def known(connection: sa.Connection, limit: int, after: Place = START) -> list[Held]:
+    """Held messages whose suite is known by now, the oldest first, from behind a place on."""
     query = (
         sa.select(_early)
         .join(_suites, (_suites.c.job == _early.c.job) & (_suites.c.suite == _early.c.suite) & (_suites.c.sent > 0))
         .join(_jobs, (_jobs.c.job == _early.c.job) & _jobs.c.spec.is_not(None))
     )
-    return _deliveries(connection, query, limit)
+    return _page(connection, query, limit, after)
 
 
-def older(connection: sa.Connection, than: float, limit: int, *, ours: bool = False) -> dict[str, Delivery]:
-    """Messages held since before the time ``than``: those that came, or those that are ``ours``."""
+def older(
+    connection: sa.Connection, than: float, limit: int, after: Place = START, *, ours: bool = False
+) -> list[Held]:
+    """Messages held since before the time ``than``, in the same order: those that came, or those that are ``ours``."""
     whose = _early.c.queue == "" if ours else _early.c.queue != ""
-    return _deliveries(connection, sa.select(_early).where(_early.c.first_seen <= than, whose), limit)
+    return _page(connection, sa.select(_early).where(_early.c.first_seen <= than, whose), limit, after)
 
 
-def _deliveries(connection: sa.Connection, query: sa.Select[tuple[object, ...]], limit: int) -> dict[str, Delivery]:
-    rows = connection.execute(query.order_by(_early.c.first_seen, _early.c.id).limit(limit))
-    return {
-        row.id: Delivery(queue=row.queue, key=row.key, body=row.body, type=row.type, content_encoding=row.encoding)
-        for row in rows
-    }
+def _page(connection: sa.Connection, query: sa.Select[tuple[object, ...]], limit: int, after: Place) -> list[Held]:
+    place = sa.tuple_(_early.c.first_seen, _early.c.id)
+    query = query.where(place > after).order_by(_early.c.first_seen, _early.c.id).limit(limit)
+    return [
+        Held(
+            id=row.id,
+            since=row.first_seen,
+            delivery=Delivery(
+                queue=row.queue, key=row.key, body=row.body, type=row.type, content_encoding=row.encoding
+            ),
+        )
+        for row in connection.execute(query)
+    ]
 
 
 def release(connection: sa.Connection, ids: Sequence[str]) -> None:

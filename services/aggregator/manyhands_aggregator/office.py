@@ -14,9 +14,9 @@ from manyhands.clock import Clock
 from manyhands.errors import BrokerUnavailable
 from manyhands.topology import Names
 from manyhands_aggregator import deadlist, replay
+from manyhands_aggregator.confirms import publish_all
 from manyhands_aggregator.deadlist import ALL, Which
 from manyhands_aggregator.replay import ANY, Versions
-from manyhands_aggregator.upkeep import publish_all
 from manyhands_service.store import Store
 
 _log = logs.get(__name__)

@@ -9,7 +9,7 @@ from typing import Any
 from manyhands import logs, metrics
 from manyhands.broker import Broker, Consumer, Publisher
 from manyhands.clock import Clock, SystemClock
-from manyhands.errors import BrokerError, StoreUnavailable, UnknownJob
+from manyhands.errors import BrokerError, UnknownJob
 from manyhands.process import declared
 from manyhands.runner import Runner
 from manyhands.topology import topology
@@ -106,9 +106,6 @@ class Aggregator:
                 else:
                     self._held |= upkeep.round()
                     due = self._clock.monotonic() + ROUND
-            except (StoreUnavailable, BrokerError) as error:
-                _log.warning("upkeep waits", error=str(error))
-                self._stop.wait(ROUND)
             except Exception:  # noqa: BLE001  without this thread no deadline would be kept, and nothing would say so
                 _log.exception("upkeep failed")
                 self._stop.wait(ROUND)

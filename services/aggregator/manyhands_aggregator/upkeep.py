@@ -2,67 +2,44 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import TypeVar
 
 import sqlalchemy as sa
 
 from manyhands import logs, metrics
-from manyhands.broker import Delivery, Outgoing, Publisher
+from manyhands.broker import Outgoing, Publisher
 from manyhands.clock import Clock
 from manyhands.codec import encode
-from manyhands.deadletters import Cause, raw_letter
-from manyhands.errors import BrokerError, BrokerUnavailable
-from manyhands.runner import Outcome
+from manyhands.errors import BrokerError, StoreUnavailable
 from manyhands.spec import received
 from manyhands.topology import Names
-from manyhands_aggregator import counting, deadfiles, deadlist, early, jobs, judging, tables
+from manyhands_aggregator import counting, deadfiles, deadlist, jobs, judging, tables
+from manyhands_aggregator.confirms import publish_each
 from manyhands_aggregator.counting import Result
+from manyhands_aggregator.held import Sweep
 from manyhands_aggregator.intake import Intake
 from manyhands_aggregator.judging import Judged
 from manyhands_aggregator.ledger import Ledger
 from manyhands_aggregator.plan import Plan
-from manyhands_aggregator.suite import STRANGER
 from manyhands_service.store import Conflict, Store
+
+T = TypeVar("T")
 
 _log = logs.get(__name__)
 _jobs = tables.jobs
 
-#: Held judgments, or suites of a job that ends, looked at in one go.
+#: Suites of a job that ends, or dead letters, looked at in one go.
 SOME = 100
-#: Seconds for which failures are held that were concluded from letters about jobs and suites nobody has heard of.
-KEEP_SECONDS = 30 * 86_400.0
 #: Seconds between two looks at all jobs.
 MEASURE_SECONDS = 10.0
-#: Seconds that a publish may take before the next round tries again.
-CONFIRM_SECONDS = 30.0
-
-
-def publish_all(publisher: Publisher, messages: Sequence[Outgoing], timeout: float = CONFIRM_SECONDS) -> None:
-    """Publish and wait until every message is confirmed.
-
-    Raises:
-        BrokerError: one was not, or not in ``timeout`` seconds; any of them may have arrived.
-    """
-    done = threading.Semaphore(0)
-    errors: list[BrokerError] = []
-
-    def confirmed(error: BrokerError | None) -> None:
-        if error is not None:
-            errors.append(error)
-        done.release()
-
-    for message in messages:
-        publisher.publish(message, confirmed)
-    for _ in messages:
-        if not done.acquire(timeout=timeout):
-            raise BrokerUnavailable(f"no confirm within {timeout:g} seconds")
-    if errors:
-        raise errors[0]
 
 
 class Upkeep:
-    """Rounds of upkeep; each is safe to repeat and to run in several replicas at once."""
+    """Rounds of upkeep; each is safe to repeat and to run in several replicas at once.
+
+    A round has steps, and none of them can stop the others.
+    """
 
     def __init__(
         self,
@@ -76,51 +53,60 @@ class Upkeep:
         keep: float = 0.0,
     ) -> None:
         self._store, self._intake, self._publisher = store, intake, publisher
-        self._names, self._clock, self._hold, self._keep = names, clock, hold, keep
+        self._names, self._clock, self._keep = names, clock, keep
+        self._held = Sweep(store, intake, publisher, names, clock, hold)
+        self._troubles: dict[str, str] = {}  # what each step waits for
         self._measured = -MEASURE_SECONDS
         self._ledger = Ledger(store)
 
     def round(self) -> bool:
-        """One round; whether judgments are still held.
-
-        Raises:
-            StoreUnavailable, BrokerError: the rest is left to the next round.
-        """
+        """One round; whether judgments are still held. What a step could not do is left to the next round."""
         held = self.sweep()
-        self.end_overdue()
-        self.announce()
+        self._try("deadlines", self.end_overdue)
+        self._try("announcements", self.announce)
         if self._clock.monotonic() - self._measured >= MEASURE_SECONDS:
-            self.see_to_letters()
-            self.measure()
             self._measured = self._clock.monotonic()
+            self._try("dead letters", self.see_to_letters)
+            self._try("gauges", self.measure)
         return held
 
     def sweep(self) -> bool:
-        """Take in held judgments whose suite is known by now; set aside those held too long. Whether some are left.
-
-        They stay held until what they lead to is confirmed, as a delivery stays unsettled.
-        """
-        if not self._store.read(early.some):
+        """See to the held judgments; whether some are left, or may be."""
+        held = self._held
+        held.look_again()
+        if self._try("what is held", held.some) is False:
             return False
-        while held := self._store.read(lambda c: early.known(c, SOME)):
-            outcomes: list[Outcome] = []
-            self._intake.again(list(held.values()), outcomes.append)
-            self._release(held, [message for outcome in outcomes for message in outcome.publish])
-        now = self._clock.now()
-        while held := self._store.read(lambda c: early.older(c, now - self._hold, SOME)):
-            self._release(held, [self._letter(delivery, now) for delivery in held.values()])
-        while held := self._store.read(lambda c: early.older(c, now - KEEP_SECONDS, SOME, ours=True)):
-            self._release(held, [])
-        return self._store.read(early.some)
+        self._try("held judgments whose suite is known", held.take_in)
+        self._try("judgments held too long", held.set_aside)
+        self._note("held judgments that cannot be published", held.stuck)
+        return self._try("what is held", held.some) is not False
 
-    def _release(self, held: dict[str, Delivery], messages: Sequence[Outgoing]) -> None:
-        publish_all(self._publisher, messages)
-        self._store.write(lambda c: early.release(c, list(held)))
+    def _try(self, step: str, work: Callable[[], T]) -> T | None:
+        """Do a step; None if it failed, which costs no other step."""
+        try:
+            result = work()
+        except (StoreUnavailable, BrokerError) as error:
+            self._note(step, str(error))
+            return None
+        except Exception as error:  # noqa: BLE001  without the others no deadline would be kept
+            self._note(step, f"{type(error).__name__}: {error}", error)
+            return None
+        self._note(step, None)
+        return result
 
-    def _letter(self, held: Delivery, now: float) -> Outgoing:
-        said = f"nothing was heard of its job or suite in {self._hold:g} seconds"
-        _log.warning("set aside", kind="judgments", code=STRANGER, error=said)
-        return raw_letter(self._names, "judgments", held, Cause(code=STRANGER, error=said, at=now))
+    def _note(self, step: str, trouble: str | None, bug: Exception | None = None) -> None:
+        """Log what a step waits for, and that it goes on; each once, not in every round."""
+        if trouble == self._troubles.get(step):
+            return
+        if trouble is None:
+            del self._troubles[step]
+            _log.info("upkeep goes on", step=step)
+            return
+        self._troubles[step] = trouble
+        if bug is None:
+            _log.warning("upkeep waits", step=step, error=trouble)
+        else:
+            _log.error("upkeep failed", step=step, exc_info=bug)
 
     def end_overdue(self) -> None:
         """End the jobs whose deadline has passed: partial, with the answers there are."""
@@ -160,11 +146,17 @@ class Upkeep:
             return
         exchange, key = self._names.to_roles("job.completed")
         encoded = [encode(account.completed()) for account in accounts]
-        publish_all(self._publisher, [Outgoing(exchange=exchange, key=key, body=e.body, type=e.type) for e in encoded])
-        self._store.write(lambda c: jobs.announced(c, [account.job for account in accounts]))
-        for account in accounts:
+        became = publish_each(
+            self._publisher, [Outgoing(exchange=exchange, key=key, body=e.body, type=e.type) for e in encoded]
+        )
+        told = [account for account, error in zip(accounts, became, strict=True) if error is None]
+        self._store.write(lambda c: jobs.announced(c, [account.job for account in told]))
+        for account in told:
             metrics.JOBS_ENDED.labels(account.state).inc()
             _log.info("job ended", job=account.job, state=account.state, reason=account.reason)
+        for error in became:
+            if error is not None:
+                raise error
 
     def see_to_letters(self) -> None:
         """Take from the file the dead letters that were kept for long enough; complete what earlier versions filed."""

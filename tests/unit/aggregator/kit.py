@@ -195,9 +195,10 @@ class Bench:
         return said(self.take(*messages))
 
     def swept(self) -> list[Outgoing]:
-        """One round of upkeep; what goes out."""
+        """One round of upkeep, of which every step must succeed; what goes out."""
         before = len(self.publisher.published)
         self.upkeep.round()
+        assert self.upkeep._troubles == {}
         return self.publisher.published[before:]
 
     def progress(self, job: Job) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from manyhands.codec import encode
 from manyhands.deadletters import Cause, raw_letter
 from manyhands.messages import Event, Failure, Suite
 from manyhands_aggregator import deadlist, judging
-from manyhands_aggregator.upkeep import KEEP_SECONDS
+from manyhands_aggregator.held import KEEP_SECONDS
 from manyhands_worker.findings import Findings, Problem
 from manyhands_worker.report import Report, Station, messages
 from manyhands_worker.report import raw_letter as workers_raw_letter

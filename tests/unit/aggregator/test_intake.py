@@ -203,8 +203,7 @@ def test_held_judgments_stay_held_until_what_they_lead_to_is_confirmed(bench: Be
     bench.take(*job.news())
     away = FakePublisher([BrokerUnavailable("gone")])
     upkeep = Upkeep(bench.store, bench.intake, away, NAMES, bench.clock, 60)
-    with pytest.raises(BrokerUnavailable):
-        upkeep.sweep()
+    assert upkeep.sweep()
     assert names(said(bench.swept())) == ["suites.settled", "job.completed"]
     assert bench.counts(job) == (2, 2, 0, 0, 0)
 
