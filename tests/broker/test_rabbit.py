@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ import pytest
 from manyhands import metrics
 from manyhands.broker import Broker, Outgoing, Publisher, Verdict
 from manyhands.broker.rabbit import RabbitBroker
+from manyhands.broker.rabbit.link import CLOSE_TIMEOUT
 from manyhands.broker.rabbit.puller import RabbitPuller
 from manyhands.errors import BrokerError, BrokerUnavailable, Refused, SettingsError
 from manyhands.topology import Names, Queue, Topology
@@ -369,10 +371,14 @@ class TestFaults:
         assert {BrokerUnavailable} <= set(failures) <= {BrokerUnavailable, Refused}
 
     def test_memory_alarm(self, own_rabbitmq: RabbitMQ, broker: Broker, names: Names) -> None:
-        """While the broker blocks the connection `publish` blocks, and goes on when the alarm is over."""
-        publisher = broker.publisher()
+        """While the broker blocks the connection `publish` blocks, and goes on when the alarm is over.
+
+        Who is closed meanwhile does not wait for the broker's answer, which does not come.
+        """
+        publisher, other = broker.publisher(), broker.publisher()
         publish(publisher, message(names.to_judge("a")))
-        confirms, returned = Confirms(), threading.Event()
+        publish(other, message(names.to_judge("a")))
+        confirms, unsure, returned = Confirms(), Confirms(), threading.Event()
 
         def produce() -> None:
             publisher.publish(message(names.to_judge("a")), confirms)
@@ -388,6 +394,12 @@ class TestFaults:
             thread.start()
             assert not returned.wait(NEVER)
             assert not publisher.flush(0)
+            other.publish(message(names.to_judge("a")), unsure)
+            wait_until(lambda: not other.ready, SOON, "the other connection to be blocked", every=0.01)
+            started = time.monotonic()
+            other.close()
+            assert time.monotonic() - started < CLOSE_TIMEOUT / 2
+            assert [type(error) for error in unsure.all(1)] == [BrokerUnavailable]
         finally:
             own_rabbitmq.ctl("set_vm_memory_high_watermark", "0.4")
         thread.join(SOON)

@@ -63,7 +63,8 @@ class Stage:
         self.names = Names(namespace=namespace)
         self._env = {
             "MANYHANDS_BROKER": broker, "MANYHANDS_STORE": store, "MANYHANDS_NAMESPACE": namespace,
-            "MANYHANDS_PORT": "0", "MANYHANDS_SOURCE_ROOTS": str(folder), "MANYHANDS_GRACE": "15", **settings,
+            "MANYHANDS_PORT": "0", "MANYHANDS_SOURCE_ROOTS": str(folder), "MANYHANDS_GRACE": "15",
+            "MANYHANDS_CHILDREN": "2", **settings,
         }  # fmt: skip
         self.job_file = self.worker_file = write_job(folder)
         self.processes: dict[str, Process] = {}
@@ -82,7 +83,7 @@ class Stage:
         for service in services or SERVICES:
             if service in self.processes:
                 self.others.append(self.processes[service])
-            options = ("--config", str(self.worker_file), "--children", "2") if service == "worker" else ()
+            options = ("--config", str(self.worker_file)) if service == "worker" else ()
             self.processes[service] = Process(service, *options, env={**self._env, **settings}, code=code)
         for service in services or SERVICES:
             self._urls[service] = url = self.processes[service].url

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator
 
 import pika
@@ -117,29 +118,60 @@ def test_queue_of_another_kind(own_rabbitmq: RabbitMQ, running: Stage) -> None:
     running.completes(job)
 
 
-@pytest.mark.parametrize(
-    ("alarm", "calm"),
-    [
-        (("set_vm_memory_high_watermark", "0.0001"), ("set_vm_memory_high_watermark", "0.4")),
-        (("set_disk_free_limit", "1000000GB"), ("set_disk_free_limit", "50MB")),
-    ],
-    ids=["memory", "disk"],
-)
-def test_alarm(own_rabbitmq: RabbitMQ, running: Stage, alarm: tuple[str, ...], calm: tuple[str, ...]) -> None:
+#: What sets off an alarm, and what ends it.
+MEMORY = ("set_vm_memory_high_watermark", "0.0001", "0.4")
+DISK = ("set_disk_free_limit", "1000000GB", "50MB")
+
+
+@contextlib.contextmanager
+def alarmed(broker: RabbitMQ, limit: str, alarm: str, calm: str) -> Iterator[None]:
+    """The broker is short of something; it says so to whoever publishes."""
+    broker.ctl(limit, alarm)
+    try:
+        yield
+    finally:
+        broker.ctl(limit, calm)
+
+
+def blocked(running: Stage, service: str) -> None:
+    """Wait until a service may not publish, and says so."""
+    wait_until(
+        lambda: running.metric(service, "manyhands_publish_blocked") == 1, PATIENCE, f"the {service} to be blocked"
+    )
+    running.misses("broker", service)
+
+
+@pytest.mark.parametrize("short", [MEMORY, DISK], ids=["memory", "disk"])
+def test_alarm(own_rabbitmq: RabbitMQ, running: Stage, short: tuple[str, str, str]) -> None:
     """While the broker is short of memory or disk it blocks whoever publishes: that is said, and waited for."""
     job = running.submit()
     running.reaches(job, HELD)
-    own_rabbitmq.ctl(*alarm)
-    running.open_gate()  # a broker under an alarm says so to whoever publishes
-    try:
-        wait_until(
-            lambda: running.metric("worker", "manyhands_publish_blocked") == 1, PATIENCE, "the worker to be blocked"
-        )
-        running.misses("broker", "worker")
-    finally:
-        own_rabbitmq.ctl(*calm)
+    with alarmed(own_rabbitmq, *short):
+        running.open_gate()
+        blocked(running, "worker")
     running.ready()
     assert running.metric("worker", "manyhands_publish_blocked") == 0
+    running.completes(job)
+
+
+def test_stopped_during_an_alarm(own_rabbitmq: RabbitMQ, running: Stage) -> None:
+    """A worker whose children all have something to publish, and may not, ends in time; what it held is done again."""
+    grace = 4
+    running.processes["worker"].kill()
+    running.start("worker", MANYHANDS_CHILDREN="4", MANYHANDS_GRACE=str(grace))
+    running.ready()
+    job = running.submit()
+    running.reaches(job, HELD)
+    with alarmed(own_rabbitmq, *MEMORY):
+        running.open_gate()
+        blocked(running, "worker")
+        started = time.monotonic()
+        assert running.processes["worker"].terminate() == 0
+        took = time.monotonic() - started
+    assert took < grace + 5
+    running.said("worker", "handed back what was not finished in time")  # so that it had to be ended
+    running.start("worker")
+    running.ready()
     running.completes(job)
 
 

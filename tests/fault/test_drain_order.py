@@ -115,7 +115,7 @@ def test_the_order_of_a_drain(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path
         assert notes == ["take no more", *4 * ["hand back"]]
         (tmp_path / "gate").touch()
         stopping.join(PATIENCE)
-        assert notes[5:] == ["publish", "confirmed", "ack", "close consumer", "close publisher"]
+        assert notes[5:] == ["publish", "confirmed", "ack", "close publisher", "close consumer"]
         wait_until(lambda: broker.depth(names.tasks_queue("slow")) == (4, 0), PATIENCE, "the others in the queue")
     finally:
         broker.delete(wanted)

@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from manyhands import logs, tracing
@@ -102,15 +102,12 @@ class Pool:
 
     def end(self, timeout: float) -> None:
         """After :meth:`close`: wait until the children have ended; kill those that have not within the seconds."""
-        deadline = time.monotonic() + timeout
         threads = [lane.thread for lane in self._lanes if lane.thread.is_alive()]
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        _join(threads, timeout)
         for lane in self._lanes:
             if lane.thread.is_alive() and (child := lane.child) is not None:
                 child.kill()
-        for thread in threads:
-            thread.join(FAREWELL)  # one that waits for a broker ends when its connection is closed
+        _join(threads, FAREWELL)
         self._gone.set()
 
     def _watching(self) -> None:
@@ -125,6 +122,13 @@ class Pool:
             for lane, (deadline, more) in given.items():
                 if now > deadline + more:
                     children[lane].kill(for_time=True)
+
+
+def _join(threads: Iterable[threading.Thread], timeout: float) -> None:
+    """Wait for the end of all of them, for so many seconds together."""
+    deadline = time.monotonic() + timeout
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def extended(

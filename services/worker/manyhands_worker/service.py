@@ -31,7 +31,7 @@ _log = logs.get(__name__)
 BATCH = 64
 #: Seconds between two looks at whether the prefetch fits what suites cost.
 ADAPT = 1.0
-#: Seconds of the grace that are kept for confirms, and for children to end by themselves.
+#: Seconds of the grace that are kept for children to end by themselves.
 LAST = 2.0
 
 
@@ -122,19 +122,21 @@ class Worker:
         deadline = time.monotonic() + grace
         for runner in runners:
             runner.stop()
-        if self._thread.ident is not None:
-            self._thread.join(grace)
-        self._pool.close()
         last = deadline - min(LAST, grace / 2)
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, last - time.monotonic()))
+        self._pool.close()
         for runner in runners:
             if not runner.drain(max(0.0, last - time.monotonic())):
                 _log.warning("handed back what was not finished in time", grace=grace)
+        if self._publisher is not None:
+            # all is settled, so what is still to be published would change nothing; and who waits for a broker that
+            # blocks publishing comes to an end only by this
+            self._publisher.close()
         self._pool.end(max(0.0, deadline - time.monotonic()))
         if self._suspects.ident is not None:
             self._suspects.join(max(0.0, deadline - time.monotonic()))
-        if self._publisher is not None:
-            self._publisher.flush(max(0.0, deadline - time.monotonic()))
-        for end in (self._consumer, self._dock, self._publisher):
+        for end in (self._consumer, self._dock):
             if end is not None:
                 end.close()
         _log.info("worker stopped")

@@ -21,7 +21,7 @@ _log = logs.get(__name__)
 GOOD = 10.0
 #: Longest wait in seconds before the next attempt to connect: the work of everybody stands still meanwhile.
 RECONNECT_CAP = 2.0
-#: Seconds that an orderly end may take: a broker under a memory alarm does not read, and would never answer.
+#: Seconds that an orderly end may take.
 CLOSE_TIMEOUT = 5.0
 
 
@@ -50,6 +50,11 @@ class Link:
 
     def _work(self) -> None:
         """Do what other threads have handed over; called soon after :meth:`_wake`."""
+
+    @property
+    def _farewell(self) -> float:
+        """Seconds to wait for the broker's answer at the end."""
+        return CLOSE_TIMEOUT
 
     # -- from any thread -----------------------------------------------------------------------------------------------
 
@@ -159,7 +164,7 @@ class Link:
             # there is no public way to end a connection without the other side's answer
             connection._terminate_stream(ConnectionClosedByClient(200, "no answer to close"))
 
-        self._later(CLOSE_TIMEOUT, give_up)
+        self._later(self._farewell, give_up)
 
     def _declare(self, then: Callable[[], None]) -> None:
         """Declare what the broker object knows, on a channel of its own, and go on whether or not that worked."""

@@ -14,7 +14,7 @@ from pika.spec import Basic, BasicProperties
 from manyhands import backoff, logs, metrics
 from manyhands.broker.protocol import Confirmed, Outgoing
 from manyhands.broker.rabbit import wire
-from manyhands.broker.rabbit.link import GOOD, Link
+from manyhands.broker.rabbit.link import CLOSE_TIMEOUT, GOOD, Link
 from manyhands.errors import BrokerError, BrokerUnavailable, Refused, Unroutable
 from manyhands.measure import type_label
 
@@ -143,6 +143,10 @@ class RabbitPublisher(Link):
         metrics.BLOCKED.inc(1 if blocked else -1)
         _log.warning("the broker blocks publishing" if blocked else "publishing is not blocked any more")
         self._work()
+
+    @property
+    def _farewell(self) -> float:
+        return 0.0 if self._blocked else CLOSE_TIMEOUT  # who blocks a connection does not read from it either
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
