@@ -6,12 +6,13 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pika
 import pytest
 
 from tests.fault import stage
-from tests.fault.stage import FLOWING, HELD, JUDGE, PATIENCE, SERVICES, Stage
+from tests.fault.stage import FLOWING, HELD, JUDGE, PATIENCE, SERVICES, TASKS, Stage
 from tests.services import RabbitMQ, wait_until
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(300, func_only=True)]  # a broker takes its time to start
@@ -99,6 +100,37 @@ def deleted(broker: RabbitMQ, running: Stage, queue: str, consumer: str) -> str:
     return job
 
 
+def test_consumer_cancelled(own_rabbitmq: RabbitMQ, running: Stage) -> None:
+    """The broker cancels consumers: whose they are says so and is not ready until it is registered again.
+
+    Their queues are empty, so that nothing else is lost; and nobody may declare them for a while, as it would be over
+    sooner than anybody can look.
+    """
+    cancelled = {"worker": running.names.tasks_queue(JUDGE), "aggregator": running.names.judgments_queue(0)}
+    registered = {service: running.metric(service, "manyhands_consumers") for service in cancelled}
+    with no_declaring(own_rabbitmq):
+        for queue in cancelled.values():
+            own_rabbitmq.ctl("delete_queue", queue)
+        for service, queue in cancelled.items():
+            assert running.said(service, "cancelled by the broker")["queue"] == queue
+            running.misses("broker", service)
+            assert running.metric(service, "manyhands_consumers") == registered[service] - 1
+    running.ready()
+    assert {service: running.metric(service, "manyhands_consumers") for service in cancelled} == registered
+    running.completes(running.submit())
+
+
+@contextlib.contextmanager
+def no_declaring(broker: RabbitMQ) -> Iterator[None]:
+    """Take the right from everybody to declare anything."""
+    user = urlsplit(broker.url).username or ""
+    broker.ctl("set_permissions", user, "^$", ".*", ".*")
+    try:
+        yield
+    finally:
+        broker.ctl("set_permissions", user, ".*", ".*", ".*")
+
+
 def test_queue_of_another_kind(own_rabbitmq: RabbitMQ, running: Stage) -> None:
     """Somebody declares the queue with other arguments (PRECONDITION_FAILED): it is said until somebody mends it."""
     job = running.submit()
@@ -143,15 +175,25 @@ def blocked(running: Stage, service: str) -> None:
 
 @pytest.mark.parametrize("short", [MEMORY, DISK], ids=["memory", "disk"])
 def test_alarm(own_rabbitmq: RabbitMQ, running: Stage, short: tuple[str, str, str]) -> None:
-    """While the broker is short of memory or disk it blocks whoever publishes: that is said, and waited for."""
+    """While the broker is short of memory or disk it blocks whoever publishes: that is said, and waited for.
+
+    The worker, which has judgments, and the producer, which has the suites of another job.
+    """
     job = running.submit()
     running.reaches(job, HELD)
     with alarmed(own_rabbitmq, *short):
+        other = running.submit()
         running.open_gate()
-        blocked(running, "worker")
+        for service in ("producer", "worker"):
+            blocked(running, service)
+            running.said(service, "the broker blocks publishing")
+        assert running.get(f"/api/jobs/{job}")["answered"] < TASKS
     running.ready()
-    assert running.metric("worker", "manyhands_publish_blocked") == 0
+    for service in ("producer", "worker"):
+        running.said(service, "publishing is not blocked any more")
+        assert running.metric(service, "manyhands_publish_blocked") == 0
     running.completes(job)
+    running.completes(other)
 
 
 def test_stopped_during_an_alarm(own_rabbitmq: RabbitMQ, running: Stage) -> None:
