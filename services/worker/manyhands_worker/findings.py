@@ -18,6 +18,7 @@ class Problem:
     ``retry`` is the rung of the retry ladder in seconds; None means that it failed for good, with a dead letter unless
     ``letter`` is false. ``counts`` is false for a try that was not the task's fault. Of one that killed its child there
     are ``exit``, the signal or status, ``memory_mib``, the most that the child held, and a line for each death.
+    ``tries`` counts those deaths; it is 1 for whatever killed nobody.
     """
 
     code: str
@@ -29,6 +30,7 @@ class Problem:
     exit: str = ""
     memory_mib: int = 0
     history: Sequence[str] = ()
+    tries: int = 1
 
 
 @dataclass(slots=True, kw_only=True)

@@ -44,7 +44,10 @@ class Death:
     def problem(self, history: Sequence[str] = ()) -> Problem:
         """What is said of the task that caused it; ``history`` has a line for each death that it took part in."""
         code = "time-limit-hard" if self.hard else "child-died"
-        return Problem(code=code, message=self.how, exit=self.exit, memory_mib=self.peak_mib, history=tuple(history))
+        return Problem(
+            code=code, message=self.how, exit=self.exit, memory_mib=self.peak_mib, history=tuple(history),
+            tries=max(1, len(history)),
+        )  # fmt: skip
 
 
 #: Tells of a death over so many tasks, for the history.

@@ -143,7 +143,8 @@ def _letters(report: Report, station: Station) -> Iterator[Outgoing]:
         problem = problems[indices[0]]
         cause = Cause(
             code=problem.code, error=problem.message, at=report.finished, traceback=problem.traceback,
-            version=report.version, worker=station.worker, host=station.host, attempts=suite.attempt,
+            version=report.version, worker=station.worker, host=station.host,
+            attempts=suite.attempt - 1 + problem.tries,
             history=[*earlier(report.headers), *problem.history], told=True, exit=problem.exit,
             memory_mib=problem.memory_mib or None,
         )  # fmt: skip

@@ -117,9 +117,10 @@ def received(delivery: Delivery, station: Station, clock: Clock, *, counts_hand_
             log.warning("suspect cut in halves")
             return Concluded(outgoing=halves(suite, deliveries, station, headers))
         case Receipt.SET_ASIDE:
-            how = f"{alone + deaths} workers ended while they judged it alone"
+            tries = alone + deaths
+            how = f"{tries} workers ended while they judged it alone"
             log.warning("task set aside", positions=suite.positions, cause=how)
-            findings = all_failed(1, Problem(code="worker-died", message=how))
+            findings = all_failed(1, Problem(code="worker-died", message=how, tries=tries))
             return _concluded(suite, findings, "", clock.now(), headers, station, clock)
 
 

@@ -288,6 +288,7 @@ def test_what_came_back_too_often_is_sent_on_to_be_tried() -> None:
     before, noticed = suspect.headers["mh-history"]
     assert before == "before"
     assert "3 deliveries" in noticed
+    assert noticed.startswith("noticed at ")
     assert "w-1" in noticed
     assert "mh-x" not in suspect.headers
     assert [values(o.publish) for o in outcomes if o.deliveries != [sent]] == [{100: "A"}]
@@ -346,7 +347,9 @@ def test_a_task_of_which_workers_die_is_set_aside(counts: bool, workers: int) ->
     assert (letter.positions, headers["mh-code"], headers["mh-told"]) == ([100], "worker-died", True)
     assert headers["mh-error"] == f"{workers} workers ended while they judged it alone"
     assert len(headers["mh-history"]) == workers
-    assert all("on h" in line and "w-1" in line for line in headers["mh-history"])
+    assert all(line.startswith("noticed at ") and "by w-1 on h: " in line for line in headers["mh-history"])
+    assert headers["mh-attempts"] == workers
+    assert not {"mh-exit", "mh-memory-mib"} & set(headers)  # nobody was left to tell
 
 
 def test_forged_headers_of_a_suspect() -> None:
