@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -134,17 +133,27 @@ def drop(connection: sa.Connection, letters: Sequence[str]) -> int:
     return sum(connection.execute(sa.delete(_dead).where(_dead.c.id == letter)).rowcount for letter in sorted(letters))
 
 
-def expire(connection: sa.Connection, until: float, limit: int) -> Counter[str]:
-    """Remove some letters that were filed before a time; how many of each kind were removed by this call.
+def old(connection: sa.Connection, until: float, limit: int) -> dict[str, str]:
+    """Ids of some letters that were filed before a time, the oldest first, and the kind of each."""
+    query = sa.select(_dead.c.id, _dead.c.kind).where(_dead.c.filed < until).order_by(_dead.c.filed).limit(limit)
+    return {row.id: row.kind for row in connection.execute(query)}
 
-    One that comes again meanwhile stays, and of replicas that do the same at once only one has removed it.
+
+def expire(connection: sa.Connection, letters: Iterable[str], until: float) -> set[str]:
+    """Remove these letters but those that have come again since; which were removed by this call.
+
+    Of replicas that do the same at once only one has removed a letter.
     """
-    old = sa.select(_dead.c.id, _dead.c.kind).where(_dead.c.filed < until).order_by(_dead.c.filed).limit(limit)
-    gone: Counter[str] = Counter()
-    for letter, kind in sorted(tuple(row) for row in connection.execute(old)):
-        removed = sa.delete(_dead).where(_dead.c.id == letter, _dead.c.filed < until)
-        gone[kind] += connection.execute(removed).rowcount
-    return gone
+    return {
+        letter
+        for letter in sorted(letters)
+        if connection.execute(sa.delete(_dead).where(_dead.c.id == letter, _dead.c.filed < until)).rowcount
+    }
+
+
+def there(connection: sa.Connection, letters: Iterable[str]) -> set[str]:
+    """Which of these letters are on file."""
+    return set(connection.scalars(sa.select(_dead.c.id).where(_dead.c.id.in_(list(letters)))))
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -66,7 +67,8 @@ class Upkeep:
         self._try("announcements", self.announce)
         if self._clock.monotonic() - self._measured >= MEASURE_SECONDS:
             self._measured = self._clock.monotonic()
-            self._try("dead letters", self.see_to_letters)
+            self._try("dead letters of earlier versions", self.complete)
+            self._try("dead letters kept for long enough", self.expire)
             self._try("gauges", self.measure)
         return held
 
@@ -158,18 +160,33 @@ class Upkeep:
             if error is not None:
                 raise error
 
-    def see_to_letters(self) -> None:
-        """Take from the file the dead letters that were kept for long enough; complete what earlier versions filed."""
+    def complete(self) -> None:
+        """Complete the dead letters that earlier versions filed."""
         while self._store.write(lambda c: deadfiles.complete(c, self._clock.now(), SOME)) == SOME:
             pass
+
+    def expire(self) -> None:
+        """Take from the file the dead letters that were kept for long enough."""
         if not self._keep:
             return
         until = self._clock.now() - self._keep
-        while gone := self._store.write(lambda c: deadlist.expire(c, until, SOME)):
+        while old := self._store.read(lambda c: deadlist.old(c, until, SOME)):
+            gone = Counter(old[letter] for letter in self._expire(old, until))
             for kind, letters in gone.items():
                 metrics.DEAD_LETTERS_EXPIRED.labels(kind).inc(letters)
-            if gone.total():  # another replica may have been faster
+            if gone:  # another replica may have been faster
                 _log.info("dead letters expired", letters=gone.total(), kinds=dict(gone), filed_before=until)
+
+    def _expire(self, letters: Iterable[str], until: float) -> set[str]:
+        """Remove these letters; which are gone by that."""
+        removed: set[str] = set()
+
+        def work(connection: sa.Connection) -> set[str]:
+            removed.update(deadlist.expire(connection, letters, until))
+            # what an earlier try had removed is gone, too: by its commit, or by somebody else's
+            return removed - deadlist.there(connection, removed)
+
+        return self._store.write(work)
 
     def measure(self) -> None:
         """Bring the gauges up to date: open jobs and their open tasks, and the tasks that are in no account."""

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
@@ -19,6 +20,7 @@ from manyhands_aggregator.deadlist import ALL, Which
 from manyhands_aggregator.replay import Versions
 from manyhands_aggregator.upkeep import Upkeep
 from tests.unit.aggregator.kit import NAMES, Bench, Job, from_letter
+from tests.unit.commits import lost_in_the_commit
 
 DAY = 86_400.0
 
@@ -89,7 +91,7 @@ def test_letters_expire(bench: Bench) -> None:
     """After so many days they leave the file, counted and logged; what came again meanwhile stays, by our own clock."""
     job = Job(count=8)
     bench.take(*job.news())
-    upkeep = Upkeep(bench.store, bench.intake, bench.publisher, NAMES, bench.clock, 60, keep=90 * DAY)
+    upkeep = keeping(bench)
     bench.take(job.failed(0))
     file(bench, job, 0, at=5.0)  # a worker whose clock stands in 1970
     again = file(bench, job, 1, "again")
@@ -133,8 +135,48 @@ def test_two_replicas_count_an_expiry_once(bench: Bench) -> None:
     """Who has removed a letter counts it."""
     file(bench, Job(count=2), 0)
     until = bench.clock.now() + 1
-    assert bench.store.write(lambda c: deadlist.expire(c, until, 9)) == {"tasks": 1}
-    assert bench.store.write(lambda c: deadlist.expire(c, until, 9)) == {}
+    found = bench.store.read(lambda c: deadlist.old(c, until, 9))
+    assert [*found.values()] == ["tasks"]
+    assert bench.store.write(lambda c: deadlist.expire(c, found, until)) == {*found}
+    assert bench.store.write(lambda c: deadlist.expire(c, found, until)) == set()
+    assert bench.store.read(lambda c: deadlist.old(c, until, 9)) == {}
+
+
+@pytest.mark.parametrize("through", [True, False], ids=["went through", "did not"])
+def test_an_expiry_of_which_the_commit_was_not_answered(bench: Bench, through: bool) -> None:
+    """It is counted and logged once: by the next try, which finds the letters gone or takes them itself."""
+    job = Job(count=6)
+    for suite in range(3):
+        file(bench, job, suite, f"broken {'abc'[suite]}")
+    bench.fake_clock.turn(91 * DAY)
+    upkeep, before = keeping(bench), expired()
+    with lost_in_the_commit(bench.store, through=through), capture_logs() as said:
+        upkeep.expire()
+    assert [line["letters"] for line in said if line["event"] == "dead letters expired"] == [3]
+    assert expired() - before == 3
+    assert bench.store.read(deadlist.listing) == []
+
+
+def test_a_letter_that_came_again_in_a_lost_commit_is_not_counted(bench: Bench) -> None:
+    """The first try removed it in vain; by the second one it has come again, and stays."""
+    job = Job(count=2)
+    letter = file(bench, job, 0)
+    bench.fake_clock.turn(91 * DAY)
+    upkeep, before = keeping(bench), expired()
+
+    def again() -> None:
+        with bench.store.engine.begin() as connection:
+            connection.execute(sa.update(tables.dead).values(filed=bench.clock.now()))
+
+    with lost_in_the_commit(bench.store, through=False, meanwhile=again):
+        upkeep.expire()
+    assert expired() == before
+    assert [row["id"] for row in bench.store.read(deadlist.listing)] == [letter]
+
+
+def keeping(bench: Bench) -> Upkeep:
+    """Upkeep that keeps letters for 90 days."""
+    return Upkeep(bench.store, bench.intake, bench.publisher, NAMES, bench.clock, 60, keep=90 * DAY)
 
 
 def test_what_an_earlier_version_filed_is_completed(bench: Bench) -> None:
@@ -146,7 +188,7 @@ def test_what_an_earlier_version_filed_is_completed(bench: Bench) -> None:
     (group,) = bench.store.read(deadlist.groups)
     assert (group["cause"], group["letters"], group["versions"]) == (None, 1, [])
     assert bench.store.read(lambda c: deadlist.ids(c, Which(until=0), after="", limit=9)) == [letter]
-    assert not bench.store.write(lambda c: deadlist.expire(c, 1e12, 9))
+    assert not bench.store.read(lambda c: deadlist.old(c, 1e12, 9))
     bench.swept()
     (group,) = bench.store.read(deadlist.groups)
     other = file(bench, job, 1, "no row 2")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-import sqlalchemy as sa
 from pydantic import SecretStr
-from sqlalchemy.exc import OperationalError
 
 from manyhands.broker import Outgoing
 from manyhands.codec import decode
@@ -28,7 +24,6 @@ from manyhands_producer.reader import Reader
 from manyhands_producer.requests import Requests
 from manyhands_producer.settings import ProducerSettings
 from manyhands_producer.sources import Refusal, Rows, open_source
-from manyhands_producer.store import ProducerStore
 from tests.unit.producer.clock import TurningClock
 
 
@@ -91,33 +86,6 @@ class HeldPublisher(FakePublisher):
                 confirmed(error)
             else:
                 self.held.append((message, confirmed))
-
-
-@contextlib.contextmanager
-def lost_in_the_commit(
-    store: ProducerStore, *, through: bool, meanwhile: Callable[[], object] = lambda: None
-) -> Iterator[None]:
-    """The store's next transaction loses its connection in the commit, which went through or did not.
-
-    ``meanwhile`` happens before it is tried again.
-    """
-    begin, lost = store.engine.begin, OperationalError("commit", {}, Exception("the connection is lost"))
-
-    @contextlib.contextmanager
-    def losing() -> Iterator[sa.Connection]:
-        patch.undo()
-        try:
-            with begin() as connection:
-                yield connection
-                if not through:
-                    raise lost
-        finally:
-            meanwhile()
-        raise lost
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store.engine, "begin", losing)
-        yield
 
 
 class FakeBroker:

@@ -15,7 +15,8 @@ from manyhands.errors import BrokerUnavailable, Refused, StoreUnavailable, Unrou
 from manyhands.messages import Suite
 from manyhands.testing import FakePublisher
 from manyhands_producer.publisher import ROUND, SAVE_EVERY
-from tests.unit.producer.support import Bench, HeldPublisher, job_spec, lost_in_the_commit
+from tests.unit.commits import lost_in_the_commit
+from tests.unit.producer.support import Bench, HeldPublisher, job_spec
 
 
 def tasks(count: int) -> list[dict[str, Any]]:

@@ -11,7 +11,8 @@ import pytest
 from manyhands.errors import SourceError
 from manyhands_producer.reader import ATTEMPTS
 from manyhands_producer.sources import files
-from tests.unit.producer.support import Bench, job_spec, lost_in_the_commit
+from tests.unit.commits import lost_in_the_commit
+from tests.unit.producer.support import Bench, job_spec
 
 
 def lines(folder: Path, items: list[Any], name: str = "items.jsonl") -> str:

@@ -9,7 +9,8 @@ import pytest
 
 from manyhands.errors import StoreUnavailable, UnknownJob
 from manyhands_producer.errors import JobRefused, SpoolFull
-from tests.unit.producer.support import Bench, job_spec, lost_in_the_commit
+from tests.unit.commits import lost_in_the_commit
+from tests.unit.producer.support import Bench, job_spec
 
 
 @pytest.fixture
