@@ -52,6 +52,18 @@ def test_a_serialization_failure_is_run_again(store: Store) -> None:
     assert store.read(names) == ["another", "of 1"]
 
 
+def test_a_database_whose_transactions_are_serializable_by_default(store: Store) -> None:
+    """Ours are not, whatever its default: so no server of one node has a serialization failure for them."""
+    with psycopg.connect(plain(store), autocommit=True) as operator:
+        operator.execute(
+            f"alter database {store.engine.url.database} set default_transaction_isolation = 'serializable'".encode()
+        )
+    with psycopg.connect(plain(store)) as session:
+        assert session.execute("show transaction_isolation").fetchone() == ("serializable",)
+    store.engine.dispose()
+    assert store.write(lambda c: c.scalar(sa.text("show transaction_isolation"))) == "read committed"
+
+
 def test_what_a_session_asks_of_the_server(store: Store) -> None:
     """No statement waits or runs for ever, and a client that is gone without a word keeps nothing for long."""
 
