@@ -8,7 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from manyhands_cli import show
+from manyhands_cli.exits import Exit
 from manyhands_cli.options import AGGREGATOR, AggregatorUrl, AsJson, Ca, Token, aggregator_client, complete_job
+
+#: Letters that are named of those that could not be sent.
+SOME = 10
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -120,17 +124,28 @@ def replay(
     Their tasks are judged anew and still count, once: a job that ended partial becomes complete. Whichever worker comes
     first judges them, whatever its version, unless --changed or --version is given.
 
+    A letter that cannot be sent stays on file, and costs no other; then the exit code is 1.
+
     Example: manyhands dead replay --job digits-1f00ba11 --cause 3fa94c01 --changed
     """  # fmt: skip
     choice = _choice(job, code, cause)
     _chosen(letters, choice, everything)
     client = aggregator_client(url, token, ca)
     versions = ({"changed": True} if changed else {}) | ({"version": version} if version else {})
-    if letters:
-        count = sum(client.call("POST", f"/api/dead/{letter}/replay", params=versions)["letters"] for letter in letters)
+    paths = [f"/api/dead/{letter}/replay" for letter in letters] if letters else ["/api/dead/replay"]
+    said = [client.call("POST", path, params=choice | versions) for path in paths]
+    refused = [some for one in said if (some := one.get("refused"))]  # earlier aggregators do not say
+    count, left = sum(one["letters"] for one in said), sum(some["letters"] for some in refused)
+    errors = [error for some in refused for error in some["errors"]]
+    if json_:
+        show.as_json({"letters": count} | ({"refused": {"letters": left, "errors": errors}} if left else {}))
     else:
-        count = client.call("POST", "/api/dead/replay", params=choice | versions)["letters"]
-    _counted(count, "replayed", json_)
+        _counted(count, "replayed", json_)
+    if left:
+        whose = show.printable("; ".join(f"{error['letter']}: {error['error']}" for error in errors[:SOME]))
+        more = f"; and {left - SOME:,} more" if left > SOME else ""
+        show.notes().print(f"{left:,} could not be sent and stay on file: {whose}{more}")
+        raise typer.Exit(Exit.SHORT)
 
 
 @app.command()

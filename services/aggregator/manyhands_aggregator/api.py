@@ -14,6 +14,7 @@ from manyhands.ops import Ops
 from manyhands.settings import ApiSettings
 from manyhands_aggregator import export
 from manyhands_aggregator.deadlist import NoSuchLetter, Which
+from manyhands_aggregator.office import Replayed
 from manyhands_aggregator.replay import Versions
 from manyhands_aggregator.service import Aggregator
 from manyhands_service.audit import about, audited
@@ -66,6 +67,33 @@ class Count(BaseModel):
     """How many were concerned."""
 
     letters: int
+
+
+class NotSent(BaseModel):
+    """A letter that could not be sent, and why."""
+
+    letter: str
+    error: str
+
+
+class Refused(BaseModel):
+    """How many could not be sent and stay on file; of a hundred at most is said why."""
+
+    letters: int
+    errors: list[NotSent]
+
+
+class Sent(Count):
+    """How many were sent; ``refused`` is absent where all were."""
+
+    refused: Refused | None = None
+
+    @classmethod
+    def of(cls, replayed: Replayed) -> Sent:
+        """What the office says, for the wire."""
+        errors = [NotSent(letter=letter, error=error) for letter, error in replayed.errors.items()]
+        refused = Refused(letters=replayed.refused, errors=errors) if replayed.refused else None
+        return cls(letters=replayed.sent, refused=refused)
 
 
 def _which(
@@ -159,21 +187,31 @@ def build(aggregator: Aggregator, settings: ApiSettings) -> FastAPI:
         """One dead letter whole."""
         return aggregator.office.letter(letter)
 
-    @app.post("/api/dead/replay", dependencies=[audited("dead.replay", *WHICH, *VERSIONS)])
+    @app.post(
+        "/api/dead/replay",
+        dependencies=[audited("dead.replay", *WHICH, *VERSIONS)],
+        response_model_exclude_none=True,
+    )
     def replay_all(
         request: Request,
         which: Annotated[Which, Depends(_which)],
         versions: Annotated[Versions, Depends(_versions)],
-    ) -> Count:
+    ) -> Sent:
         """Send dead letters out again: those of a job, a code, a cause, or all there are."""
-        count = aggregator.office.replay_all(which, versions)
-        about(request, letters=count)
-        return Count(letters=count)
+        replayed = aggregator.office.replay_all(which, versions)
+        about(request, letters=replayed.sent)
+        return Sent.of(replayed)
 
-    @app.post("/api/dead/{letter}/replay", dependencies=[audited("dead.replay", *VERSIONS)])
-    def replay(letter: str, versions: Annotated[Versions, Depends(_versions)]) -> Count:
+    @app.post(
+        "/api/dead/{letter}/replay",
+        dependencies=[audited("dead.replay", *VERSIONS)],
+        response_model_exclude_none=True,
+    )
+    def replay(request: Request, letter: str, versions: Annotated[Versions, Depends(_versions)]) -> Sent:
         """Send one dead letter out again."""
-        return Count(letters=aggregator.office.replay(letter, versions))
+        replayed = aggregator.office.replay(letter, versions)
+        about(request, letters=replayed.sent)
+        return Sent.of(replayed)
 
     @app.delete("/api/dead", dependencies=[audited("dead.drop", *WHICH)])
     def drop_all(

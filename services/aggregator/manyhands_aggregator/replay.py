@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from manyhands import replays, tracing
 from manyhands.broker import Outgoing
 from manyhands.codec import decode, encode
-from manyhands.errors import DecodeError
+from manyhands.errors import DecodeError, Unroutable
 from manyhands.messages import Event, Judgments, Suite
-from manyhands.topology import Names
+from manyhands.topology import EVENTS, JUDGE_NAME, Names
 from manyhands_aggregator import deadlist, tables
 from manyhands_aggregator.deadfiles import LIMIT
 
@@ -37,6 +37,9 @@ def outgoing(
     """The message that replays a letter, as it was, with its attempts counted anew; and how often the letter came.
 
     None where there is no such letter.
+
+    Raises:
+        Unroutable: there is no place where it could go.
     """
     row = deadlist.get(connection, letter)
     if row is None:
@@ -61,10 +64,21 @@ def outgoing(
         exchange, key = names.to_roles(message.name)
     else:
         exchange, key = names.exchange(row.kind), row.key.partition(".")[2] or row.key
+    if not _taken(names, exchange, key):
+        raise Unroutable(f"{key[:100]!r} at {exchange!r} is for nobody")
     message_out = Outgoing(
         exchange=exchange, key=key, body=body, type=row.type or "", content_encoding=encoding, headers=headers
     )
     return message_out, row.times
+
+
+def _taken(names: Names, exchange: str, key: str) -> bool:
+    """Whether this may go to some queue. (If not it is not tried: a broker that knows users would end the channel.)"""
+    if exchange == names.exchange("tasks"):
+        return JUDGE_NAME.fullmatch(key) is not None
+    if exchange == names.exchange("events"):
+        return any(key in told for told in EVENTS.values())
+    return key in map(str, range(names.partitions))
 
 
 def drop(connection: sa.Connection, replayed: Mapping[str, int]) -> None:

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from manyhands.broker import Broker, Outgoing, connect
+from manyhands.broker import Broker, Delivery, Outgoing, connect
 from manyhands.codec import encode
-from manyhands.deadletters import Cause, suite_letter
-from manyhands.errors import BrokerError, BrokerUnavailable
+from manyhands.deadletters import Cause, raw_letter, suite_letter
+from manyhands.errors import BrokerError, BrokerUnavailable, Refused
 from manyhands.messages import Event, Judgments, Message
+from manyhands.testing import FakePublisher
 from manyhands.topology import topology
+from manyhands_aggregator import office
 from manyhands_aggregator.api import build
 from manyhands_aggregator.deadlist import NoSuchLetter, Which
 from manyhands_aggregator.service import Aggregator
@@ -243,10 +245,10 @@ def test_dead_letters_are_listed_replayed_and_dropped(installation: Installation
         aggregator.office.letter(late["id"])
     with pytest.raises(NoSuchLetter):
         aggregator.office.replay(late["id"])
-    assert aggregator.office.replay_all(Which(job=job.id)) == 3
+    assert aggregator.office.replay_all(Which(job=job.id)).sent == 3
     assert [letter["job"] for letter in listed()] == [other.id]
     assert installation.broker.depth("tasks.one") == (3, 0)
-    assert aggregator.office.replay(listed()[0]["id"]) == 1
+    assert aggregator.office.replay(listed()[0]["id"]).sent == 1
     assert listed() == []
 
 
@@ -265,9 +267,9 @@ def test_a_letter_that_comes_again_while_it_is_replayed_stays(installation: Inst
         return real(*args, **more)
 
     aggregator.store.write = slowly  # type: ignore[method-assign]
-    assert aggregator.office.replay(letter["id"]) == 1
+    assert aggregator.office.replay(letter["id"]).sent == 1
     assert aggregator.office.letter(letter["id"])["times"] == 2
-    assert aggregator.office.replay(letter["id"]) == 1
+    assert aggregator.office.replay(letter["id"]).sent == 1
     assert aggregator.office.letters()["letters"] == []
 
 
@@ -284,6 +286,63 @@ def test_a_replay_that_is_not_confirmed_stays_on_file(installation: Installation
     aggregator.stop(5)
     with pytest.raises(BrokerUnavailable):
         aggregator.office.replay(letters[0]["id"])
+
+
+def test_a_letter_that_cannot_be_replayed_stops_no_other(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are confirmed leave the file, on every page; of the others is told why, and they stay."""
+    monkeypatch.setattr(office, "LETTERS", 2)
+    aggregator = installation.aggregator()
+    api, job = installation.api(aggregator), Job(count=8)
+    stranger = encode(Event(name="job.exploded", job=job.id))
+    for number in range(4):
+        installation.send(_letter(job, number))
+        delivered = Delivery(queue="events.aggregator", key=f"k{number}", body=stranger.body, type=stranger.type)
+        installation.send(raw_letter(NAMES, "events", delivered, Cause(code="error", error="odd", at=1.0)))
+    wait_until(lambda: len(api("/api/dead")[1]["letters"]) == 8, 10, "the letters", every=0.01)
+    status, told = api("/api/dead/replay", "POST")
+    assert (status, told["letters"], told["refused"]["letters"]) == (200, 4, 4)
+    left = api("/api/dead")[1]["letters"]
+    assert {x["kind"] for x in left} == {"events"}
+    assert {x["letter"] for x in told["refused"]["errors"]} == {x["id"] for x in left}
+    assert all("job.exploded" in x["error"] for x in told["refused"]["errors"])
+    assert installation.broker.depth("tasks.one") == (4, 0)
+    status, told = api(f"/api/dead/{left[0]['id']}/replay", "POST")
+    assert (status, told["letters"], told["refused"]["letters"]) == (200, 0, 1)
+
+
+def test_a_message_that_ends_the_channel_takes_no_letter_with_it(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that were on their way with it nobody knows, and they are sent again."""
+    aggregator = installation.aggregator()
+    job = Job(count=6)
+    for number in range(3):
+        installation.send(_letter(job, number))
+    wait_until(lambda: len(aggregator.office.letters()["letters"]) == 3, 10, "the letters", every=0.01)
+    errors = [BrokerUnavailable("closed"), Refused("too large"), BrokerUnavailable("closed")]
+    publisher = FakePublisher(errors)
+    monkeypatch.setattr(aggregator.office, "_publisher", lambda: publisher)
+    replayed = aggregator.office.replay_all()
+    assert (replayed.sent, replayed.refused, len(publisher.published)) == (2, 1, 2)
+    assert list(replayed.errors) == [x["id"] for x in aggregator.office.letters()["letters"]]
+
+
+def test_what_was_confirmed_before_the_broker_went_leaves_the_file(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest is there for the next time."""
+    aggregator = installation.aggregator()
+    job = Job(count=6)
+    for number in range(3):
+        installation.send(_letter(job, number))
+    wait_until(lambda: len(aggregator.office.letters()["letters"]) == 3, 10, "the letters", every=0.01)
+    publisher = FakePublisher([None, BrokerUnavailable("gone"), BrokerUnavailable("gone")])
+    monkeypatch.setattr(aggregator.office, "_publisher", lambda: publisher)
+    with pytest.raises(BrokerUnavailable):
+        aggregator.office.replay_all()
+    assert len(aggregator.office.letters()["letters"]) == 2
 
 
 def test_the_api(installation: Installation) -> None:
