@@ -28,8 +28,8 @@ demo: .venv/.ready  ## real images, three models, answers and how good they are:
 test: .venv/.ready  ## every test but the drills: unit, contract, broker, fault, e2e (finds or installs RabbitMQ, PostgreSQL)
 	$(B)/pytest -n 3 --dist loadfile
 
-# what make test has no time for: each fault of broker, line, store and process by its name, poison, rotations
-drills: .venv/.ready  ## the tests that take minutes: every fault by its name, poison, rotation of secrets (20 min)
+# what make test has no time for: most faults by their names, poison, restores, upgrades, rotations
+drills: .venv/.ready  ## the tests that take minutes: faults by their names, poison, restores, upgrades, rotations (25 min)
 	$(B)/pytest -n 3 --dist loadfile -m drill
 
 check: lint  ## what lint looks at, unit and contract tests: what you run before each commit

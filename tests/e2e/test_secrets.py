@@ -165,6 +165,7 @@ def test_wrong_passwords_are_not_written(broker: RabbitMQ, database: Postgres, t
     assert MARK not in readiness.text + "".join(aggregator.log)
 
 
+@pytest.mark.drill
 def test_a_run_leaves_no_secret(broker: RabbitMQ, database: Postgres, tmp_path: Path, job: Callable[..., Path]) -> None:
     """What `run` prints and leaves in its folder has no password, also if it fails."""
     good = marked(broker.url, f"broker-{MARK}"), marked(database.database(), f"store-{MARK}")

@@ -144,6 +144,7 @@ def test_off_nothing_is_sent_and_nothing_added(
         assert collector.requests == 0
 
 
+@pytest.mark.drill
 def test_a_collector_that_is_away_holds_nobody_up(
     rabbitmq: RabbitMQ, namespace: str, tmp_path: Path, job: Callable[..., Path]
 ) -> None:

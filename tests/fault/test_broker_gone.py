@@ -10,6 +10,7 @@ from tests.services import RabbitMQ
 pytestmark = pytest.mark.timeout(240, func_only=True)  # a broker takes its time to start
 
 
+@pytest.mark.drill
 def test_broker_away_at_start(private_rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """Each service says that it waits, is alive and not ready; when the broker comes, a job taken before completes."""
     private_rabbitmq.stop()

@@ -6,6 +6,8 @@ import json
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.processes import Process, command
 from tests.fault.disk import Quota, disk
 from tests.fault.stage import ANSWERS, FLOWING, PATIENCE, stage, write_job
@@ -44,6 +46,7 @@ def test_disk_full(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
                 assert store.execute("pragma integrity_check").fetchall() == [("ok",)]
 
 
+@pytest.mark.drill
 def test_disk_full_at_start(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """Started on a full disk, producer and aggregator say so and wait; when there is room a job completes."""
     with (
@@ -91,6 +94,7 @@ def test_the_disk_fills_up_while_a_job_runs(tmp_path: Path) -> None:
         assert json.loads((out / "summary.json").read_text())["job"] == first
 
 
+@pytest.mark.drill
 def test_no_room_for_the_answers(postgres: Postgres, tmp_path: Path) -> None:
     """There is too little room for answers.csv: nothing of it is there, and with room the same command writes it."""
     job, store = write_job(tmp_path), postgres.database()

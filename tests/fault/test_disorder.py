@@ -213,15 +213,19 @@ def check(broker: Disorderly, folder: Path, namespace: str, quiet: bytes) -> Non
     assert min(counted.repeated, counted.delayed, counted.given_twice) > 20, counted
 
 
+#: One in make test, the others in make drills.
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.drill) for seed in (1, 2))]
+
+
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_disorder_on_rabbitmq(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path, quiet: bytes, seed: int) -> None:
     """Repeated, delayed and reordered between RabbitMQ and every service: answers, counts and accounts are the same."""
     check(Disorderly(connect(rabbitmq.url), seed), tmp_path, namespace, quiet)
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_disorder_on_the_embedded_broker(namespace: str, tmp_path: Path, quiet: bytes, seed: int) -> None:
     """The same within one process."""
     check(Disorderly(connect("memory://"), seed), tmp_path, namespace, quiet)

@@ -125,6 +125,7 @@ def test_a_worker_that_stood_still(rabbitmq: RabbitMQ, namespace: str, tmp_path:
         assert running.sum("worker", "manyhands_child_deaths_total") == 0
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(2 * LONG, func_only=True)
 def test_worker_killer(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """One kills the worker itself, as the machine's OOM killer may: whatever dies with it beside it is innocent.

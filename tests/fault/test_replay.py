@@ -157,6 +157,7 @@ def test_killed_between_confirm_and_removal(rabbitmq: RabbitMQ, store_url: str, 
         assert made.tasks_on_file() == 0
 
 
+@pytest.mark.drill
 def test_replayed_while_the_broker_is_away(private_rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """It is said at once, and the letters stay; when the broker is back, the same command does it."""
     with partial(tmp_path, private_rabbitmq, f"sqlite:///{tmp_path / 'm.db'}", namespace) as made:

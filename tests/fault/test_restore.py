@@ -59,6 +59,7 @@ def goes_on(running: Stage, job: str) -> None:
     running.completes(job)
 
 
+@pytest.mark.drill
 def test_restore_postgresql(private_rabbitmq: RabbitMQ, postgres: Postgres, namespace: str, tmp_path: Path) -> None:
     """Backed up while it runs, lost later: what was done since is done again, and counts once."""
     store, file, definitions = postgres.database(), f"/tmp/{namespace}.dump", f"/tmp/{namespace}.json"
@@ -80,6 +81,7 @@ def test_restore_postgresql(private_rabbitmq: RabbitMQ, postgres: Postgres, name
         goes_on(running, job)
 
 
+@pytest.mark.drill
 def test_restore_sqlite(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """The producer stands while its file is copied and then the aggregator's; the queues are another namespace's."""
     for folder in ("before", "copy"):

@@ -106,6 +106,7 @@ def whole(folder: Path) -> None:
     assert audited.returncode == 0, audited.stdout
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize("part", ["worker", "aggregator"])
 def test_a_part_killed(start: Start, folder: Path, part: str) -> None:
     """It is started again and said so; the run goes on, and every task has its one answer."""

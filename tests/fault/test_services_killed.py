@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.stage import FLOWING, SERVICES, stage
+from tests.fault.stage import FLOWING, stage
 from tests.services import RabbitMQ
 
 
@@ -33,7 +33,9 @@ def killed(rabbitmq: RabbitMQ, store_url: str, namespace: str, folder: Path, vic
         running.completes(job)
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize(
+    "service", ["worker", *(pytest.param(keeper, marks=pytest.mark.drill) for keeper in ("producer", "aggregator"))]
+)
 def test_stopped_under_load(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path, service: str) -> None:
     """SIGTERM in full flow: it drains within its grace period and exits with 0; the next one goes on."""
     with stage(tmp_path, rabbitmq.url, f"sqlite:///{tmp_path / 'm.db'}", namespace) as running:

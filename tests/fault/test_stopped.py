@@ -66,7 +66,11 @@ def test_a_handler_that_outlasts_the_grace(rabbitmq: RabbitMQ, namespace: str, t
         assert running.command("dead", "list")["letters"] == []
 
 
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+#: What the second signal is; one of them in make test.
+SECOND = [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.drill)]
+
+
+@pytest.mark.parametrize("second", SECOND)
 def test_a_worker_that_is_told_twice(running: Stage, second: signal.Signals) -> None:
     """It ends at once, with its children, in the middle of what they do; that is judged by another."""
     job = busy(running)
@@ -85,7 +89,7 @@ def test_a_worker_that_is_told_twice(running: Stage, second: signal.Signals) -> 
 
 
 @pytest.mark.parametrize("service", ["producer", "aggregator"])
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("second", SECOND)
 def test_a_keeper_that_is_told_twice(running: Stage, service: str, second: signal.Signals) -> None:
     """It waits for its store, in which somebody writes: it ends at once, and the next one goes on where it was."""
     job = running.submit()

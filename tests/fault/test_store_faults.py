@@ -63,6 +63,7 @@ def test_sessions_ended_again_and_again(running: Stage, operator: Session) -> No
     running.completes(job)
 
 
+@pytest.mark.drill
 def test_idle_sessions_ended(running: Stage, operator: Session) -> None:
     """Connections that the server closed while nobody used them are noticed before they are: nobody gets an error."""
     running.completes(running.submit())
@@ -73,6 +74,7 @@ def test_idle_sessions_ended(running: Stage, operator: Session) -> None:
     assert "Traceback" not in "".join(line for service in KEEPERS for line in running.processes[service].log)
 
 
+@pytest.mark.drill
 def test_deadlocks(running: Stage, operator: Session, store: str) -> None:
     """Somebody takes locks in another order than the aggregator: its transaction is ended for it, and is run again."""
     job = running.submit()

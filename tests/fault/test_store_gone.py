@@ -13,6 +13,7 @@ pytestmark = pytest.mark.timeout(180, func_only=True)  # a database takes its ti
 KEEPERS = ("producer", "aggregator")
 
 
+@pytest.mark.drill
 def test_store_away_at_start(private_postgres: Postgres, rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """Producer and aggregator say that they wait, are alive and not ready, at the start and when idle."""
     store = private_postgres.database()
@@ -60,6 +61,7 @@ def test_store_restarted(private_postgres: Postgres, rabbitmq: RabbitMQ, namespa
         running.completes(job)
 
 
+@pytest.mark.drill
 def test_store_says_nothing(private_postgres: Postgres, rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """A black hole: it takes what is sent and answers nothing. That is said, nobody waits for ever, and all comes back.
 
@@ -86,6 +88,7 @@ def test_store_says_nothing(private_postgres: Postgres, rabbitmq: RabbitMQ, name
         running.completes(job)
 
 
+@pytest.mark.drill
 def test_no_room_for_a_database(private_postgres: Postgres, rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> None:
     """The disk of the database is full: that is said, and waited for with deliveries in hand; then jobs complete."""
     with (

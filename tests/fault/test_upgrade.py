@@ -14,6 +14,7 @@ from tests.services import Postgres, RabbitMQ, wait_until
 pytestmark = pytest.mark.timeout(480, func_only=True)  # nine processes start, two rounds of draining
 
 
+@pytest.mark.drill
 def test_an_earlier_version_and_this_one(
     rabbitmq: RabbitMQ, postgres: Postgres, namespace: str, tmp_path: Path
 ) -> None:
