@@ -28,13 +28,12 @@ def recovery(context: Context) -> Figures:
             name = there.open(spec)
             taken = []
             for _ in range(restarts):
-                flowing = _answered(there, name) + FLOW
-                wait_for(lambda least=flowing: _answered(there, name) >= least, 60, "answers")  # type: ignore[misc]
+                _passes(there, name, _answered(there, name) + FLOW)
                 broker.stop()
                 before = _answered(there, name)
                 broker.start()
                 begun = time.perf_counter()
-                wait_for(lambda b=before: _answered(there, name) > b, 120, "an answer", every=0.01)  # type: ignore[misc]
+                _passes(there, name, before)
                 taken.append(time.perf_counter() - begun)
             said = installations.until_ended(there, name, 300)
             if said["state"] != "complete" or said["answered"] != count or not said["conserved"]:
@@ -44,3 +43,8 @@ def recovery(context: Context) -> Figures:
 
 def _answered(there: installations.Installation, name: str) -> int:
     return int(there.progress(name).get("answered", 0))
+
+
+def _passes(there: installations.Installation, name: str, count: int) -> None:
+    """Wait until more tasks than that are answered."""
+    wait_for(lambda: _answered(there, name) > count, 120, f"more than {count} answers", every=0.01)
