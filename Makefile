@@ -29,7 +29,7 @@ test: .venv/.ready  ## every test but the drills: unit, contract, broker, fault,
 	$(B)/pytest -n 3 --dist loadfile
 
 # what make test has no time for: most faults by their names, poison, restores, upgrades, rotations
-drills: .venv/.ready  ## the tests that take minutes: faults by their names, poison, restores, upgrades, rotations (25 min)
+drills: .venv/.ready  ## the tests that take minutes: faults by their names, poison, restores, upgrades, rotations (10 min)
 	$(B)/pytest -n 3 --dist loadfile -m drill
 
 check: lint  ## what lint looks at, unit and contract tests: what you run before each commit
