@@ -312,15 +312,21 @@ def test_a_letter_that_cannot_be_replayed_stops_no_other(
     assert (status, told["letters"], told["refused"]["letters"]) == (200, 0, 1)
 
 
-def test_a_message_that_ends_the_channel_takes_no_letter_with_it(
-    installation: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of those that were on their way with it nobody knows, and they are sent again."""
+def three_letters(installation: Installation) -> Aggregator:
+    """An aggregator with three letters on file."""
     aggregator = installation.aggregator()
     job = Job(count=6)
     for number in range(3):
         installation.send(_letter(job, number))
     wait_until(lambda: len(aggregator.office.letters()["letters"]) == 3, 10, "the letters", every=0.01)
+    return aggregator
+
+
+def test_a_message_that_ends_the_channel_takes_no_letter_with_it(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that were on their way with it nobody knows, and they are sent again."""
+    aggregator = three_letters(installation)
     errors = [BrokerUnavailable("closed"), Refused("too large"), BrokerUnavailable("closed")]
     publisher = FakePublisher(errors)
     monkeypatch.setattr(aggregator.office, "_publisher", lambda: publisher)
@@ -333,11 +339,7 @@ def test_what_was_confirmed_before_the_broker_went_leaves_the_file(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rest is there for the next time."""
-    aggregator = installation.aggregator()
-    job = Job(count=6)
-    for number in range(3):
-        installation.send(_letter(job, number))
-    wait_until(lambda: len(aggregator.office.letters()["letters"]) == 3, 10, "the letters", every=0.01)
+    aggregator = three_letters(installation)
     publisher = FakePublisher([None, BrokerUnavailable("gone"), BrokerUnavailable("gone")])
     monkeypatch.setattr(aggregator.office, "_publisher", lambda: publisher)
     with pytest.raises(BrokerUnavailable):
