@@ -1,0 +1,1 @@
+"""Truth: inference, beliefs, decisions."""

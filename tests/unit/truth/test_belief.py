@@ -1,0 +1,86 @@
+"""What is believed of voters, and of a task given its votes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manyhands_aggregator.truth.belief import Beliefs, Vote
+
+LEARNED = st.lists(st.tuples(st.sampled_from(["ann", "bob", "cid"]), st.integers(0, 2), st.integers(0, 2)), max_size=40)
+VOTES = st.lists(
+    st.builds(Vote, st.sampled_from(["ann", "bob", "cid", "dan"]), st.integers(0, 2)),
+    max_size=4,
+    unique_by=lambda vote: vote.worker,
+)
+
+
+def beliefs_of(learned: list[tuple[str, int, int]], classes: int = 3) -> Beliefs:
+    """Beliefs that learned so, in this order."""
+    beliefs = Beliefs(classes)
+    for worker, said, truth in learned:
+        beliefs.learn(worker, said, truth)
+    return beliefs
+
+
+def test_a_voter_nobody_knows_is_right_seven_times_in_ten() -> None:
+    """The prior is Beta(2.8, 1.2), and one vote of such a voter gives its answer 70 %."""
+    assert Beliefs(3).skill("ann") == pytest.approx(0.7)
+    assert Beliefs(3).posterior([Vote("ann", 1)]) == pytest.approx([0.15, 0.7, 0.15])
+
+
+def test_without_votes_every_class_is_as_likely() -> None:
+    """No class prior is learned."""
+    beliefs = beliefs_of([("ann", 2, 2)] * 50)
+    assert beliefs.posterior([]) == pytest.approx([1 / 3] * 3)
+
+
+def test_a_voter_asked_twice_is_no_second_opinion() -> None:
+    """Repeated votes of one voter weigh as much as one."""
+    beliefs = Beliefs(3)
+    twice = beliefs.posterior([Vote("svm", 1), Vote("svm", 1)])
+    assert twice == pytest.approx(beliefs.posterior([Vote("svm", 1)]))
+    assert beliefs.posterior([Vote("svm", 1), Vote("svm", 2)]) == pytest.approx(
+        beliefs.posterior([Vote("svm", 2), Vote("svm", 1)])
+    )
+
+
+@given(LEARNED, st.randoms(use_true_random=False), VOTES)
+def test_learning_in_another_order_is_the_same_state(learned: list, random: object, votes: list[Vote]) -> None:  # type: ignore[type-arg]
+    """A restart that reads what was decided in any order believes the same."""
+    shuffled = list(learned)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    one, other = beliefs_of(learned), beliefs_of(shuffled)
+    assert one.counts() == other.counts()
+    assert np.array_equal(one.posterior(votes), other.posterior(votes))
+
+
+@given(LEARNED, VOTES)
+def test_a_state_stored_and_read_is_the_same(learned: list[tuple[str, int, int]], votes: list[Vote]) -> None:
+    """`of_counts` undoes `counts`."""
+    beliefs = beliefs_of(learned)
+    again = Beliefs.of_counts(beliefs.counts())
+    assert np.array_equal(again.posterior(votes), beliefs.posterior(votes))
+
+
+@given(LEARNED, VOTES, st.permutations(range(3)))
+def test_other_names_change_nothing(learned: list, votes: list[Vote], names: list[int]) -> None:  # type: ignore[type-arg]
+    """Workers and labels are names: renamed, the posterior is the same under the new names."""
+    plain = beliefs_of(learned).posterior(votes)
+    renamed = beliefs_of([(w.upper(), names[s], names[t]) for w, s, t in learned])
+    posterior = renamed.posterior([Vote(v.worker.upper(), names[v.label]) for v in votes])
+    assert posterior[names] == pytest.approx(plain)
+
+
+@given(LEARNED, VOTES, st.integers(0, 2))
+def test_a_good_voters_vote_never_lowers_what_it_is_for(
+    learned: list[tuple[str, int, int]], votes: list[Vote], label: int
+) -> None:
+    """One more vote for a class, of a voter better than chance, leaves its posterior no lower."""
+    beliefs = beliefs_of(learned)
+    for _ in range(20):
+        beliefs.learn("eve", 0, 0)
+    more = beliefs.posterior([*votes, Vote("eve", label)])
+    assert more[label] >= beliefs.posterior(votes)[label] - 1e-12
