@@ -1,4 +1,4 @@
-"""Fakes for tests of handlers and services: a clock that is turned by hand, and judging without any process."""
+"""Fakes for tests of handlers and services, judging without any process; :mod:`~manyhands.testing.crowd` has crowds."""
 
 from __future__ import annotations
 
