@@ -118,7 +118,7 @@ def test_words_stay_words(tmp_path: Path, word: str) -> None:
         ("id: number,", "ident: number,", "job.yaml:2: source.ident: this key is not known; known are path, format"),
         ("gold: {column: digit}", "gold: {col: digit}", "job.yaml:7: gold.col: this key is not known; known are path"),
         ("{forest: 3}", "{judge: f, wait: 3}", "judges.1.wait: this key is not known; known are judge, judg"),
-        ("  - judges:", "  - accept: 0.9\n    judges:", "stages.0.accept: this key is not known; known are judges"),
+        ("  - judges:", "  - accept: 0.9\n    judges:", "stages.0.accept: Input should be a valid dict"),
         ("[0, 1, 2]", "yes", "job.yaml:4: answer.options: Input should be a valid list"),
         ("[0, 1, 2]", "[a, true]", "job.yaml:4: answer.options.1: Input should be a valid string"),
         ("[0, 1, 2]", "[a, a]", "job.yaml:4: answer: options must differ"),

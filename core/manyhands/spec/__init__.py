@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from manyhands.spec.model import (
-    Answer,
-    Command,
-    Gold,
-    Http,
-    JobSpec,
-    Method,
-    Option,
-    Source,
-    Stage,
-    StageJudge,
-    json_schema,
-)
+from manyhands.spec.answer import Answer, Option
+from manyhands.spec.configured import Command, Http
+from manyhands.spec.methods import INFERENCE, STRONGEST, Method
+from manyhands.spec.model import JobSpec, json_schema
 from manyhands.spec.reading import load, parse, received, where
+from manyhands.spec.source import Gold, Source
+from manyhands.spec.stages import PEOPLE, Accept, Stage, StageJudge
 
 __all__ = [
+    "INFERENCE",
+    "PEOPLE",
+    "STRONGEST",
+    "Accept",
     "Answer",
     "Command",
     "Gold",

@@ -13,7 +13,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from manyhands.errors import SpecError
-from manyhands.spec.model import RECEIVED, Answer, Command, Gold, Http, JobSpec, Source, Stage, StageJudge
+from manyhands.spec.answer import Answer
+from manyhands.spec.base import RECEIVED
+from manyhands.spec.configured import Command, Http
+from manyhands.spec.model import JobSpec
+from manyhands.spec.source import Gold, Source
+from manyhands.spec.stages import Accept, Stage, StageJudge
 
 
 def parse(data: object, *, file: str = "job") -> JobSpec:
@@ -124,7 +129,7 @@ def _line(data: object, loc: Sequence[int | str]) -> int:
 def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
     models: dict[str, type[BaseModel]] = {
         "source": Source, "answer": Answer, "gold": Gold, "judges": StageJudge, "stages": Stage,
-        "commands": Command, "http": Http,
+        "commands": Command, "http": Http, "accept": Accept,
     }  # fmt: skip
     for part in reversed(loc):
         if part in models:

@@ -1,0 +1,44 @@
+"""Where the items of a job come from, and which truths are known of them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from manyhands.spec.base import Model
+
+
+class Source(Model):
+    """Where the items come from."""
+
+    path: str = Field(description="A file or folder, relative to the job file, or any fsspec URL.")
+    format: Literal["csv", "jsonl", "parquet", "folder"] | None = Field(
+        default=None, description="Taken from the path's ending when not given."
+    )
+    id: str | None = Field(default=None, description="The column with the item's own id; else the position is the id.")
+    input: str | list[str] | None = Field(
+        default=None,
+        description="The column that judges see, or a list of columns (they get a map). "
+        "All columns but the id and the gold column when not given.",
+    )
+    pattern: str = Field(default="*", description="For a folder: which files, as a glob; ** goes into subfolders.")
+    payload: Literal["bytes", "reference"] = Field(
+        default="bytes", description="For a folder: files travel as bytes, or as {url, sha256, size}."
+    )
+    on_bad_row: Literal["stop", "set-aside"] = Field(
+        default="stop", description="What a row that cannot be read does: end the job, or count as failed."
+    )
+
+
+class Gold(Model):
+    """Tasks whose truth is known; judges never see it. Accuracy is measured on them."""
+
+    path: str | None = Field(default=None, description="A CSV or JSON Lines file with the columns id and answer.")
+    column: str | None = Field(default=None, description="The column of the source that holds the truth.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Gold:
+        if (self.path is None) == (self.column is None):
+            raise ValueError("give either path or column")
+        return self
