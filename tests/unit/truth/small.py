@@ -1,0 +1,21 @@
+"""Small crowds by lot, for tests of the methods."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manyhands_aggregator.truth.ballots import Ballots, Ints
+
+
+def crowd(
+    seed: int, tasks: int = 40, workers: int = 9, classes: int = 3, redundancy: int = 5, good: float = 8.0
+) -> tuple[Ballots, Ints]:
+    """Judgments of workers whose skills are drawn from Beta(``good``, 2), and the truths (T,)."""
+    lot = np.random.default_rng(seed)
+    truth = lot.integers(0, classes, tasks).astype(np.int32)
+    skill = lot.beta(good, 2.0, workers)
+    worker = np.concatenate([lot.permutation(workers)[:redundancy] for _ in range(tasks)])
+    task = np.repeat(np.arange(tasks), redundancy)
+    wrong = (truth[task] + lot.integers(1, max(2, classes), len(task))) % classes
+    label = np.where(lot.random(len(task)) < skill[worker], truth[task], wrong)
+    return Ballots.of(task, worker, label, tasks=tasks, workers=workers, classes=classes), truth
