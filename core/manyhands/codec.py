@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -185,6 +186,8 @@ def _judgments_parts(m: Judgments) -> tuple[str, dict[str, Any]]:
     }  # fmt: skip
     if m.confidences is not None:
         columns["confidences"] = m.confidences
+    if m.costs is not None:
+        columns["costs"] = m.costs
     if m.errors:
         columns["errors"] = {p: {"code": f.code, "message": f.message} for p, f in m.errors.items()}
     return JUDGMENTS, columns
@@ -211,6 +214,9 @@ def _build_judgments(c: Mapping[str, Any]) -> Judgments:
     confidences = _column(c, "confidences", len(positions)) if "confidences" in c else None
     if confidences is not None and not all(x is None or (type(x) in (int, float) and 0 <= x <= 1) for x in confidences):
         raise ValueError("confidences must be numbers from 0 to 1")
+    costs = _column(c, "costs", len(positions)) if "costs" in c else None
+    if costs is not None and not all(x is None or (type(x) in (int, float) and 0 <= x < math.inf) for x in costs):
+        raise ValueError("costs must be finite numbers from 0")
     errors = c.get("errors", {})
     if not isinstance(errors, dict) or not errors.keys() <= set(positions):
         raise ValueError("errors must be a map of positions of this message")
@@ -218,7 +224,7 @@ def _build_judgments(c: Mapping[str, Any]) -> Judgments:
         job=_text(c, "job"), suite=_count(c, "suite"), stage=_count(c, "stage"), judge=_text(c, "judge"),
         slot=_count(c, "slot"), worker=_text(c, "worker"), version=_text(c, "version"), attempt=_count(c, "attempt"),
         started=_number(c, "started"), finished=_number(c, "finished"), positions=positions,
-        values=_column(c, "values", len(positions)), confidences=confidences,
+        values=_column(c, "values", len(positions)), confidences=confidences, costs=costs,
         errors={p: Failure(code=_text(f, "code"), message=_text(f, "message")) for p, f in errors.items()},
     )  # fmt: skip
 

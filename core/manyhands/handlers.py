@@ -15,10 +15,14 @@ from manyhands.topology import JUDGE_NAME
 
 
 class Judgment(NamedTuple):
-    """What a handler says of one task: a value of the job's answer type and, if it has one, its confidence (0..1)."""
+    """What a handler says of one task: a value of the job's answer type and, if it has one, its confidence (0..1).
+
+    ``cost`` is what the judgment cost, in the job's money: of a paid service, say; it counts against the job's budget.
+    """
 
     value: Any
     confidence: float | None = None
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

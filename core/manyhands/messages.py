@@ -55,8 +55,8 @@ class Judgments:
     """What one worker says of the tasks of one suite.
 
     ``values`` (and ``confidences``, 0..1, where given) stand beside ``positions``; a position in ``errors`` failed for
-    good and its value is None. ``started`` and ``finished`` are seconds since 1970. A judge that was sent the suite for
-    the ``attempt``-th time says so.
+    good and its value is None. ``costs``, where given, is what each cost in the job's money, from 0. ``started`` and
+    ``finished`` are seconds since 1970. A judge that was sent the suite for the ``attempt``-th time says so.
     """
 
     job: str
@@ -73,6 +73,7 @@ class Judgments:
     attempt: int = 1
     started: float = 0.0
     finished: float = 0.0
+    costs: Sequence[float | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,18 @@ EXAMPLES: dict[str, Message] = {
     "judgments.v1-least": Judgments(
         job="j", suite=0, stage=0, judge="a", slot=0, worker="w", positions=[0], values=[True]
     ),
+    "judgments.v1-costs": Judgments(
+        job="reviews-0a1b2c3d",
+        suite=0,
+        stage=0,
+        judge="model",
+        slot=0,
+        worker="host-1",
+        positions=[0, 1, 2],
+        values=["positive", None, "mixed"],
+        costs=[0.0000125, None, 0],
+        errors={1: Failure(code="rejected", message="The task can never be judged: refused")},
+    ),
     "event.v1": Event(
         name="job.sealed", job="digits-0a1b2c3d", data={"tasks": 1797, "suites": 18, "nested": {"a": [1.5, None]}}
     ),

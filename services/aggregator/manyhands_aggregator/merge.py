@@ -60,12 +60,13 @@ def select(message: Judgments, indexes: Sequence[int]) -> Judgments:
     """The message with only the tasks at these indexes."""
     positions = [message.positions[i] for i in indexes]
     kept = set(positions)
-    confidences = message.confidences
+    confidences, costs = message.confidences, message.costs
     return replace(
         message,
         positions=positions,
         values=[message.values[i] for i in indexes],
         confidences=None if confidences is None else [confidences[i] for i in indexes],
+        costs=None if costs is None else [costs[i] for i in indexes],
         errors={p: f for p, f in message.errors.items() if p in kept},
     )
 

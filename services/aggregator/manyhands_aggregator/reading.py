@@ -89,6 +89,7 @@ def provenance(connection: sa.Connection, job: str, position: int) -> list[dict[
                     "started": m.started,
                     "finished": m.finished,
                     "confidence": m.confidences[at] if m.confidences else None,
+                    "cost": m.costs[at] if m.costs else None,
                     "error": {"code": failure.code, "message": failure.message} if failure else None,
                 }
             )

@@ -171,8 +171,8 @@ class SuiteState:
 def _spoiled(message: Judgments, own: Sequence[int], why: str) -> tuple[Judgments, dict[int, str]]:
     """The message with an error at each of the suite's ``own`` positions, and what is no answer: all of it."""
     errors = dict.fromkeys(own, Failure(code=INVALID, message=why))
-    values = [None] * len(own)
-    return replace(message, positions=own, values=values, confidences=None, errors=errors), dict.fromkeys(own, why)
+    spoiled = replace(message, positions=own, values=[None] * len(own), confidences=None, costs=None, errors=errors)
+    return spoiled, dict.fromkeys(own, why)
 
 
 def _checked(plan: Plan, message: Judgments) -> tuple[Judgments, dict[int, str]]:

@@ -123,8 +123,8 @@ class Bench:
         begun = time.perf_counter()
         said = judge(suite.positions, suite.payloads)
         seconds = time.perf_counter() - begun
-        values, confidences, errors = sort(said)
-        findings = Findings(values=values, confidences=confidences)
+        values, confidences, errors, costs = sort(said)
+        findings = Findings(values=values, confidences=confidences, costs=costs)
         if errors:
             # the same rung for all that failed alike, so that they travel together
             chance = random.random()
@@ -150,7 +150,7 @@ class Bench:
         for i, error in packable(findings.values).items():
             findings.problems[i] = Problem(code="not-plain", message=str(error))
         problems = {i: list(dataclasses.astuple(one)) for i, one in findings.problems.items()}
-        return [frames.PART, findings.values, findings.confidences, problems, seconds]
+        return [frames.PART, findings.values, findings.confidences, problems, seconds, findings.costs]
 
     def _group(self, group: int, runs: bool) -> None:
         (self._groups.add if runs else self._groups.discard)(group)

@@ -35,10 +35,11 @@ class Problem:
 
 @dataclass(slots=True, kw_only=True)
 class Findings:
-    """Columns beside the positions of a suite, and ``problems`` by index; confidences None where nobody has one."""
+    """Columns beside the positions of a suite, and ``problems`` by index; a column is None where nobody has one."""
 
     values: list[Any]
     confidences: list[float | None] | None = None
+    costs: list[float | None] | None = None
     problems: dict[int, Problem] = field(default_factory=dict)
 
 

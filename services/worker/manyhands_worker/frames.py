@@ -77,6 +77,7 @@ class Part(NamedTuple):
     confidences: list[float | None] | None
     problems: dict[int, list[Any]]
     seconds: float
+    costs: list[float | None] | None = None
 
 
 def pack(frame: Any) -> bytes:

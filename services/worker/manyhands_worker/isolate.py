@@ -80,7 +80,7 @@ def search(
     task that takes too long alone is convicted at once: the limit is not chance, and waiting for it again is dear.
     ``first`` is the death that began it.
     """
-    findings = Findings(values=[None] * count, confidences=[None] * count)
+    findings = Findings(values=[None] * count, confidences=[None] * count, costs=[None] * count)
     alone = dict.fromkeys(range(count), 0)
     histories: dict[int, list[str]] = {i: [tell(first, count)] if first else [] for i in range(count)}
     killers: list[int] = []
@@ -104,15 +104,20 @@ def search(
             killers.append(i)
         else:
             waiting.append(part)
+    if findings.costs is not None and findings.costs.count(None) == count:
+        findings.costs = None
     return findings, killers
 
 
 def _keep(findings: Findings, part: Sequence[int], said: Part) -> None:
-    assert findings.confidences is not None  # noqa: S101  told to the type checker: search() made the column
+    # told to the type checker: search() made the columns
+    assert findings.confidences is not None and findings.costs is not None  # noqa: S101, PT018
     for at, i in enumerate(part):
         findings.values[i] = said.values[at]
         if said.confidences is not None:
             findings.confidences[i] = said.confidences[at]
+        if said.costs is not None:
+            findings.costs[i] = said.costs[at]
         if at in said.problems:
             findings.problems[i] = problem_of(said.problems[at])
 

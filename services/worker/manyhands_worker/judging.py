@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgpack
 
@@ -112,47 +112,65 @@ def halving(
     return halving(call, items[:middle], common, until) + halving(call, items[middle:], common, until)
 
 
-#: Columns of values and confidences, and the exceptions by index.
-Sorted = tuple[list[Any], list[float | None] | None, dict[int, BaseException]]
+class Sorted(NamedTuple):
+    """Columns of values, confidences and costs (None where nobody has one), and the exceptions by index."""
+
+    values: list[Any]
+    confidences: list[float | None] | None
+    errors: dict[int, BaseException]
+    costs: list[float | None] | None = None
 
 
 def sort(said: list[Any]) -> Sorted:
-    """Part what a judge said into values, confidences (None where nobody has one) and exceptions.
+    """Part what a judge said into values, confidences and costs (None where nobody has one) and exceptions.
 
-    A confidence that is no number from 0 to 1 is an exception of its task. The usual cases, only values or only
-    judgments, are settled on the set of types: some 50 ns a task.
+    A confidence that is no number from 0 to 1 is an exception of its task, and so is a cost that is none from 0. The
+    usual cases, only values or only judgments, are settled on the set of types: some 50 ns a task.
     """
     kinds = set(map(type, said))
     if kinds == {Judgment}:
-        confidences = [s[1] for s in said]
-        if _proper(confidences):
-            return [s[0] for s in said], confidences, {}
+        values, confidences, costs = map(list, zip(*said, strict=True))
+        if _proper(confidences) and costs.count(None) == len(costs):
+            return Sorted(values, confidences, {})
     elif not any(issubclass(kind, (Judgment, BaseException)) for kind in kinds):
-        return said, None, {}
+        return Sorted(said, None, {})
     return _sort_each(said)
 
 
 def _sort_each(said: list[Any]) -> Sorted:
     values: list[Any] = [None] * len(said)
     confidences: list[float | None] = [None] * len(said)
+    costs: list[float | None] = [None] * len(said)
     errors: dict[int, BaseException] = {}
     for i, one in enumerate(said):
         if isinstance(one, BaseException):
             errors[i] = one
         elif not isinstance(one, Judgment):
             values[i] = one
-        elif one.confidence is None:
-            values[i] = one.value
         else:
             try:
-                confidence = float(one.confidence)
-            except (TypeError, ValueError):
-                confidence = math.nan
-            if 0 <= confidence <= 1:
-                values[i], confidences[i] = one.value, confidence
-            else:
-                errors[i] = NoJudgment(f"the confidence {one.confidence!r} is no number from 0 to 1")
-    return values, confidences if any(c is not None for c in confidences) else None, errors
+                confidences[i] = _number(one.confidence, 1, "confidence")
+                costs[i] = _number(one.cost, math.inf, "cost")
+                values[i] = one.value
+            except NoJudgment as error:
+                confidences[i], errors[i] = None, error
+    return Sorted(values, _stated(confidences), errors, _stated(costs))
+
+
+def _number(stated: Any, most: float, what: str) -> float | None:
+    if stated is None:
+        return None
+    try:
+        number = float(stated)
+    except (TypeError, ValueError):
+        number = math.nan
+    if 0 <= number <= most and number < math.inf:
+        return number
+    raise NoJudgment(f"the {what} {stated!r} is no number from 0{f' to {most:g}' if most < math.inf else ''}")
+
+
+def _stated(column: list[float | None]) -> list[float | None] | None:
+    return None if column.count(None) == len(column) else column
 
 
 def _proper(confidences: list[Any]) -> bool:

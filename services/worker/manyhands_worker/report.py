@@ -94,16 +94,18 @@ def _spoil(findings: Findings, index: int, code: str, message: str) -> None:
 def _message(report: Report, station: Station, part: Sequence[int]) -> Judgments:
     suite, findings = report.suite, report.findings
     positions, values, confidences = suite.positions, findings.values, findings.confidences
+    costs = findings.costs
     if len(part) != len(positions):
         positions, values = [positions[i] for i in part], [values[i] for i in part]
         confidences = None if confidences is None else [confidences[i] for i in part]
+        costs = None if costs is None else [costs[i] for i in part]
     problems = findings.problems
     errors = {
         suite.positions[i]: Failure(code=problems[i].code, message=problems[i].message) for i in part if i in problems
     } if problems else {}  # fmt: skip
     return Judgments(
         job=suite.job, suite=suite.suite, stage=suite.stage, judge=suite.judge, slot=suite.slot,
-        worker=station.worker, positions=positions, values=values, confidences=confidences, errors=errors,
+        worker=station.worker, positions=positions, values=values, confidences=confidences, errors=errors, costs=costs,
         version=report.version, attempt=suite.attempt, started=report.started, finished=report.finished,
     )  # fmt: skip
 

@@ -166,13 +166,14 @@ def test_provenance(bench: Bench) -> None:
     job = Job(count=2, judges=["one", "two"])
     bench.take(*job.news())
     bench.take(job.failed(0, positions=[1]), job.judged(0, "a", confidences=[0.5, 0.75]))
-    bench.take(job.judged(0, "b", judge="two"))
+    bench.take(job.judged(0, "b", judge="two", costs=[0.5, 0.25]))
     told = bench.store.read(lambda c: reading.provenance(c, job.id, 1))
     assert [(t["judge"], t["value"], t["confidence"], t["error"]) for t in told] == [
         ("one", None, None, {"code": "error", "message": "it broke"}),
         ("one", "a", 0.75, None),
         ("two", "b", None, None),
     ]
+    assert [t["cost"] for t in told] == [None, None, 0.25]
     assert told[0]["worker"] == "w"
     with pytest.raises(UnknownJob, match="no position 2"):
         bench.store.read(lambda c: reading.provenance(c, job.id, 2))

@@ -17,7 +17,7 @@ from manyhands_worker.pool import Pool
 from manyhands_worker.report import Station
 
 HANDLERS = Path(__file__).parents[2] / "handlers"
-PLAIN, TROUBLE = str(HANDLERS / "plain.py"), str(HANDLERS / "trouble.py")
+PLAIN, TROUBLE, PAID = (str(HANDLERS / f"{name}.py") for name in ("plain", "trouble", "paid"))
 NAMES = Names()
 #: Long enough for a loaded machine; nothing waits that long when all is well.
 PATIENCE = 60.0

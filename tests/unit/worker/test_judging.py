@@ -88,6 +88,17 @@ def test_sort(said: list[Any], values: list[Any], confidences: list[float | None
     assert (found[0], found[1], sorted(found[2])) == (values, confidences, failed)
 
 
+def test_sort_costs() -> None:
+    """What a judgment cost is a column of its own; a cost that is none from 0 fails its task."""
+    assert sort([Judgment("a", 0.5), Judgment("b", 0.5)]).costs is None
+    found = sort([Judgment("a", 0.5, 0.25), Judgment("b"), "c", Judgment("d", None, 0)])
+    assert (found.values, found.costs) == (["a", "b", "c", "d"], [0.25, None, None, 0.0])
+    for wrong in (-1, math.inf, math.nan, "much"):
+        found = sort([Judgment("a", 0.5, wrong), Judgment("b", 0.5, 1.5)])  # type: ignore[arg-type]  # as above
+        assert (found.values, found.confidences, found.costs) == ([None, "b"], [None, 0.5], [None, 1.5])
+        assert "no number from 0" in str(found.errors[0])
+
+
 def test_packable_keeps_what_is_plain() -> None:
     """Plain values stay as they are; an object fails alone, whatever it is nested in."""
     values: list[Any] = ["a", {"b": [1, (2, 3)]}, b"c", {"d": object()}, "\udcff"]

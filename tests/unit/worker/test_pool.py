@@ -16,6 +16,7 @@ from manyhands_worker.pool import Pool, extended
 from tests.services import wait_until
 from tests.unit.worker.harness import (
     NAMES,
+    PAID,
     PATIENCE,
     PLAIN,
     TROUBLE,
@@ -445,3 +446,11 @@ def test_messages_can_be_read_again() -> None:
         (second,) = judge(made, again)
     assert isinstance(read(second[0]), Suite)
     assert retried(second)[0][1].attempt == 3
+
+
+def test_what_judgments_cost() -> None:
+    """It travels beside them; also where the suite was judged in parts, since one of its tasks ended the child."""
+    with pool(PAID) as made:
+        whole, parts = judge(made, suite("paid", ["a", None, "b"]), suite("paid", ["a", "exit"], suite=2))
+    assert judgments(whole).costs == [0.25, None, 0.25]
+    assert judgments(parts).costs == [0.25, None]
