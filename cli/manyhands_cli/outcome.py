@@ -44,6 +44,8 @@ def write(installation: Installation, spec: JobSpec, job: str, folder: Path, beg
         "broker": installation.broker.version,
     }
     summary |= {key: said[key] for key in SOMETIMES if key in said}
+    if (agreement := aggregator.agreement(job)) is not None and agreement["alpha"] is not None:
+        summary["alpha"] = agreement["alpha"]
     summary["judges"] = aggregator.judges(job)
     write_whole(folder / "summary.json", [json.dumps(summary, indent=2).encode() + b"\n"])
     return summary

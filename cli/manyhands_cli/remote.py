@@ -115,6 +115,33 @@ def results(
     stream.flush()
 
 
+def agreement(
+    job: JobId,
+    json_: AsJson = False,
+    aggregator: AggregatorUrl = AGGREGATOR,
+    token: Token = None,
+    ca: Ca = None,
+) -> None:
+    """Show how far a job's judges agree beyond chance, what they confuse, and the tasks that divide them most.
+
+    Alpha (Krippendorff's) is 1 where all agree and 0 where they agree by chance alone. A judge counts once a task.
+
+    Example: manyhands agreement digits-1f00ba11
+    """
+    said = aggregator_client(aggregator, token, ca).call("GET", of_job(job, "/agreement"))
+    if json_:
+        show.as_json(said)
+    elif said is None:
+        show.line(f"{job} has a single judge; agreement needs two")
+    else:
+        lists = {key: said.pop(key) for key in ("pairs", "options", "hardest") if key in said}
+        show.pairs(said)
+        for title, rows in lists.items():
+            if rows:
+                show.line(f"\n{title}")
+                show.table(rows, list(dict.fromkeys(key for row in rows for key in row)))
+
+
 def cancel(
     job: JobId,
     reason: Annotated[str, typer.Option(help="Why; it is shown with the job.")] = "cancelled by request",

@@ -165,6 +165,11 @@ def build(aggregator: Aggregator, settings: ApiSettings) -> FastAPI:
         """How good each judge was: agreement with the answers, accuracy where the truth is known."""
         return aggregator.judges(job)
 
+    @app.get("/api/jobs/{job}/agreement")
+    def agreement(job: str) -> dict[str, Any] | None:
+        """How far the judges agree beyond chance, on which options and tasks they do not; null with a single judge."""
+        return aggregator.agreement(job)
+
     @app.get("/api/jobs/{job}/unserved")
     def unserved(job: str) -> Unserved:
         """The job's judges for whom suites wait that no worker takes."""

@@ -191,6 +191,12 @@ class Aggregator:
         """How good each judge was: agreement with the answers, accuracy where the truth is known."""
         return quality.judges(self.store, job)
 
+    def agreement(self, job: str) -> dict[str, Any] | None:
+        """How far the judges agree; None where no task can have had two of them."""
+        from manyhands_aggregator import agreement  # numpy takes its time to load
+
+        return agreement.of_job(self.store, job)
+
     def answers(self, job: str) -> Iterator[Block]:
         """The answers in source order.
 

@@ -418,6 +418,7 @@ def test_the_api(installation: Installation) -> None:
         ("/api/jobs/nobody/answers.xls", "GET", 422),
         ("/api/jobs/nobody/audit", "GET", 404),
         ("/api/jobs/nobody/judges", "GET", 404),
+        ("/api/jobs/nobody/agreement", "GET", 404),
         ("/api/jobs/nobody/answers?limit=0", "GET", 422),
         ("/api/jobs/nobody/answers?wait=soon", "GET", 422),
         ("/api/dead/none", "GET", 404),

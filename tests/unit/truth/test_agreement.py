@@ -89,9 +89,12 @@ def test_pairs_are_found_by_table_and_by_sort(monkeypatch: pytest.MonkeyPatch) -
 def test_confusion_and_what_is_hard() -> None:
     """Two judgments of the first task differ, one in three of the second; all agree on the third."""
     votes = np.array([[1, 1, 0], [0, 1, 2], [3, 0, 0], [0, 0, 1]])
-    assert agreement.entropies(votes) == pytest.approx([1, math.log2(3) - 2 / 3, 0, 0])
-    assert list(agreement.hardest(votes, 9)) == [0, 1]
-    assert list(agreement.hardest(votes, 1)) == [0]
+    task, label = np.repeat(np.argwhere(votes), votes[votes > 0], axis=0).T
+    bits, judged = agreement.entropies(task, label, 4), votes.sum(axis=1)
+    assert bits == pytest.approx([1, math.log2(3) - 2 / 3, 0, 0])
+    assert list(agreement.hardest(bits, judged, 9)) == [0, 1]
+    assert list(agreement.hardest(bits, judged, 1)) == [0]
+    assert list(agreement.hardest(np.ones(3), np.array([2, 3, 2]), 9)) == [1, 0, 2]
     tally = Tally(3)
     tally.add(votes)
     assert tally.met == pytest.approx(np.array([[3, 1, 0], [1, 0, 1], [0, 1, 1]]))
@@ -171,7 +174,8 @@ def test_a_million_judgments_take_seconds() -> None:
     tally = Tally(10)
     tally.add(votes)
     found = kappas.kappas(task, worker, label)
-    assert len(agreement.hardest(votes, 20)) == 20
+    bits = agreement.entropies(task, label, 200_000)
+    assert len(agreement.hardest(bits, votes.sum(axis=1), 20)) == 20
     took = time.process_time() - began
     assert took < 8
     # all err alike: two judgments agree by 0.73 ** 2 + 9 x 0.03 ** 2 = 0.541, by chance 0.1

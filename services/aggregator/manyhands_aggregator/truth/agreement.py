@@ -154,22 +154,27 @@ def confusion(answers: NDArray[np.integer], task: NDArray[np.integer], label: ND
     return np.bincount(told[known].astype(np.int64) * k + label[known], minlength=k * k).reshape(k, k)
 
 
-def entropies(votes: NDArray[np.integer]) -> Floats:
-    """Shape (T,): the entropy of each task's votes in bits; 0 where all agree and where nobody judged."""
-    judged = votes.sum(axis=1, keepdims=True)
-    shares = votes / np.maximum(judged, 1)
-    logs = np.log2(shares, where=shares > 0, out=np.zeros_like(shares))
-    return np.asarray(np.maximum(-(shares * logs).sum(axis=1), 0.0))
+def entropies(task: NDArray[np.integer], label: NDArray[np.integer], tasks: int) -> Floats:
+    """Shape (T,): the entropy in bits of each task's judgments; 0 where all agree and where nobody judged.
 
-
-def hardest(votes: NDArray[np.integer], count: int) -> Ints:
-    """The tasks on which judges were most divided: by entropy, then by the more judgments, then in their order.
-
-    At most ``count`` of them, and none on which all agree.
+    ``task`` and ``label`` (n,) are the judgments; labels may be any numbers that are not negative.
     """
-    bits = np.round(entropies(votes), 12)  # equal shares have equal entropies, whatever the rounding
-    order = np.lexsort((np.arange(len(bits)), -votes.sum(axis=1), -bits))[:count]
-    return np.asarray(order[bits[order] > 0])
+    k = int(label.max(initial=0)) + 1
+    cells, votes = np.unique(task.astype(np.int64) * k + label, return_counts=True)
+    at = cells // k
+    shares = votes / np.bincount(at, weights=votes, minlength=tasks)[at]
+    return np.asarray(np.maximum(np.bincount(at, weights=-shares * np.log2(shares), minlength=tasks), 0.0))
+
+
+def hardest(divided: Floats, judged: NDArray[np.integer], count: int) -> Ints:
+    """The tasks on which judges were most divided: by that, then by the more judgments, then in their order.
+
+    ``divided`` (T,) is the entropy of the task, or another measure that is 0 where all agree; ``judged`` (T,) counts
+    judgments. At most ``count`` tasks, and none on which all agree.
+    """
+    by = np.round(divided, 12)  # equal shares have equal entropies, whatever the rounding
+    order = np.lexsort((np.arange(len(by)), -judged, -by))[:count]
+    return np.asarray(order[by[order] > 0])
 
 
 def _beyond_chance(observed: float, expected: float) -> float:
