@@ -1,0 +1,151 @@
+"""CSV files of judgments (``task,worker,label``) and of truths (``task,label``), for commands without any service."""
+
+from __future__ import annotations
+
+import csv
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from manyhands.errors import ManyhandsError
+
+if TYPE_CHECKING:  # numpy takes its time to import
+    from manyhands_aggregator.truth.ballots import Ballots, Ints
+
+#: Bad rows that are named one by one; of more, only how many.
+NAMED = 10
+#: What a truth file may call its second column.
+TRUTH = ("label", "truth")
+
+
+class BadTable(ManyhandsError):
+    """The CSV file cannot be used."""
+
+
+@dataclass(slots=True)
+class Judged:
+    """A file of judgments: ``ballots`` in numbers, and the names that the numbers stand for.
+
+    ``labels`` are in order (as numbers if all of them are numbers), so that the order of the rows changes nothing that
+    depends on it; ``bad`` has a sentence for each row that was left out, and ``repeated`` counts those that only say
+    again what was said.
+    """
+
+    ballots: Ballots
+    tasks: list[str]
+    workers: list[str]
+    labels: list[str]
+    bad: list[str] = field(default_factory=list)
+    repeated: int = 0
+
+
+def read_answers(path: Path) -> Judged:
+    """Read a file of judgments; rows that cannot be used are left out and named in ``bad``.
+
+    A worker judges a task once: of several rows the first counts.
+
+    Raises:
+        BadTable: it is no CSV with these columns, or no row of it can be used.
+        OSError: it cannot be read.
+    """
+    import numpy as np
+
+    from manyhands_aggregator.truth.ballots import Ballots
+
+    tasks: dict[str, int] = {}
+    workers: dict[str, int] = {}
+    labels: dict[str, int] = {}
+    columns = array("i"), array("i"), array("i")
+    said: dict[int, int] = {}
+    bad: list[str] = []
+    repeated = 0
+    for line, (task, worker, label) in _rows(path, (("task",), ("worker",), ("label",)), bad):
+        t = tasks.setdefault(task, len(tasks))
+        w = workers.setdefault(worker, len(workers))
+        before = said.get(t << 32 | w)
+        if before is None:
+            k = said[t << 32 | w] = labels.setdefault(label, len(labels))
+            for column, value in zip(columns, (t, w, k), strict=True):
+                column.append(value)
+        elif before == labels.get(label):
+            repeated += 1
+        else:
+            bad.append(f"line {line}: worker {worker!r} had said otherwise of task {task!r}")
+    if not said:
+        raise BadTable(f"{path}: no row of it can be used" + (f"; {bad[0]}" if bad else ""))
+    order = sorted(labels, key=_by_number(labels))
+    place = np.empty(len(order), np.int32)
+    place[[labels[label] for label in order]] = np.arange(len(order))
+    of_task, of_worker, of_label = (np.array(column, np.int32) for column in columns)
+    ballots = Ballots(of_task, of_worker, place[of_label], len(tasks), len(workers), len(labels))
+    return Judged(ballots, list(tasks), list(workers), order, bad, repeated)
+
+
+def read_truth(path: Path, judged: Judged) -> tuple[Ints, list[str]]:
+    """The truth of each judged task, shape (T,): the number of its label, -1 if unknown; and what rows were left out.
+
+    A label that nobody gave has a number that no label has, so nothing is equal to it.
+
+    Raises:
+        BadTable: it is no CSV with these columns, it has none of the tasks, or two truths of one.
+        OSError: it cannot be read.
+    """
+    import numpy as np
+
+    places = {task: place for place, task in enumerate(judged.tasks)}
+    labels = {label: number for number, label in enumerate(judged.labels)}
+    truth = np.full(len(places), -1, np.int32)
+    bad: list[str] = []
+    for line, (task, label) in _rows(path, (("task",), TRUTH), bad):
+        place = places.get(task)
+        number = labels.setdefault(label, len(labels))
+        if place is None:
+            continue  # a truth of what nobody judged
+        if truth[place] not in (-1, number):
+            raise BadTable(f"{path}, line {line}: task {task!r} has two truths")
+        truth[place] = number
+    if (truth < 0).all():
+        raise BadTable(f"{path}: it has the truth of no task that was judged" + (f"; {bad[0]}" if bad else ""))
+    return truth, bad
+
+
+def name_bad(path: Path, bad: Sequence[str]) -> Iterator[str]:
+    """What to say of the rows that were left out: the first by their lines, then how many more there are."""
+    for said in bad[:NAMED]:
+        yield f"{path}, {said}; left out"
+    if len(bad) > NAMED:
+        yield f"{path}: {len(bad) - NAMED} more rows left out"
+
+
+def _rows(path: Path, names: Sequence[Sequence[str]], bad: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """The named columns of every row that has something in each of them, stripped, with the number of its line."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        try:
+            head = [name.strip().lower() for name in next(reader, [])]
+            places = [next((head.index(name) for name in some if name in head), None) for some in names]
+            missing = [some[0] for some, place in zip(names, places, strict=True) if place is None]
+            if missing:
+                wanted = ",".join(some[0] for some in names)
+                raise BadTable(f"{path}: no column {missing[0]!r}; the first line must name {wanted}")
+            for row in reader:
+                if not row:
+                    continue
+                found = [row[place].strip() if place < len(row) else "" for place in places if place is not None]
+                if "" in found:
+                    bad.append(f"line {reader.line_num}: no {names[found.index('')][0]}")
+                    continue
+                yield reader.line_num, found
+        except csv.Error as error:
+            raise BadTable(f"{path}, line {reader.line_num}: {error}") from error
+        except UnicodeDecodeError as error:
+            raise BadTable(f"{path}: it is not UTF-8 ({error.reason} at byte {error.start})") from error
+
+
+def _by_number(labels: Mapping[str, int]) -> type[float] | type[str]:
+    try:
+        return float if not any(float(label) != float(label) for label in labels) else str
+    except ValueError:
+        return str

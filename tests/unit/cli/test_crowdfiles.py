@@ -1,0 +1,92 @@
+"""CSV files of judgments and of truths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from manyhands_cli.crowdfiles import NAMED, BadTable, name_bad, read_answers, read_truth
+
+
+def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    """A file with this text."""
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+def test_judgments_in_numbers(tmp_path: Path) -> None:
+    """Tasks and workers are numbered as they come, labels in their order: numbers as numbers."""
+    judged = read_answers(write(tmp_path / "a.csv", "task,worker,label\nt2,ann,10\nt1,bob,9\nt2,bob,9\n"))
+    assert (judged.tasks, judged.workers, judged.labels) == (["t2", "t1"], ["ann", "bob"], ["9", "10"])
+    ballots = judged.ballots
+    assert (ballots.task.tolist(), ballots.worker.tolist(), ballots.label.tolist()) == ([0, 1, 0], [0, 1, 1], [1, 0, 0])
+    assert (ballots.tasks, ballots.workers, ballots.classes) == (2, 2, 2)
+    assert judged.bad == []
+
+
+def test_other_columns_in_any_order(tmp_path: Path) -> None:
+    """What else is in the file does not matter; nor do a byte order mark, spaces, quotes and empty lines."""
+    text = 'Label, seconds ,worker,task\n"a, b",3,ann, t1 \n\nc,4,ann,t2\n'
+    judged = read_answers(write(tmp_path / "a.csv", text, "utf-8-sig"))
+    assert (judged.tasks, judged.labels) == (["t1", "t2"], ["a, b", "c"])
+
+
+def test_bad_rows_are_named_and_left_out(tmp_path: Path) -> None:
+    """Each by its line; a repeated row is no error, one that contradicts is."""
+    text = "task,worker,label\nt1,ann,a\nt1,,b\nt1,ann,a\nt1,ann,b\nt2,bob\nt2,bob,b\n"
+    judged = read_answers(write(tmp_path / "a.csv", text))
+    assert judged.bad == [
+        "line 3: no worker",
+        "line 5: worker 'ann' had said otherwise of task 't1'",
+        "line 6: no label",
+    ]
+    assert (len(judged.ballots), judged.repeated) == (2, 1)
+
+
+def test_of_many_bad_rows_the_first_are_named(tmp_path: Path) -> None:
+    """Nobody reads a million lines."""
+    said = list(name_bad(tmp_path / "a.csv", [f"line {n}: no label" for n in range(NAMED + 5)]))
+    assert len(said) == NAMED + 1
+    assert said[0] == f"{tmp_path / 'a.csv'}, line 0: no label; left out"
+    assert said[-1] == f"{tmp_path / 'a.csv'}: 5 more rows left out"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no column 'task'"),
+        ("task,worker\nt1,ann\n", "no column 'label'"),
+        ("task,worker,label\n", "no row of it can be used"),
+        ("task,worker,label\nt1,ann\n", "no row of it can be used; line 2: no label"),
+    ],
+)
+def test_files_that_cannot_be_used(tmp_path: Path, text: str, said: str) -> None:
+    """The error says what is missing."""
+    with pytest.raises(BadTable, match=said):
+        read_answers(write(tmp_path / "a.csv", text))
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    """The error says so, and where."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"task,worker,label\nt1,ann,\xff\n")
+    with pytest.raises(BadTable, match=r"not UTF-8 .* at byte"):
+        read_answers(path)
+
+
+def test_the_truth_of_what_was_judged(tmp_path: Path) -> None:
+    """Unknown is -1; a label nobody gave equals none; a task nobody judged is passed over."""
+    judged = read_answers(write(tmp_path / "a.csv", "task,worker,label\nt1,ann,a\nt2,ann,b\nt3,ann,b\nt4,ann,a\n"))
+    truth, bad = read_truth(write(tmp_path / "t.csv", "truth,task\nb,t1\nz,t2\na,t9\n,t3\n"), judged)
+    assert truth.tolist() == [1, 2, -1, -1]
+    assert bad == ["line 5: no label"]
+
+
+def test_truths_that_cannot_be_used(tmp_path: Path) -> None:
+    """Two truths of a task, or none of any task that was judged."""
+    judged = read_answers(write(tmp_path / "a.csv", "task,worker,label\nt1,ann,a\nt2,ann,b\n"))
+    with pytest.raises(BadTable, match=r"line 3: task 't1' has two truths"):
+        read_truth(write(tmp_path / "t.csv", "task,label\nt1,a\nt1,b\n"), judged)
+    with pytest.raises(BadTable, match="truth of no task that was judged"):
+        read_truth(write(tmp_path / "t.csv", "task,label\nt9,a\n"), judged)
