@@ -19,3 +19,22 @@ def crowd(
     wrong = (truth[task] + lot.integers(1, max(2, classes), len(task))) % classes
     label = np.where(lot.random(len(task)) < skill[worker], truth[task], wrong)
     return Ballots.of(task, worker, label, tasks=tasks, workers=workers, classes=classes), truth
+
+
+def renamed(ballots: Ballots, workers: Ints, labels: Ints) -> Ballots:
+    """The same judgments in the same order, of workers and labels that have other numbers: ``workers[old]`` is new."""
+    return Ballots.of(
+        ballots.task, workers[ballots.worker], labels[ballots.label],
+        tasks=ballots.tasks, workers=ballots.workers, classes=ballots.classes,
+    )  # fmt: skip
+
+
+def names(seed: int, ballots: Ballots) -> tuple[Ints, Ints]:
+    """Other numbers for all workers and labels of some ballots."""
+    lot = np.random.default_rng(seed)
+    return lot.permutation(ballots.workers).astype(np.int32), lot.permutation(ballots.classes).astype(np.int32)
+
+
+def shuffled(seed: int, ballots: Ballots) -> Ballots:
+    """The same judgments in another order."""
+    return ballots.among(np.random.default_rng(seed).permutation(len(ballots)))

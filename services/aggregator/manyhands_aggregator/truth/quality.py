@@ -1,0 +1,105 @@
+"""All that is measured of the workers of a job, at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.spec.quality import Quality
+from manyhands_aggregator.truth.ballots import Ballots, Floats, Ints
+from manyhands_aggregator.truth.copying import Copying, copying
+from manyhands_aggregator.truth.drift import Drift, drift
+from manyhands_aggregator.truth.peers import Peers, peers
+from manyhands_aggregator.truth.repetition import Repetition, repetition
+from manyhands_aggregator.truth.reputation import attention, tally
+from manyhands_aggregator.truth.speed import Pace, pace
+from manyhands_aggregator.truth.verdict import Evidence, Verdict, verdict
+
+#: Who spams with at least this probability does not count for the others when they are measured again.
+OUT = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What was measured of W workers; each column has the shape (W,), and one row as :class:`Evidence` is `of`.
+
+    ``blind``: who cannot see what others said, and so copies nobody: machines.
+    """
+
+    judgments: NDArray[np.int64]
+    right: Floats
+    compared: Floats
+    spam: Floats
+    pace: Pace
+    drift: Drift
+    repetition: Repetition
+    copying: Copying
+    blind: NDArray[np.bool_]
+    peers: Peers
+
+    def of(self, worker: int) -> Evidence:
+        """What is known of one worker."""
+        victim = int(self.copying.victim[worker])
+        mutual = victim >= 0 and bool(self.blind[worker] or self.copying.victim[victim] == worker)
+        return Evidence(
+            judgments=int(self.judgments[worker]),
+            compared=float(self.compared[worker]),
+            right=float(self.right[worker]),
+            spam=float(self.spam[worker]),
+            change=float(self.drift.change[worker]),
+            deviation=float(self.drift.deviation[worker]),
+            pace=float(self.pace.share[worker]),
+            repeats=float(self.repetition.share[worker]),
+            repeats_expected=float(self.repetition.expected[worker]),
+            repeats_chance=float(self.repetition.chance[worker]),
+            copies=None if victim < 0 or mutual else victim,
+            twin=victim if mutual else None,
+        )
+
+    def verdicts(self, rules: Quality) -> list[Verdict]:
+        """What is done about each worker."""
+        return [verdict(rules, self.of(worker)) for worker in range(len(self.judgments))]
+
+
+def assess(
+    ballots: Ballots,
+    seconds: Floats | None = None,
+    *,
+    gold: Ints | None = None,
+    machines: NDArray[np.bool_] | None = None,
+    ordered: bool = True,
+) -> Assessment:
+    """Measure the workers; the rows are in the order in which they were given, or ``ordered`` is False.
+
+    ``seconds`` (n,): what each judgment took, nan where nobody knows. ``gold`` (T,): the truths that are known, -1
+    elsewhere. ``machines`` (W,): who is none of the people; they are as fast as they are, and copy nobody. It is done
+    twice: who is found to spam or copy the first time is not among those with whom all are compared the second time.
+    Time O(n + T K) for most, O(n r) for the pairs of r judgments a task.
+    """
+    blind = np.zeros(ballots.workers, bool) if machines is None else machines
+    known = np.full(len(ballots), math.nan) if seconds is None else np.where(blind[ballots.worker], math.nan, seconds)
+    fast = pace(ballots, known)
+    first = peers(ballots, gold)
+    spam, _ = attention(ballots, first, fast.evidence)
+    copies = copying(ballots, first, fast.evidence, ordered=ordered)
+    voters = (spam < OUT) & ((copies.victim < 0) | blind | (not ordered))
+    others = peers(ballots, gold, voters)
+    spam, _ = attention(ballots, others, fast.evidence)
+    copies = copying(ballots, others, fast.evidence, ordered=ordered)
+    right, compared = tally(ballots, others)
+    unordered = np.full(ballots.workers, math.nan), np.full(ballots.workers, math.nan), np.ones(ballots.workers)
+    return Assessment(
+        judgments=np.bincount(ballots.worker, minlength=ballots.workers),
+        right=right,
+        compared=compared,
+        spam=spam,
+        pace=fast,
+        drift=drift(ballots, others) if ordered else Drift(np.zeros(ballots.workers), np.full(ballots.workers, np.inf)),
+        repetition=repetition(ballots, others) if ordered else Repetition(*unordered),
+        copying=copies,
+        blind=blind,
+        peers=others,
+    )
