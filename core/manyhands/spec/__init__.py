@@ -6,6 +6,7 @@ from manyhands.spec.answer import Answer, Option
 from manyhands.spec.configured import Command, Http
 from manyhands.spec.methods import INFERENCE, STRONGEST, Method
 from manyhands.spec.model import JobSpec, json_schema
+from manyhands.spec.quality import Quality
 from manyhands.spec.reading import load, parse, received, where
 from manyhands.spec.source import Gold, Source
 from manyhands.spec.stages import PEOPLE, Accept, Stage, StageJudge
@@ -22,6 +23,7 @@ __all__ = [
     "JobSpec",
     "Method",
     "Option",
+    "Quality",
     "Source",
     "Stage",
     "StageJudge",

@@ -12,6 +12,7 @@ from manyhands.spec.answer import Answer
 from manyhands.spec.base import Model
 from manyhands.spec.configured import Command, Http
 from manyhands.spec.methods import INFERENCE, STRONGEST, Method
+from manyhands.spec.quality import Quality
 from manyhands.spec.source import Gold, Source
 from manyhands.spec.stages import Stage, StageJudge, check
 
@@ -37,6 +38,9 @@ class JobSpec(Model):
         default=None, gt=0, description="What all judgments together may cost, in the unit of the judges' prices."
     )
     gold: Gold | None = None
+    quality: Quality | None = Field(
+        default=None, description="What is done about workers. Without it they are rated only."
+    )
     suite: int = Field(default=100, ge=1, le=10_000, description="Tasks that travel together.")
     in_flight: int = Field(default=128, ge=1, le=10_000, description="Suites on their way at once; others wait.")
     max_attempts: int = Field(default=3, ge=1, le=10, description="Tries of one judgment before it counts as failed.")
