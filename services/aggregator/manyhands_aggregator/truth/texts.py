@@ -1,0 +1,96 @@
+"""One text a task from the texts that workers wrote: the same, the same but for its form, or put together of words."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from manyhands_aggregator.truth import rover as wtn
+from manyhands_aggregator.truth.ballots import Floats, Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The text of each task, None where nobody judged, and its confidence (T,), 0..1, 0 where nobody judged."""
+
+    texts: list[str | None]
+    confidence: Floats
+
+
+#: The texts that were written for one task, in any order, to the one that is accepted and its confidence.
+Rule = Callable[[Sequence[str]], tuple[str, float]]
+
+
+def written(task: Ints, texts: Sequence[str], *, tasks: int, rule: Rule) -> Written:
+    """The text of each of T tasks; ``task`` and ``texts`` (n,) are the judgments, in any order.
+
+    Raises:
+        ValueError: the columns differ in length.
+    """
+    of: defaultdict[int, list[str]] = defaultdict(list)
+    for at, text in zip(task.tolist(), texts, strict=True):
+        of[at].append(text)
+    found: list[str | None] = [None] * tasks
+    confidence = np.zeros(tasks)
+    for at, said in of.items():
+        found[at], confidence[at] = rule(said)
+    return Written(found, confidence)
+
+
+def exact(texts: Sequence[str]) -> tuple[str, float]:
+    """The text that most have written, character by character; its confidence is the share of them.
+
+    Of a tie the first in the order of characters wins.
+    """
+    counts = Counter(texts)
+    text = min(counts, key=lambda one: (-counts[one], one))
+    return text, counts[text] / len(texts)
+
+
+def normalised(texts: Sequence[str]) -> tuple[str, float]:
+    """As :func:`exact`, of texts that are the same in their :func:`plain` form, which most have written as they did.
+
+    Of a tie between plain forms the first in the order of characters wins.
+    """
+    forms: defaultdict[str, list[str]] = defaultdict(list)
+    for text in texts:
+        forms[plain(text)].append(text)
+    form = min(forms, key=lambda one: (-len(forms[one]), one))
+    return exact(forms[form])[0], len(forms[form]) / len(texts)
+
+
+def rover(texts: Sequence[str]) -> tuple[str, float]:
+    """Every word is put to the vote, in an alignment of all texts: the result may be a text that nobody wrote.
+
+    Words are what spaces are between, and they are the same if they are in their :func:`plain` form; each is written as
+    most have written it. The confidence is the mean share of the votes with which words win: how far the texts agree,
+    not how likely it is that every word is right.
+    """
+    spelt: defaultdict[str, list[str]] = defaultdict(list)
+    sequences = []
+    for text in texts:
+        words = []
+        for token in text.split():
+            word = plain(token) or token  # punctuation that stands alone is a word
+            spelt[word].append(token)
+            words.append(word)
+        sequences.append(words)
+    won, share = wtn.vote(wtn.network(wtn.central(sequences)))
+    return " ".join(exact(spelt[word])[0] for word in won), share
+
+
+def plain(text: str) -> str:
+    """The text without what does not count: in Unicode's form NFKC, case folded, no punctuation, single spaces.
+
+    Source: Unicode Standard Annex 15 (NFKC), and section 3.13 of the standard (case folding).
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join("".join(c for c in folded if not unicodedata.category(c).startswith("P")).split())
+
+
+METHODS: Mapping[str, Rule] = {"exact": exact, "normalised": normalised, "rover": rover}
+DEFAULT = "normalised"
