@@ -9,7 +9,7 @@ from manyhands.errors import SpecError
 
 
 def read(file: Path, handlers: str | None) -> specs.JobSpec:
-    """The job of a file; every judge of its plan is a handler, a command or a URL.
+    """The job of a file; every judge of its plan is a handler, a command, a URL or a model.
 
     Raises:
         HandlerError: the handlers cannot be loaded.
@@ -23,7 +23,7 @@ def read(file: Path, handlers: str | None) -> specs.JobSpec:
             f"{specs.where(file)}: source: this key is missing; a job without it gets its tasks over the API"
         )
     registered = [name for reference in references(spec, handlers) for name in load(reference)]
-    known = {*registered, *spec.commands, *spec.http}
+    known = {*registered, *spec.commands, *spec.http, *spec.llm}
     for index, judge in enumerate(spec.judges):
         if judge.judge not in known:
             line = specs.where(file, "stages", 0, "judges", index)

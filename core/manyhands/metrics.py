@@ -93,6 +93,12 @@ CHILD_DEATHS = Counter(
 )
 CHILD_RECYCLED = Counter("manyhands_child_recycled", "Child processes replaced after their share of work.")
 PREFETCH = Gauge("manyhands_prefetch", "Suites a worker holds at most.", ["judge"])
+LLM_REQUESTS = Counter("manyhands_llm_requests", "Requests that a language model has answered.", ["judge"])
+LLM_INPUT_TOKENS = Counter("manyhands_llm_input_tokens", "Tokens of prompts to language models.", ["judge"])
+LLM_OUTPUT_TOKENS = Counter("manyhands_llm_output_tokens", "Tokens of what language models answered.", ["judge"])
+LLM_COST = Counter(
+    "manyhands_llm_cost", "What language models cost by the prices in the job file, in its money.", ["judge"]
+)
 
 # -- aggregator --------------------------------------------------------------------------------------------------------
 TASKS_SETTLED = Counter(

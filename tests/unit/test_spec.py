@@ -24,6 +24,7 @@ stages:
   - judges: [svm, {forest: 3}, {judge: near, judgments: 2, weight: 0.5}]
 gold: {column: digit}
 """
+LLM = "llm: {m: {url: 'http://x', model: m, "
 PLAIN: dict[str, Any] = {"name": "j", "answer": {"type": "text"}, "stages": [{"judges": ["a"]}]}
 
 
@@ -134,6 +135,13 @@ def test_words_stay_words(tmp_path: Path, word: str) -> None:
         ("gold:", "suite: 0\ngold:", "job.yaml:7: suite: Input should be greater than or equal to 1"),
         ("gold:", "method: mean\ngold:", "method mean needs answers of type number"),
         ("gold:", "http: {api: {url: 'ftp://x'}}\ngold:", "job.yaml:7: http.api.url: String should match pattern"),
+        ("gold:", "llm: {m: {model: m, url: 'http://u:p@x'}}\ngold:", "job.yaml:7: llm.m.url: no user or password bel"),
+        ("gold:", LLM + "prompt: hello}}\ngold:", "llm.m.prompt: it does not show the task; {payload}"),
+        ("gold:", LLM + "prompt: '{{payload}}'}}\ngold:", "llm.m.prompt: it does not show the task"),
+        ("gold:", LLM + "prompt: '{payload} {optoins}'}}\ngold:", "{optoins} means nothing here; known are"),
+        ("gold:", LLM + "system: '{question.a}'}}\ngold:", "{question.a} means nothing here"),
+        ("gold:", LLM + "headers: {authorization: Bearer x}}}\ngold:", "llm.m.headers: authorization is secret and"),
+        ("gold:", LLM + "api_key: x}}\ngold:", "llm.m.api_key: this key is not known; known are url, model"),
         ("name: digits\n", "", "job.yaml:1: name: this key is missing"),
         ("path: digits.jsonl, ", "", "job.yaml:2: source.path: this key is missing"),
     ],

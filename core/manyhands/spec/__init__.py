@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from manyhands.spec.answer import Answer, Option
 from manyhands.spec.configured import Command, Http
+from manyhands.spec.llm import Llm
 from manyhands.spec.methods import INFERENCE, STRONGEST, Method
 from manyhands.spec.model import JobSpec, json_schema
 from manyhands.spec.quality import Quality
@@ -21,6 +22,7 @@ __all__ = [
     "Gold",
     "Http",
     "JobSpec",
+    "Llm",
     "Method",
     "Option",
     "Quality",

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from manyhands.spec.answer import Answer
 from manyhands.spec.base import Model
 from manyhands.spec.configured import Command, Http
+from manyhands.spec.llm import Llm
 from manyhands.spec.methods import INFERENCE, STRONGEST, Method
 from manyhands.spec.quality import Quality
 from manyhands.spec.source import Gold, Source
@@ -48,6 +49,7 @@ class JobSpec(Model):
     handlers: str | None = Field(default=None, description="Module or .py file with the handlers; for `run`.")
     commands: dict[str, Command] = Field(default_factory=dict, description="Judges that are programs; for `run`.")
     http: dict[str, Http] = Field(default_factory=dict, description="Judges behind a URL; for `run`.")
+    llm: dict[str, Llm] = Field(default_factory=dict, description="Judges that are language models; for `run`.")
 
     @field_validator("stages")
     @classmethod

@@ -106,7 +106,9 @@ class Bench:
             if one.retry is not None:
                 retries[f"{one.retry:g}s"] = retries.get(f"{one.retry:g}s", 0) + 1
         failed = len(findings.problems)
-        return [frames.JUDGED, suite.judge, len(suite.positions) - failed, failed, started, seconds, retries, outgoing]
+        judged = len(suite.positions) - failed
+        used = self._used(suite.judge)
+        return [frames.JUDGED, suite.judge, judged, failed, started, seconds, retries, outgoing, used]
 
     def _find(self, suite: Suite, headers: Mapping[str, Any], now: float) -> tuple[Findings, float]:
         count = len(suite.positions)
@@ -132,6 +134,10 @@ class Bench:
                 i: problem(error, suite.attempt, suite.max_attempts, lambda: chance) for i, error in errors.items()
             }
         return findings, seconds
+
+    def _used(self, name: str) -> dict[str, float]:
+        tell = getattr(self._judges.get(name), "used", None)
+        return tell() if tell is not None else {}
 
     def _make(self, name: str) -> Judge:
         self._replies.note(frames.LOADING, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgpack
@@ -31,6 +32,7 @@ class Setup:
     references: Sequence[str]
     commands: Mapping[str, Mapping[str, Any]]
     http: Mapping[str, Mapping[str, Any]]
+    llm: Mapping[str, Mapping[str, Any]]
     judges: Sequence[str]
     path: Sequence[str]
     namespace: str
@@ -39,6 +41,8 @@ class Setup:
     host: str
     body_limit: int
     hard_limit: float
+    #: How many children the worker has, this one among them: they share its rate limits.
+    children: int
 
 
 #: The judges that a child offers, by name: the version of each, and whether it takes batches.
@@ -68,6 +72,8 @@ class Judged(NamedTuple):
     seconds: float
     retries: Mapping[str, int]
     outgoing: Sequence[Sequence[Any]]
+    #: What a judge that is paid for has used: requests, input and output tokens, cost.
+    used: Mapping[str, float] = MappingProxyType({})
 
 
 class Part(NamedTuple):

@@ -57,7 +57,7 @@ class Http:
     def _once(self, tasks: Sequence[Any]) -> list[Any]:
         body = json.dumps({"judge": self._judge, "tasks": tasks}, ensure_ascii=False, default=plain).encode()
         try:
-            status, headers, answer = self._post(body)
+            status, headers, answer = post(self._client, self._url, body, self._limit)
         except httpx.HTTPError as error:
             raise RetryTask(f"{self._url}: {type(error).__name__}: {error}") from error
         if status in LATER or status >= 500:
@@ -76,23 +76,35 @@ class Http:
             raise NoJudgment(f"{self._url} answered {count} judgments for {len(tasks)} tasks")
         return [judgment(one) for one in said]
 
-    def _post(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        deadline = time.monotonic() + self._limit
-        chunks, size = [], 0
-        with self._client.stream("POST", self._url, content=body) as response:
-            for chunk in response.iter_bytes():
-                chunks.append(chunk)
-                size += len(chunk)
-                # httpx bounds each read, not their sum
-                if time.monotonic() > deadline:
-                    raise httpx.ReadTimeout(f"no whole answer within {self._limit:g} s")
-                if size > ANSWER_LIMIT:
-                    raise NoJudgment(f"{self._url} answered more than {ANSWER_LIMIT:,} bytes")
-        return response.status_code, response.headers, b"".join(chunks)
-
     def close(self) -> None:
         """End the connections."""
         self._client.close()
+
+
+def post(client: httpx.Client, url: str, body: bytes, limit: float) -> tuple[int, Mapping[str, str], bytes]:
+    """Status, headers and body of the answer to a request, for which there are so many seconds.
+
+    Raises:
+        httpx.HTTPError: there is none in time.
+        NoJudgment: it is larger than what is read.
+    """
+    deadline = time.monotonic() + limit
+    chunks, size = [], 0
+    with client.stream("POST", url, content=body) as response:
+        for chunk in response.iter_bytes():
+            chunks.append(chunk)
+            size += len(chunk)
+            # httpx bounds each read, not their sum
+            if time.monotonic() > deadline:
+                raise httpx.ReadTimeout(f"no whole answer within {limit:g} s")
+            if size > ANSWER_LIMIT:
+                raise NoJudgment(f"{url} answered more than {ANSWER_LIMIT:,} bytes")
+    return response.status_code, response.headers, b"".join(chunks)
+
+
+def variables(headers: Mapping[str, str]) -> set[str]:
+    """The variables of the environment that headers name."""
+    return {name for text in headers.values() for name in _NAME.findall(text)}
 
 
 def expanded(headers: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,15 +41,23 @@ def offers(setup: Setup, groups: Groups) -> dict[str, Offer]:
     patience = setup.hard_limit * PATIENCE
     for name, handler in registered.items():
         found[name] = Offer(version=handler.version, batch=handler.batch, make=_python(handler, patience))
-    for kind, configured in (("commands", setup.commands), ("http", setup.http)):
+    kinds: dict[str, Callable[[str, Any], Callable[[], Judge]]] = {
+        "commands": lambda _name, config: _command(config, patience, groups),
+        "http": lambda name, config: _http(name, config, patience),
+        "llm": lambda name, config: _llm(name, config, patience, setup.children),
+    }
+    for kind, made in kinds.items():
+        configured: Mapping[str, Mapping[str, Any]] = getattr(setup, kind)
         for name, config in configured.items():
             if name in found:
                 raise HandlerError(f"the judge {name!r} of {kind} is defined twice")
-            make = _command(config, patience, groups) if kind == "commands" else _http(name, config, patience)
-            found[name] = Offer(version=config["version"], batch=True, make=make)
-    missing = [name for name in setup.judges if name not in found]
+            # one that is not served need not have its secrets here
+            if not setup.judges or name in setup.judges:
+                found[name] = Offer(version=config["version"], batch=True, make=made(name, config))
+    known = {*found, *setup.commands, *setup.http, *setup.llm}
+    missing = [name for name in setup.judges if name not in known]
     if missing:
-        raise HandlerError(f"there is no judge {', '.join(missing)}; there are {', '.join(sorted(found)) or 'none'}")
+        raise HandlerError(f"there is no judge {', '.join(missing)}; there are {', '.join(sorted(known)) or 'none'}")
     if not found:
         raise HandlerError("there is no judge; name handlers with --handlers or MANYHANDS_HANDLERS")
     return {name: offer for name, offer in found.items() if not setup.judges or name in setup.judges}
@@ -93,4 +101,14 @@ def _http(name: str, config: Any, patience: float) -> Callable[[], Judge]:
     from manyhands_worker.http import Http
 
     judge = Http(name, config["url"], config["headers"], config["time_limit"], patience)
+    return lambda: judge
+
+
+def _llm(name: str, config: Any, patience: float, children: int) -> Callable[[], Judge]:
+    # as for http
+    from manyhands.spec import Answer, Llm
+    from manyhands_worker.llm.judge import LlmJudge
+
+    llm, answer = Llm.model_validate(config["llm"]), Answer.model_validate(config["answer"])
+    judge = LlmJudge(name, llm, config["question"], answer, share=1 / children, patience=patience)
     return lambda: judge

@@ -44,7 +44,8 @@ class WorkerSettings(Settings):
     )
     config: Path | None = Field(
         default=None,
-        description="YAML file with the keys handlers, commands and http as in a job file; a job file itself will do.",
+        description="YAML file with the keys handlers, commands, http and llm (with question and answer) as in a job "
+        "file; a job file itself will do.",
     )
     children: int = Field(
         default_factory=_cpus, ge=1, le=256, description="Child processes that judge; one for each CPU when unset."

@@ -9,6 +9,12 @@ from manyhands.broker.protocol import Delivery
 from manyhands.measure import waited
 from manyhands_worker.frames import Judged
 
+#: By what a judge that is paid for says that it has used.
+_USED = {
+    "requests": metrics.LLM_REQUESTS, "input": metrics.LLM_INPUT_TOKENS, "output": metrics.LLM_OUTPUT_TOKENS,
+    "cost": metrics.LLM_COST,
+}  # fmt: skip
+
 
 class Tally:
     """Counts into the metrics; keeps the labelled ones at hand, since looking one up costs as much as counting."""
@@ -26,6 +32,8 @@ class Tally:
         self.busy(said.judge, said.seconds)
         for rung, count in said.retries.items():
             metrics.RETRIES.labels(said.judge, rung).inc(count)
+        for what, amount in said.used.items():
+            _USED[what].labels(said.judge).inc(amount)
 
     def tasks(self, judge: str, judged: int, failed: int) -> None:
         """So many tasks got a value, so many did not."""

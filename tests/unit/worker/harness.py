@@ -70,7 +70,8 @@ def setup(*references: str, **changes: Any) -> Setup:
     import sys
 
     given: dict[str, Any] = {
-        "references": references, "commands": {}, "http": {}, "judges": [], "path": sys.path, "namespace": "",
+        "references": references, "commands": {}, "http": {}, "llm": {}, "children": 1, "judges": [],
+        "path": sys.path, "namespace": "",
         "partitions": 4, "worker": "w-1", "host": "h", "body_limit": 1 << 20, "hard_limit": 600.0,
     }  # fmt: skip
     return Setup(**{**given, **changes})

@@ -7,7 +7,7 @@ import pytest
 from manyhands.errors import SettingsError
 from manyhands.settings import load
 from manyhands_worker.settings import WorkerSettings
-from manyhands_worker.sources import joined, named_by, read
+from manyhands_worker.sources import joined, named_by, read, setup_of
 
 
 def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,9 +31,31 @@ def test_a_job_file_will_do(tmp_path: Path) -> None:
     assert joined(found, found) == found
 
 
+MODEL = "llm: {m: {url: 'http://x/v1', model: small}}\n"
+
+
+def test_models_are_told_what_to_ask(tmp_path: Path) -> None:
+    """Question and answer type are those of the file; the version changes with them, or is as given."""
+    file = tmp_path / "job.yaml"
+    versions = set()
+    for rest in ("question: a", "question: b", "question: b\nsuite: 3"):
+        file.write_text(f"{MODEL}answer: {{type: choice, options: [0, 1]}}\n{rest}\n")
+        found = read(file)
+        told = setup_of(found, load(WorkerSettings, children=4), "h")
+        assert (told.llm["m"]["question"], told.children) == (rest.split()[1], 4)
+        assert told.llm["m"]["answer"]["options"] == ["0", "1"]
+        versions.add(told.llm["m"]["version"])
+        assert joined(found, found) == found
+    assert len(versions) == 2
+    assert all(version.startswith("small-") for version in versions)
+    file.write_text("answer: {type: text}\nllm: {m: {url: 'http://x', model: small, version: '7'}}\n")
+    assert setup_of(read(file), load(WorkerSettings), "h").llm["m"]["version"] == "7"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        (MODEL, "answer: a judge of llm needs this key"),
         ("- a", "none of the keys"),
         ("a: [", "no YAML"),
         ("commands: {c: {commands: [x]}}", "commands.c.command: Field required"),

@@ -1,0 +1,124 @@
+"""The judge: a request for each task of a suite, several at once; one bad task never costs another."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from manyhands.clock import Clock, SystemClock
+from manyhands.errors import HandBack, ManyhandsError, RejectTask
+from manyhands.handlers import Judgment
+from manyhands.spec import Answer, Llm
+from manyhands_worker.llm.answer import BYTES, Reply, read
+from manyhands_worker.llm.client import Client, Misconfigured, Trouble
+from manyhands_worker.llm.prompt import Prompt
+
+#: Tasks in a row that failed because the server did not answer, after which the others of a suite are not asked.
+GIVE_UP = 5
+#: Part of the time for a suite that one request may take: it may be the last, and httpx may take twice as long.
+REQUEST = 0.4
+
+
+@dataclass(slots=True)
+class _Suite:
+    """A suite while it is judged: ``until`` when requests are begun, and ``over`` is why no more of them are."""
+
+    until: float
+    over: ManyhandsError | None = None
+    owed: float = 0.0
+    row: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def answered(self, owed: float = 0.0) -> None:
+        """The server is there; it may want money for what was no judgment."""
+        with self.lock:
+            self.row = 0
+            self.owed += owed
+
+    def unanswered(self, trouble: Trouble) -> None:
+        """It is not. After a while nobody else is asked, and to be not asked is no task's fault."""
+        with self.lock:
+            self.row += 1
+            if self.row >= GIVE_UP and self.over is None:
+                self.over = HandBack(f"{self.row} tasks in a row were not answered; {trouble.detail}")
+
+
+class LlmJudge:
+    """Judges by asking a model, for ``patience`` seconds a suite; tasks whose turn does not come go back.
+
+    ``share`` is the part of the worker's rate limits that this process may use.
+    """
+
+    def __init__(
+        self, name: str, llm: Llm, question: str, answer: Answer, *, share: float, patience: float,
+        clock: Clock | None = None, sleep: Callable[[float], None] = time.sleep,
+    ) -> None:  # fmt: skip
+        self._llm, self._answer, self._patience = llm, answer, patience
+        self._clock = clock or SystemClock()
+        self._prompt = Prompt(llm, question, answer)
+        limit = min(llm.time_limit, patience * REQUEST)
+        self._client = Client(name, llm, share=share, time_limit=limit, clock=self._clock, sleep=sleep)
+        self._threads = ThreadPoolExecutor(llm.concurrency, thread_name_prefix=name)
+        self._lock = threading.Lock()
+        self._used = {"requests": 0.0, "input": 0.0, "output": 0.0, "cost": 0.0}
+        self._owed = 0.0
+
+    def __call__(self, _positions: Sequence[int], payloads: Sequence[Any]) -> list[Any]:
+        """The judgments, or an exception for a task without one."""
+        suite = _Suite(self._clock.monotonic() + self._patience)
+        said = list(self._threads.map(lambda payload: self._one(payload, suite), payloads))
+        self._owed += suite.owed
+        for i, one in enumerate(said if self._owed else ()):
+            if isinstance(one, Judgment):
+                # answers that were none have been paid for, too; and only a judgment can say what it cost
+                said[i] = one._replace(cost=(one.cost or 0.0) + self._owed)
+                self._owed = 0.0
+                break
+        return said
+
+    def _one(self, payload: Any, suite: _Suite) -> Judgment | Exception:
+        if suite.over is not None:
+            return suite.over
+        try:
+            body = self._prompt.body(payload)
+            tokens = len(body) // BYTES + self._llm.max_tokens
+            reply = self._client.ask(
+                body, tokens, suite.until, lambda answer: read(answer, self._answer, self._llm.format, len(body))
+            )
+        except Misconfigured as error:
+            suite.over = error
+            return error
+        except Trouble as error:
+            suite.unanswered(error)
+            return error
+        except RejectTask as error:
+            suite.answered()
+            return error
+        except Exception as error:  # noqa: BLE001  it is this task's alone, and must not end the others
+            return error
+        cost = self._count(reply)
+        suite.answered(cost or 0.0 if reply.error else 0.0)
+        return reply.error or Judgment(reply.value, reply.confidence, cost)
+
+    def _count(self, reply: Reply) -> float | None:
+        price = self._llm.price
+        cost = None if price is None else (reply.input * price.input + reply.output * price.output) / 1e6
+        with self._lock:
+            for what, amount in (("requests", 1), ("input", reply.input), ("output", reply.output), ("cost", cost)):
+                self._used[what] += amount or 0.0
+        return cost
+
+    def used(self) -> dict[str, float]:
+        """Requests answered, tokens of prompts and answers, and money, since it was last asked."""
+        with self._lock:
+            used, self._used = self._used, dict.fromkeys(self._used, 0.0)
+        return used
+
+    def close(self) -> None:
+        """End threads and connections."""
+        self._threads.shutdown(cancel_futures=True)
+        self._client.close()

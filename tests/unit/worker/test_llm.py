@@ -1,0 +1,369 @@
+"""Judges that are language models, against a server that speaks the protocol, faults included."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from manyhands import Judgment, RejectTask, RetryTask
+from manyhands.errors import HandBack, HandlerError
+from manyhands.spec import Answer, Llm
+from manyhands.testing import FakeClock
+from manyhands_worker.judging import NoJudgment
+from manyhands_worker.llm.client import Misconfigured, Trouble
+from manyhands_worker.llm.judge import GIVE_UP, LlmJudge
+from tests.llm import Model, Response, Server, answered, completion, failed, payload, serving
+from tests.unit.worker.harness import PATIENCE, dead, judge, judgments, pool, retried, suite, values
+
+CHOICE = Answer(type="choice", options=["positive", "negative", "mixed"])
+KEY = "sk-a-secret-key"
+
+
+class Turned(FakeClock):
+    """A clock that whoever waits turns; it keeps for how long they did."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        """Let the time pass."""
+        self.waits.append(seconds)
+        self.turn(seconds)
+
+
+def ask(
+    model: Model, *payloads: Any, answer: Answer = CHOICE, clock: Turned | None = None, patience: float = PATIENCE,
+    share: float = 1.0, **keys: Any,
+) -> tuple[list[Any], Server]:  # fmt: skip
+    """What a judge at a server with this model says of the payloads, one after the other unless told otherwise."""
+    clock = clock or Turned()
+    with serving(model) as server:
+        llm = Llm(**{"url": server.url, "model": "m", "concurrency": 1, "prompt": "{payload}", **keys})
+        made = LlmJudge(
+            "gpt", llm, "Is it good?", answer, share=share, patience=patience, clock=clock, sleep=clock.sleep
+        )
+        try:
+            return made(range(len(payloads)), payloads), server
+        finally:
+            made.close()
+
+
+def in_turn(*responses: Response) -> Model:
+    """A model that responds so, one after the other, and then for ever with the last."""
+    left = list(responses)
+    return lambda _asked: left.pop(0) if len(left) > 1 else left[0]
+
+
+def test_judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request for each task, with key, prompt and schema; values in the order of the tasks."""
+    monkeypatch.setenv("LLM_KEY", f" {KEY}\n")
+    monkeypatch.setenv("TEAM", "t-1")
+    said, server = ask(
+        lambda asked: answered("positive" if "so good" in payload(asked) else "negative"), "so good", "so bad",
+        api_key_env="LLM_KEY", headers={"X-Team": "${TEAM}"}, system="Be brief.", seed=7,
+        prompt="{question}\n---\n{payload}\n---\n{answer}", extra={"top_k": 1, "max_tokens": None},
+    )  # fmt: skip
+    assert said == [Judgment("positive"), Judgment("negative")]
+    first = server.asked[0]
+    assert server.paths[0] == "/v1/chat/completions"
+    assert (server.headers[0]["authorization"], server.headers[0]["x-team"]) == (f"Bearer {KEY}", "t-1")
+    assert first["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {
+            "role": "user",
+            "content": "Is it good?\n---\nso good\n---\nAnswer with nothing but a JSON object "
+            '{"answer": …}; the answer is one of "positive", "negative", "mixed".',
+        },
+    ]
+    assert (first["model"], first["temperature"], first["seed"], first["top_k"]) == ("m", 0, 7, 1)
+    assert "max_tokens" not in first
+    assert (first["logprobs"], first["top_logprobs"]) == (True, 5)
+    schema = first["response_format"]["json_schema"]
+    assert schema["strict"] is True
+    assert schema["schema"]["properties"]["answer"]["enum"] == ["positive", "negative", "mixed"]
+
+
+@pytest.mark.parametrize("rest", ["", "/", "/chat/completions", "/chat/completions?v=1"])
+def test_a_whole_endpoint_may_be_given(rest: str) -> None:
+    """Or the base, with or without a slash; an endpoint may have a query, as some clouds want it."""
+    with serving(lambda _: answered("mixed")) as server:
+        made = LlmJudge("gpt", Llm(url=server.url + rest, model="m"), "", CHOICE, share=1, patience=PATIENCE)
+        assert made([0], ["a"]) == [Judgment("mixed")]
+        made.close()
+    assert server.paths == ["/v1/chat/completions" + ("?v=1" if "?" in rest else "")]
+
+
+def test_what_is_none_of_the_options_is_passed_on() -> None:
+    """Whether a value is an answer of the job is for the aggregator to say, which has it judged again."""
+    said, _ = ask(lambda _: answered("great", tokens=[('{"answer": "', 1, {}), ("great", 0.5, {}), ('"}', 1, {})]), "a")
+    assert said == [Judgment("great", 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("response", "kind", "told"),
+    [
+        (completion("positive"), NoJudgment, "did not answer as asked"),
+        (completion('```json\n{"answer": "positive"}\n```'), NoJudgment, "did not answer as asked"),
+        (completion('{"answer": "positive", "why": "it is"}'), NoJudgment, "alone is expected"),
+        (completion('{"answer": "posi', finish="length"), NoJudgment, "cut off at max_tokens"),
+        (completion(""), NoJudgment, "empty"),
+        (completion(None), NoJudgment, "empty"),
+        (completion("[" * 5000), NoJudgment, "did not answer as asked"),
+        (completion(None, refusal="I would rather not"), RejectTask, "I would rather not"),
+        (completion("", finish="content_filter"), RejectTask, "content_filter"),
+        (Response(body=b"{torn"), NoJudgment, "as a chat endpoint does: {torn"),
+        (Response(body=b'{"choices": []}'), NoJudgment, "as a chat endpoint does"),
+        (Response(body=b'{"choices": [{"message": {"content": 3}}]}'), NoJudgment, "as a chat endpoint does"),
+        (Response(body=b"[" * 100_000), NoJudgment, "as a chat endpoint does"),
+        (failed(400, "context too long"), RejectTask, "answered 400: context too long"),
+        (failed(413), RejectTask, "answered 413"),
+    ],
+)
+def test_one_bad_task(response: Response, kind: type[Exception], told: str) -> None:
+    """A refusal, an answer that is none, a request that is not taken: that task fails alone, and is sent once."""
+    said, server = ask(lambda asked: response if payload(asked) == "bad" else answered("mixed"), "a", "bad", "b")
+    assert (said[0], said[2]) == (Judgment("mixed"), Judgment("mixed"))
+    assert type(said[1]) is kind
+    assert told in str(said[1])
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        failed(401, "Incorrect API key provided: " + KEY), failed(403, KEY), failed(404, "no model m"),
+        failed(302, Location="http://127.0.0.1:9/"), failed(429, "pay", code="insufficient_quota"),
+    ],
+)  # fmt: skip
+def test_what_never_heals(monkeypatch: pytest.MonkeyPatch, response: Response) -> None:
+    """It is asked once, and all tasks of the suite fail with the judge's name and the server's words, but the key."""
+    monkeypatch.setenv("LLM_KEY", KEY)
+    said, server = ask(lambda _: response, "a", "b", "c", api_key_env="LLM_KEY")
+    assert [type(one) for one in said] == [Misconfigured] * 3
+    assert len(server.asked) == 1
+    assert f"the judge gpt at {server.url}/chat/completions: it answered {response.status}" in str(said[0])
+    assert KEY not in str(said[0])
+    assert server.headers[0]["authorization"].endswith(KEY)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [failed(500), failed(502), failed(503), failed(408), failed(429), Response(body=b"{", cut=True)],
+)
+def test_trouble_is_tried_again(trouble: Response) -> None:
+    """What may be better in a moment is sent again after longer and longer waits, and costs the task nothing."""
+    clock = Turned()
+    said, server = ask(in_turn(trouble, trouble, answered("mixed")), "a", clock=clock)
+    assert said == [Judgment("mixed")]
+    assert len(server.asked) == 3
+    assert 0.75 <= sum(clock.waits) <= 2
+
+
+def test_trouble_that_stays() -> None:
+    """After so many retries the task goes to the retry ladder, no sooner than the server says."""
+    said, server = ask(lambda _: failed(503, "resting", Retry_After="1"), "a", retries=2)
+    assert isinstance(said[0], Trouble)
+    assert said[0].after == 1
+    assert "503: resting" in str(said[0])
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("as_date", [False, True])
+def test_retry_after(status: int, as_date: bool) -> None:
+    """Seconds or a date: until then nothing is sent, for whichever task."""
+    clock = Turned()
+    after = email.utils.formatdate(clock.now() + 20, usegmt=True) if as_date else "20"
+    times: list[float] = []
+    responses = in_turn(failed(status, Retry_After=after), answered("mixed"))
+
+    def model(asked: dict[str, Any]) -> Response:
+        times.append(clock.now())
+        return responses(asked)
+
+    said, _ = ask(model, "a", "b", clock=clock)
+    assert said == [Judgment("mixed")] * 2
+    assert 19 <= times[1] - times[0] <= 21
+
+
+def test_a_pause_that_is_too_long() -> None:
+    """The one that was sent goes to the ladder; the others go back unsent, which counts as no try."""
+    clock = Turned()
+    said, server = ask(lambda _: failed(429, Retry_After="900"), "a", "b", "c", clock=clock, patience=30)
+    assert [type(one) for one in said] == [Trouble, HandBack, HandBack]
+    assert said[0].after == 900
+    assert len(server.asked) == 1
+    assert sum(clock.waits) == pytest.approx(30)  # waited for: to hand back at once would go round and round
+
+
+def test_a_server_that_is_away() -> None:
+    """After some tasks in a row the others are handed back unasked."""
+    made = LlmJudge("gpt", Llm(url="http://127.0.0.1:9/v1", model="m", retries=0, concurrency=1), "", CHOICE,
+                    share=1, patience=PATIENCE)  # fmt: skip
+    said = made(range(8), ["a"] * 8)
+    made.close()
+    assert [type(one) for one in said] == [Trouble] * GIVE_UP + [HandBack] * (8 - GIVE_UP)
+    assert isinstance(said[0], RetryTask)
+
+
+def test_tasks_that_the_server_stumbles_over() -> None:
+    """Those that get an error every time cost no other its judgment."""
+    said, _ = ask(
+        lambda asked: failed(500) if payload(asked) == "bad" else answered("mixed"), *["bad", "bad", "a"] * 4, retries=0
+    )
+    assert [type(one) for one in said] == [Trouble, Trouble, Judgment] * 4
+
+
+def test_a_slow_server() -> None:
+    """No answer within the time limit is trouble."""
+    release = threading.Event()
+
+    def slow(_asked: dict[str, Any]) -> Response:
+        release.wait(PATIENCE)
+        return answered("mixed")
+
+    with serving(slow) as server:
+        llm = Llm(url=server.url, model="m", time_limit=0.2, retries=0)
+        made = LlmJudge("gpt", llm, "", CHOICE, share=1, patience=PATIENCE)
+        (said,) = made([0], ["a"])
+        release.set()
+        made.close()
+    assert isinstance(said, Trouble)
+    assert "Timeout" in str(said)
+
+
+def test_requests_at_once() -> None:
+    """As many as the configuration says, and no more: the server answers the first only when all of them are there."""
+    lock, all_there = threading.Lock(), threading.Event()
+    now, most = 0, 0
+
+    def model(_asked: dict[str, Any]) -> Response:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+            if now == 4:
+                all_there.set()
+        assert all_there.wait(PATIENCE)
+        with lock:
+            now -= 1
+        return answered("mixed")
+
+    said, _ = ask(model, *["a"] * 12, concurrency=4)
+    assert said == [Judgment("mixed")] * 12
+    assert most == 4
+
+
+def minutes(times: list[float], amounts: list[float]) -> float:
+    """The most that any minute saw."""
+    return max(sum(a for t, a in zip(times, amounts, strict=True) if s <= t < s + 60) for s in times)
+
+
+@pytest.mark.parametrize(("keys", "amount", "most"), [
+    ({"requests_per_minute": 30}, 1, 30),
+    ({"requests_per_minute": 60, "share": 0.5}, 1, 30),
+    ({"tokens_per_minute": 3300}, 110, 3300),
+])  # fmt: skip
+def test_rate_limits(keys: dict[str, Any], amount: int, most: int) -> None:
+    """No minute sees more requests or tokens than it may, and not many fewer; a child has its share."""
+    clock, times = Turned(), list[float]()
+
+    def model(_asked: dict[str, Any]) -> Response:
+        times.append(clock.now())
+        return answered("mixed", usage=(100, 10))
+
+    said, _ = ask(model, *["a"] * 90, clock=clock, patience=600, max_tokens=200, **keys)
+    assert said == [Judgment("mixed")] * 90
+    assert most * 0.9 <= minutes(times, [amount] * 90) <= most * 1.001
+
+
+def test_tasks_whose_turn_does_not_come() -> None:
+    """Within the time for a suite as many are judged as the limit lets through; the others go back."""
+    said, server = ask(lambda _: answered("mixed"), *["a"] * 10, patience=60, requests_per_minute=3)
+    assert [type(one) for one in said] == [Judgment] * 4 + [HandBack] * 6
+    assert len(server.asked) == 4
+    assert "rate limit of gpt" in str(said[-1])
+
+
+def test_costs() -> None:
+    """Tokens by their price; what was no judgment is paid with the next; without a price there is no cost."""
+    price = {"input": 2, "output": 8}
+    bad = completion("?", usage=(100, 10))
+    with serving(lambda asked: bad if payload(asked) == "bad" else answered("mixed", usage=(1000, 5))) as server:
+        llm = Llm(url=server.url, model="m", prompt="{payload}", price=price)
+        made = LlmJudge("gpt", llm, "", CHOICE, share=1, patience=PATIENCE)
+        both, (after,) = made([0, 1], ["bad", "a"]), made([0], ["b"])
+        assert (made.used(), made.used()) == (
+            {"requests": 3, "input": 2100, "output": 20, "cost": pytest.approx(0.00436)},
+            {"requests": 0, "input": 0, "output": 0, "cost": 0},
+        )
+        made.close()
+    assert both[1].cost == pytest.approx((1000 * 2 + 5 * 8 + 100 * 2 + 10 * 8) / 1e6)
+    assert after.cost == pytest.approx((1000 * 2 + 5 * 8) / 1e6)
+    said, _ = ask(lambda _: answered("mixed"), "a")
+    assert said[0].cost is None
+
+
+@pytest.mark.parametrize("usage", [b"null", b"{}", b'{"prompt_tokens": -1, "completion_tokens": 2}', b"[]"])
+def test_costs_without_usage(usage: bytes) -> None:
+    """Where the server does not count, or nonsense, tokens are guessed from the bytes: nothing is for free."""
+    body = b'{"choices": [{"message": {"content": "{\\"answer\\": \\"mixed\\"}"}}], "usage": ' + usage + b"}"
+    said, server = ask(lambda _: Response(body=body), "a", price={"input": 3e6, "output": 3e6})
+    sent = len(json.dumps(server.asked[0], ensure_ascii=False).encode())
+    assert said[0].cost == pytest.approx(sent + len('{"answer": "mixed"}'), abs=6)
+
+
+@pytest.mark.parametrize(
+    ("keys", "environ", "told"),
+    [
+        ({"api_key_env": "LLM_KEY"}, {}, "the judge gpt: a header needs the environment variable LLM_KEY"),
+        ({"headers": {"X-K": "${NOT_SET}"}}, {}, "variable NOT_SET"),
+        ({"api_key_env": "LLM_KEY"}, {"LLM_KEY": "two\nlines"}, "the judge gpt: a header holds a character"),
+    ],
+)
+def test_keys_that_are_not_right(
+    monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any], environ: dict[str, str], told: str
+) -> None:
+    """Told before anything is sent, without what they hold."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(HandlerError, match=told) as raised:
+        LlmJudge("gpt", Llm(url="http://x/", model="m", **keys), "", CHOICE, share=1, patience=1)
+    assert "lines" not in str(raised.value)
+
+
+def test_in_a_child(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Through the pool: values, confidences, costs and metrics; the ladder; a dead letter without the key."""
+    monkeypatch.setenv("LLM_KEY", KEY)
+    sure = [('{"answer": "', 1.0, {}), ("mixed", 0.6, {"positive": 0.2}), ('"}', 1.0, {})]
+    responses: dict[str, Callable[[], Response]] = {
+        "busy": lambda: failed(500, KEY), "never": lambda: failed(400, f"Bearer {KEY} is no good"),
+        "half": lambda: Response(body=f"<html>{KEY}".encode()),
+    }  # fmt: skip
+    with serving(lambda asked: responses.get(payload(asked), lambda: answered("mixed", tokens=sure))()) as server:
+        llm = {"url": server.url, "model": "m", "prompt": "{payload}", "api_key_env": "LLM_KEY", "retries": 0}
+        config = {"llm": {**llm, "price": {"input": 1, "output": 1}}, "question": "?", "version": "6",
+                  "answer": CHOICE.model_dump()}  # fmt: skip
+        with pool(llm={"gpt": config}, children=1) as made:
+            judged, later, never = judge(
+                made, suite("gpt", ["a", "b"]), suite("gpt", ["busy"], suite=2),
+                suite("gpt", ["never", "c", "half"], suite=3, attempt=3),
+            )  # fmt: skip
+    assert values(judged) == {100: "mixed", 101: "mixed"}
+    found = judgments(judged)
+    assert found.version == "6"
+    assert found.confidences == pytest.approx([0.75, 0.75])
+    assert found.costs == pytest.approx([0.00011, 0.00011])
+    assert retried(later)[0][1].attempt == 2
+    assert values(never) == {101: "mixed"}
+    assert sorted(letter[2]["mh-code"] for letter in dead(never)) == ["error", "rejected"]
+    out, err = capfd.readouterr()
+    everything = f"{[m.body for m in (*judged, *later, *never)]}{[m.headers for m in (*later, *never)]}{out}{err}"
+    assert "*** is no good" in everything
+    assert KEY not in everything
