@@ -14,6 +14,18 @@ from manyhands_producer.store import ProducerStore
 from manyhands_service.store import Store
 
 
+def see(url: str, *services: str) -> None:
+    """See that there are stores of these services: a file is not to be made by looking for it.
+
+    Raises:
+        StoreUnavailable: there is none.
+    """
+    for service in services:
+        file = store_url(url, service).removeprefix("sqlite:///")
+        if url.startswith("sqlite") and not Path(file).exists():
+            raise StoreUnavailable(f"there is no file {file}")
+
+
 def audit_stores(job: str, url: str) -> dict[str, Any]:
     """The account of a job, read from the stores of producer and aggregator.
 
@@ -21,10 +33,7 @@ def audit_stores(job: str, url: str) -> dict[str, Any]:
         UnknownJob: the producer's store does not know it.
         StoreUnavailable: there is no such store.
     """
-    for service in ("producer", "aggregator"):
-        file = store_url(url, service).removeprefix("sqlite:///")
-        if url.startswith("sqlite") and not Path(file).exists():
-            raise StoreUnavailable(f"there is no file {file}")
+    see(url, "producer", "aggregator")
     # neither is opened as a service opens it: an audit only reads, and neither migrates nor waits
     producer, aggregator = ProducerStore(url), Store(url, "aggregator", "manyhands_aggregator")
     try:

@@ -28,3 +28,15 @@ class FolderTaken(ManyhandsError):
 
 class PartFailed(ManyhandsError):
     """A process of this run does not stay alive."""
+
+
+class FolderRefused(ManyhandsError):
+    """A bundle is not written over what is no bundle; name another folder."""
+
+
+class StillOpen(ManyhandsError):
+    """A bundle is of a job that has ended; `manyhands watch JOB` waits for that."""
+
+
+class Unsteady(ManyhandsError):
+    """The answers changed again and again while they were read; try again when nothing is replayed."""

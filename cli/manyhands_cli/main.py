@@ -10,7 +10,19 @@ import typer
 from typer.core import TyperGroup
 
 from manyhands import __version__
-from manyhands_cli import dead, migrate, plan, processes, remote, run, submit, topology, watch
+from manyhands_cli import (
+    dead,
+    migrate,
+    plan,
+    processes,
+    reaggregate,
+    remote,
+    results,
+    run,
+    submit,
+    topology,
+    watch,
+)
 from manyhands_cli.exits import Exit, code_of, sentence
 
 
@@ -67,10 +79,11 @@ HERE, RUNNING, PROCESSES = "On this machine", "With services running", "Services
 
 app.command(rich_help_panel=HERE)(run.run)
 app.command(rich_help_panel=HERE)(plan.plan)
+app.command(rich_help_panel=HERE)(reaggregate.reaggregate)
 app.command(rich_help_panel=RUNNING)(submit.submit)
 app.command(rich_help_panel=RUNNING)(remote.status)
 app.command(rich_help_panel=RUNNING)(watch.watch)
-app.command(rich_help_panel=RUNNING)(remote.results)
+app.command(rich_help_panel=RUNNING)(results.results)
 app.command(rich_help_panel=RUNNING)(remote.agreement)
 app.command(rich_help_panel=RUNNING)(remote.cancel)
 app.command(rich_help_panel=RUNNING)(remote.audit)

@@ -1,11 +1,11 @@
-"""Commands that ask running services: status, results, cancel, audit."""
+"""Commands that ask running services: status, cancel, audit."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 import typer
 
@@ -29,7 +29,6 @@ from manyhands_cli.options import (
 from manyhands_cli.paths import of_job
 from manyhands_cli.watch import or_unheard, unserved
 
-Format = Literal["csv", "jsonl", "parquet"]
 #: Seconds between two looks at what does not balance.
 AGAIN = 1.0
 
@@ -64,55 +63,6 @@ def status(
         show.line("no jobs yet; `manyhands submit JOB.yaml` starts one")
     else:
         show.table(said, ("job", "state", "tasks", "answered", "failed", "cancelled", "open", "rate", "accuracy"))
-
-
-def results(
-    job: JobId,
-    format_: Annotated[
-        Format | None,
-        typer.Option("--format", "-f", help="Default: by the ending of --out, else csv.", show_default=False),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Write there. Default: standard output.", show_default=False),
-    ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="The tasks without an answer, and why (CSV).")] = False,
-    aggregator: AggregatorUrl = AGGREGATOR,
-    token: Token = None,
-    ca: Ca = None,
-) -> None:
-    """Fetch a job's answers in source order: id, answer, confidence, judgments.
-
-    Of a job that is still open come the answers there are.
-
-    Example: manyhands results digits-1f00ba11 --out answers.parquet
-    """
-    ending = out.suffix.removeprefix(".") if out else ""
-    if ending and format_ is None and ending not in get_args(Format):
-        raise typer.BadParameter(
-            f"what .{ending} should be is not known; name it .csv, .jsonl or .parquet, or give --format"
-        )
-    kind = format_ or ending or "csv"
-    if failed and kind != "csv":
-        raise typer.BadParameter("--failed is CSV; choose no other format")
-    stream = typer.get_binary_stream("stdout")
-    if kind == "parquet" and out is None and stream.isatty():
-        raise typer.BadParameter("Parquet is no text; give --out FILE")
-    client = aggregator_client(aggregator, token, ca)
-    said = client.call("GET", of_job(job))
-    if said["state"] == "open":
-        show.notes().print(
-            f"{job} is still open: {said['answered']:,} of {said['tasks']:,} tasks have an answer so far"
-        )
-    blocks = client.stream(of_job(job, "/failed.csv" if failed else f"/answers.{kind}"))
-    if out is not None:
-        from manyhands_cli.files import write_whole
-
-        write_whole(out, blocks)
-        return
-    for block in blocks:
-        stream.write(block)
-    stream.flush()
 
 
 def agreement(

@@ -76,6 +76,12 @@ def test_upload_and_results(job: WriteJob, start: Start, tmp_path: Path) -> None
     assert (tmp_path / "answers.csv").read_text() == printed.stdout
     lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
     assert [(line["id"], line["answer"]) for line in lines] == expected
+    bundle = tmp_path / "bundle"
+    bundled = running.command("results", "test-upload", "--bundle", str(bundle))
+    assert bundled.returncode == 0, bundled.stderr
+    for ending in ("csv", "jsonl"):
+        assert (bundle / f"answers.{ending}").read_bytes() == (tmp_path / f"answers.{ending}").read_bytes()
+    assert running.json("reaggregate", str(bundle))["identical"] is True
     table = arro3.io.read_parquet(tmp_path / "answers.parquet").read_all()
     assert list(zip(table["id"].to_pylist(), table["answer"].to_pylist(), strict=True)) == expected
     assert running.command("results", "test-upload", "--failed").stdout.count("\n") == 1  # its header

@@ -37,6 +37,24 @@ def test_embedded_run_answers_every_image(embedded_digits: Path) -> None:
     assert said["accuracy"] >= 0.97
 
 
+def test_a_bundle_of_a_run_gives_the_answers_again(embedded_digits: Path, tmp_path: Path) -> None:
+    """From its folder, without any service; a file that was changed is named."""
+    folder = tmp_path / "bundle"
+    done = command("results", str(embedded_digits), "--bundle", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert (folder / "answers.csv").read_bytes() == (embedded_digits / "answers.csv").read_bytes()
+    again = command("reaggregate", str(folder), "--json")
+    said = json.loads(again.stdout)
+    assert (again.returncode, said["identical"], said["tasks"], said["different"]) == (0, True, 1797, 0)
+    assert Path(said["file"]).read_bytes() == (embedded_digits / "answers.csv").read_bytes()
+
+    judgments = folder / "judgments.jsonl"
+    judgments.write_bytes(judgments.read_bytes().replace(b'"value":"3"', b'"value":"8"', 1))
+    tampered = command("reaggregate", str(folder))
+    assert tampered.returncode == 1
+    assert tampered.stdout.startswith("judgments.jsonl is not what was written")
+
+
 def test_audit_of_a_finished_run_balances(embedded_digits: Path) -> None:
     """`manyhands audit` of an output folder reads the run's own stores and balances."""
     done = command("audit", str(embedded_digits), "--json")

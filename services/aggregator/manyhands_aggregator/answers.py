@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from manyhands.errors import UnknownJob
 from manyhands.messages import Failure
 from manyhands_aggregator import tables
+from manyhands_aggregator.decide import Decision
 from manyhands_aggregator.suite import OVERDUE, unpack_answers
 from manyhands_service.store import Store
 
@@ -37,19 +38,20 @@ class Block:
     errors: dict[int, Failure] = field(default_factory=dict)
 
     def extend(self, row: sa.Row[Any], otherwise: Failure) -> None:
-        """Add a suite; one without answers has failed of ``otherwise``."""
-        first, count, ids, answers = row.first, row.tasks, row.ids, row.answers
-        positions, start = range(first, first + count), len(self.positions)
-        self.positions += positions
-        own: list[str | None] = [None] * count if ids is None else msgpack.unpackb(ids)
-        self.ids += [str(p) if i is None else i for p, i in zip(positions, own, strict=True)]
-        if answers is None:
+        """Add a suite as the store has it; one without answers has failed of ``otherwise``."""
+        self.add(row.first, ids_of(row), None if row.answers is None else unpack_answers(row.answers), otherwise)
+
+    def add(self, first: int, ids: Sequence[str], decision: Decision | None, otherwise: Failure) -> None:
+        """Add a suite that begins at position ``first``; one without a decision has failed of ``otherwise``."""
+        count, start = len(ids), len(self.positions)
+        self.positions += range(first, first + count)
+        self.ids += ids
+        if decision is None:
             self.values += [None] * count
             self.confidences += [None] * count
             self.counts += [0] * count
             self.errors |= dict.fromkeys(range(start, start + count), otherwise)
             return
-        decision = unpack_answers(answers)
         self.values += decision.values
         self.confidences += decision.confidences
         self.counts += decision.counts
@@ -67,6 +69,12 @@ class Block:
         )
 
 
+def ids_of(row: sa.Row[Any]) -> list[str]:
+    """The ids of a suite's tasks: their own, or else their positions."""
+    own: list[str | None] = [None] * row.tasks if row.ids is None else msgpack.unpackb(row.ids)
+    return [str(row.first + index) if said is None else said for index, said in enumerate(own)]
+
+
 def blocks(store: Store, job: str) -> Iterator[Block]:
     """All the answers. Open tasks are passed over while the job is open; when it has ended they have failed.
 
@@ -77,7 +85,7 @@ def blocks(store: Store, job: str) -> Iterator[Block]:
     otherwise = CANCELLED if state == "cancelled" else OVERDUE
     block = Block()
     # a transaction a page: whoever reads slowly must not keep one open
-    for rows in _pages(lambda of: store.read(lambda c: c.execute(_SUITES, of).all()), job, -1, PAGE):
+    for rows in pages(lambda of: store.read(lambda c: c.execute(_SUITES, of).all()), job, -1, PAGE):
         for row in rows:
             if row.answers is not None or state != "open":
                 block.extend(row, otherwise)
@@ -105,7 +113,7 @@ def _page(connection: sa.Connection, job: str, after: int, limit: int) -> Block:
     otherwise = CANCELLED if state == "cancelled" else OVERDUE
     block = Block()
     expected = begin
-    for rows in _pages(
+    for rows in pages(
         lambda of: connection.execute(_SUITES, of).all(), job, -1 if begin is None else begin - 1, min(PAGE, limit)
     ):
         for row in rows:
@@ -143,7 +151,7 @@ _SUITES = (
 Rows = Sequence[Any]
 
 
-def _pages(fetch: Callable[[dict[str, Any]], Rows], job: str, after: int, most: int) -> Iterator[Rows]:
+def pages(fetch: Callable[[dict[str, Any]], Rows], job: str, after: int, most: int) -> Iterator[Rows]:
     """Suites that begin behind position ``after``, in pages of about ``ROWS`` tasks; ``fetch`` runs ``_SUITES``."""
     suites = 2  # the first page tells how large they are
     while True:

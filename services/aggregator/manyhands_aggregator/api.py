@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from manyhands.ops import Ops
 from manyhands.settings import ApiSettings
-from manyhands_aggregator import export
+from manyhands_aggregator import export, record
 from manyhands_aggregator.deadlist import NoSuchLetter, Which
 from manyhands_aggregator.office import Replayed
 from manyhands_aggregator.replay import Versions
@@ -154,6 +154,17 @@ def build(aggregator: Aggregator, settings: ApiSettings) -> FastAPI:
         """The tasks without an answer, and why."""
         aggregator.progress(job)
         return StreamingResponse(export.failed_blocks(aggregator.answers(job)), media_type="text/csv")
+
+    @app.get("/api/jobs/{job}/record")
+    def of_record(job: str) -> dict[str, Any]:
+        """What a bundle says of a job: what became of it, its job file, and the versions of what decided."""
+        return aggregator.record(job)
+
+    @app.get("/api/jobs/{job}/{what}.jsonl", response_class=StreamingResponse)
+    def recorded(job: str, what: Literal["tasks", "judgments"]) -> StreamingResponse:
+        """What the answers rest on, streamed by position: every task, or every judgment and failure that was kept."""
+        aggregator.record(job)
+        return StreamingResponse(record.STREAMS[what](aggregator.store, job), media_type="application/x-ndjson")
 
     @app.get("/api/jobs/{job}/tasks/{position}")
     def task(job: str, position: int) -> list[dict[str, Any]]:

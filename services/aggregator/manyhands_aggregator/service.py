@@ -13,7 +13,7 @@ from manyhands.errors import BrokerError, UnknownJob
 from manyhands.process import declared
 from manyhands.runner import Runner
 from manyhands.topology import topology
-from manyhands_aggregator import answers, ledger, quality, reading
+from manyhands_aggregator import answers, ledger, quality, reading, record
 from manyhands_aggregator.answers import Block
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.intake import Intake
@@ -204,6 +204,14 @@ class Aggregator:
             UnknownJob: the aggregator has not heard of it.
         """
         return answers.blocks(self.store, job)
+
+    def record(self, job: str) -> dict[str, Any]:
+        """What a bundle says of a job.
+
+        Raises:
+            UnknownJob: the aggregator has not heard of it, or not of its job file.
+        """
+        return record.about(self.store, job, self._clock.now())
 
     def page(self, job: str, *, after: int, limit: int, wait: float) -> Block:
         """A page of the settled answers behind a position; waits up to ``wait`` seconds for the first.

@@ -44,7 +44,7 @@ class Spread:
         self.tasks += int((judged > 1).sum())
         n, mean = len(x), float(x.mean())
         off = mean - self.mean
-        self.squares += float(((x - mean) ** 2).sum()) + off**2 * self.n * n / (self.n + n)
+        self.squares += float(((x - mean) ** 2).sum()) + off * off * self.n * n / (self.n + n)
         self.mean += off * n / (self.n + n)
         self.n += n
 

@@ -1,0 +1,96 @@
+"""``manyhands results``: a job's answers, or all that they rest on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import typer
+
+from manyhands_cli import show
+from manyhands_cli.options import AGGREGATOR, AggregatorUrl, Ca, JobIdOrFolder, Token, aggregator_client
+from manyhands_cli.paths import of_job
+
+Format = Literal["csv", "jsonl", "parquet"]
+
+
+def results(
+    job: JobIdOrFolder,
+    format_: Annotated[
+        Format | None,
+        typer.Option("--format", "-f", help="Default: by the ending of --out, else csv.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Write there. Default: standard output.", show_default=False),
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the result bundle into this folder: answers, judgments, workers, and report.html.",
+            show_default=False,
+        ),
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="The tasks without an answer, and why (CSV).")] = False,
+    aggregator: AggregatorUrl = AGGREGATOR,
+    token: Token = None,
+    ca: Ca = None,
+) -> None:
+    """Fetch a job's answers in source order: id, answer, confidence, judgments.
+
+    Of a job that is still open come the answers there are.
+
+    With --bundle everything that the answers of an ended job rest on goes into a folder, with a report for people;
+    `manyhands reaggregate` computes the answers again from it. JOB may then be the output folder of a `run`, too.
+
+    Example: manyhands results digits-1f00ba11 --out answers.parquet
+
+    Example: manyhands results digits-1f00ba11 --bundle digits
+    """
+    if bundle is not None:
+        if format_ or out or failed:
+            raise typer.BadParameter("--bundle is a whole folder; leave out --format, --out and --failed")
+        _bundle(job, bundle, aggregator, token, ca)
+        return
+    ending = out.suffix.removeprefix(".") if out else ""
+    if ending and format_ is None and ending not in get_args(Format):
+        raise typer.BadParameter(
+            f"what .{ending} should be is not known; name it .csv, .jsonl or .parquet, or give --format"
+        )
+    kind = format_ or ending or "csv"
+    if failed and kind != "csv":
+        raise typer.BadParameter("--failed is CSV; choose no other format")
+    stream = typer.get_binary_stream("stdout")
+    if kind == "parquet" and out is None and stream.isatty():
+        raise typer.BadParameter("Parquet is no text; give --out FILE")
+    client = aggregator_client(aggregator, token, ca)
+    said = client.call("GET", of_job(job))
+    if said["state"] == "open":
+        show.notes().print(
+            f"{job} is still open: {said['answered']:,} of {said['tasks']:,} tasks have an answer so far"
+        )
+    blocks = client.stream(of_job(job, "/failed.csv" if failed else f"/answers.{kind}"))
+    if out is not None:
+        from manyhands_cli.files import write_whole
+
+        write_whole(out, blocks)
+        return
+    for block in blocks:
+        stream.write(block)
+    stream.flush()
+
+
+def _bundle(job: str, folder: Path, aggregator: str, token: str | None, ca: Path | None) -> None:
+    from manyhands_cli import bundle
+    from manyhands_cli.folder import Folder
+
+    run = Folder(Path(job))
+    if run.job is not None:
+        with bundle.of_store(run.store, run.job) as recorded:
+            manifest = bundle.write(recorded, folder)
+    else:
+        manifest = bundle.write(bundle.OverApi(aggregator_client(aggregator, token, ca), job), folder)
+    show.line(
+        f"{manifest['tasks']:,} tasks and {manifest['judgments']:,} judgments; begin with {folder / 'report.html'}"
+    )

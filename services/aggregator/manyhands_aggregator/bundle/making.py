@@ -1,0 +1,66 @@
+"""What a bundle holds beside what comes from the store: the figures of the job, its method, and the report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from manyhands.spec import JobSpec
+from manyhands_aggregator.bundle.figures import Figures
+from manyhands_aggregator.bundle.files import (
+    FILES,
+    FORMAT,
+    JOB,
+    MANIFEST,
+    REPORT,
+    WORKERS,
+    Bundle,
+    digest,
+    pretty,
+)
+from manyhands_aggregator.bundle.reading import span, suites
+from manyhands_aggregator.report.page import page
+
+
+def complete(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what is made of tasks, judgments and answers, which are in the folder, and the manifest; returns that.
+
+    ``facts`` is what the aggregator says of the job.
+
+    Raises:
+        NoBundle: the files do not fit together.
+    """
+    said = dict(facts)
+    job_file = said.pop("job_file")
+    (folder / JOB).write_bytes(pretty(job_file))
+    spec = Bundle(folder, {}).spec()
+    figures = Figures(spec, said["opened"], said["ended"], span(folder) if spec.answer.type == "number" else None)
+    for suite in suites(folder):
+        figures.add(suite)
+    (folder / WORKERS).write_bytes(b"".join(figures.voters.csv()))
+    manifest = {"format": FORMAT, **said, **method(spec), "job_file": {"digest": fingerprint(job_file)}}
+    manifest["files"] = {name: _file(folder / name) for name in FILES if name != REPORT}
+    (folder / REPORT).write_bytes(page(figures, manifest))
+    manifest["files"][REPORT] = _file(folder / REPORT)
+    (folder / MANIFEST).write_bytes(pretty(manifest))
+    return manifest
+
+
+def method(spec: JobSpec) -> dict[str, Any]:
+    """How judgments became answers: the method, what it is told beside the judgments, and its seed where it has one."""
+    parameters: dict[str, Any] = {}
+    if spec.decide_by == "weighted":
+        parameters["weights"] = [{judge.judge: judge.weight for judge in stage.judges} for stage in spec.stages]
+    return {"method": spec.decide_by, "parameters": parameters, "seed": None}
+
+
+def fingerprint(job_file: Mapping[str, Any]) -> str:
+    """The digest of a job file: SHA-256 of its JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(job_file, sort_keys=True).encode()).hexdigest()
+
+
+def _file(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": digest(path)}
