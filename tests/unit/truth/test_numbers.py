@@ -65,7 +65,7 @@ def test_robust_by_hand() -> None:
     assert found.value[0] == pytest.approx((-weights[0] + 5 * weights[2]) / sum(weights))
 
 
-@pytest.mark.parametrize("name", ["weighted", "robust"])
+@pytest.mark.parametrize("name", ["precision", "robust"])
 def test_the_fit_meets_its_equations(name: str) -> None:
     """At the end each value is the mean by precision, and each variance that of its worker's errors with the prior."""
     given_, _ = crowd(3)
@@ -73,7 +73,7 @@ def test_the_fit_meets_its_equations(name: str) -> None:
     assert found.variance is not None
     spread = found.error**2
     far = (given_.value - found.value[given_.task]) ** 2 + spread[given_.task]
-    trust = np.ones(len(far)) if name == "weighted" else 5 / (4 + far / found.variance[given_.worker])
+    trust = np.ones(len(far)) if name == "precision" else 5 / (4 + far / found.variance[given_.worker])
     weight = trust / found.variance[given_.worker]
     value = given_.over_tasks(weight * given_.value) / given_.over_tasks(weight)
     assert found.value == pytest.approx(value, abs=1e-4)
@@ -90,7 +90,7 @@ def test_exact_workers_are_found() -> None:
         ideal = given_.value.reshape(200, 5) @ known / known.sum()
         error = {name: float(np.sqrt(np.mean((METHODS[name](given_).value - truth) ** 2))) for name in METHODS}
         best = float(np.sqrt(np.mean((ideal - truth) ** 2)))
-        assert error["weighted"] < 1.3 * best < 0.35 * error["mean"]
+        assert error["precision"] < 1.3 * best < 0.35 * error["mean"]
         assert error["robust"] < 1.3 * best
 
 
@@ -106,7 +106,7 @@ def test_outliers_move_the_robust_little() -> None:
     kept = np.bincount(spoilt.task, weights=wild) < 3
     off = METHODS["robust"](spoilt).value - truth
     assert np.sqrt(np.mean(off[kept] ** 2)) < 1.3 * error("mean", given_)
-    assert error("weighted", spoilt) > 20
+    assert error("precision", spoilt) > 20
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -152,7 +152,7 @@ def test_what_is_known_stays(name: str) -> None:
     found = METHODS[name](shared, gold=gold)
     assert found.value[:30].tolist() == truth[:30].tolist()
     assert not found.error[:30].any()
-    if name in ("weighted", "robust"):  # three of four err alike; only gold can tell
+    if name in ("precision", "robust"):  # three of four err alike; only gold can tell
         assert np.abs(found.value - truth)[30:].mean() < 1.5
         assert np.abs(METHODS[name](shared).value - truth)[30:].mean() > 4
 

@@ -152,7 +152,7 @@ def robust(
 METHODS: Mapping[str, Method] = {
     "mean": mean,
     "median": median,
-    "weighted": weighted,
+    "precision": weighted,
     "robust": robust,
 }
 DEFAULT = "robust"
