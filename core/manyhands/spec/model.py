@@ -63,6 +63,8 @@ class JobSpec(Model):
             raise ValueError(f"method {self.method} needs answers of type number")
         if self.method == "weighted" and self.answer.type == "number":
             raise ValueError("method weighted is a vote; numbers take mean or median")
+        if self.method in ("normalised", "rover") and self.answer.type != "text":
+            raise ValueError(f"method {self.method} needs answers of type text")
         if self.method in INFERENCE and self.answer.type != "choice":
             raise ValueError(f"method {self.method} needs answers of type choice")
         if self.gold is not None and self.gold.column is not None and self.source is None:

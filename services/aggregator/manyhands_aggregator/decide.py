@@ -128,6 +128,8 @@ def rule(method: Method, answer: Answer) -> Rule:
         return lambda votes: Verdict(votes[0].value, _own(votes[0]), agreement=_agreement(votes, votes[0].value))
     if method in ("mean", "median"):
         return _average(method, answer)
+    if method in ("normalised", "rover"):
+        return _written(method)
     weighted = method == "weighted"
     if answer.type == "choices":
         return _labels(answer.options or (), weighted)
@@ -204,6 +206,19 @@ def _average(method: Method, answer: Answer) -> Rule:
         distance = _mean([abs(n / 2 - value / 2) for n in numbers]) * 2  # halves: the ends may be 1e308 apart
         scale = span if span is not None else max(abs(value), distance)
         return Verdict(value, 1.0 if distance == 0 else max(0.0, 1 - distance / scale))
+
+    return decide_one
+
+
+def _written(method: Method) -> Rule:
+    """Texts that are the same but for their form, or put together of words."""
+    from manyhands_aggregator.truth.texts import METHODS  # numpy takes its time to load
+
+    of_texts = METHODS[method]
+
+    def decide_one(votes: Sequence[Vote]) -> Verdict:
+        value, share = of_texts([vote.value for vote in votes])
+        return Verdict(value, share)
 
     return decide_one
 

@@ -63,6 +63,15 @@ def test_majority(values: list[Any], confidences: list[float | None] | None, exp
     assert one("majority", CHOICE, values, confidences) == pytest.approx(expected)
 
 
+def test_texts() -> None:
+    """Form does not count; or every word has its vote. No tie rule of the plan is needed, and none decides."""
+    said = ["Main St", "main st.", "Maine St.", NOTHING]
+    assert one("normalised", TEXT, said) == ("Main St", 2 / 3, 3, 0)
+    assert one("rover", TEXT, said) == ("Main St.", pytest.approx(5 / 6), 3, 0)
+    assert one("majority", TEXT, said)[1] == pytest.approx(1 / 3)
+    assert one("rover", TEXT, ["a b"], [0.3]) == ("a b", 0.3, 1, 0)
+
+
 def test_a_tie_of_texts_goes_to_the_judge_named_first() -> None:
     """Where there are no options, the order of the plan decides."""
     assert one("majority", TEXT, ["second", "first"]) == ("second", 0.5, 2, 1)
