@@ -82,7 +82,7 @@ def worker(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="YAML with handlers, commands and http judges; a job file will do.",
+            help="YAML with handlers, commands, http and llm judges; a job file will do.",
             show_default=False,
         ),
     ] = None,

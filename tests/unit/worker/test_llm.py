@@ -285,10 +285,22 @@ def test_rate_limits(keys: dict[str, Any], amount: int, most: int) -> None:
 
 def test_tasks_whose_turn_does_not_come() -> None:
     """Within the time for a suite as many are judged as the limit lets through; the others go back."""
-    said, server = ask(lambda _: answered("mixed"), *["a"] * 10, patience=60, requests_per_minute=3)
-    assert [type(one) for one in said] == [Judgment] * 4 + [HandBack] * 6
-    assert len(server.asked) == 4
-    assert "rate limit of gpt" in str(said[-1])
+    said, server = ask(lambda _: answered("mixed"), *["a"] * 10, patience=59, requests_per_minute=3)
+    assert [type(one) for one in said] == [Judgment] * 3 + [HandBack] * 7
+    assert len(server.asked) == 3
+    assert "limits of gpt" in str(said[-1])
+
+
+def test_a_suite_that_takes_too_long() -> None:
+    """No request is begun when the time for the suite is over, however slow the server is."""
+    clock = Turned()
+
+    def slow(_asked: dict[str, Any]) -> Response:
+        clock.turn(20)
+        return answered("mixed")
+
+    said, _ = ask(slow, *["a"] * 5, clock=clock, patience=50)
+    assert [type(one) for one in said] == [Judgment] * 3 + [HandBack] * 2
 
 
 def test_costs() -> None:

@@ -95,7 +95,7 @@ class Client:
         failures = 0
         while True:
             if not self._pace.enter(tokens, until):
-                raise HandBack(f"the rate limit of {self._judge} left no room for it")
+                raise HandBack(f"the limits of {self._judge}, or its server, left no time for it in this suite")
             taken = 0
             try:
                 reply = read(self._once(body))

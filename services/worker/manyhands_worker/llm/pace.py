@@ -31,18 +31,18 @@ class Pace:
         self._next_request = self._next_token = self._paused = clock.monotonic()
 
     def enter(self, tokens: int, until: float) -> bool:
-        """Wait for one's turn; False when it does not come ``until`` then (of ``clock.monotonic``)."""
+        """Wait for one's turn; False when it has not come by ``until`` (of ``clock.monotonic``)."""
         while True:
             with self._lock:
                 now = self._clock.monotonic()
+                if now >= until:
+                    return False
                 at = max(self._next_request, self._next_token, self._paused)
                 if at <= now:
                     self._next_request = now + self._a_request
                     self._next_token = now + self._a_token * tokens
                     return True
-            if now >= until:
-                return False
-            self._sleep(min(at - now, max(until - now, 0.0), LOOK))
+            self._sleep(min(at - now, until - now, LOOK))
 
     def leave(self, given: int, taken: int) -> None:
         """A request is over: it was let through with so many tokens ``given``, and has ``taken`` so many."""
