@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ LIST = Answer.model_validate(
 def asked(prompt: str, payload: Any, answer: Answer = CHOICE, **keys: Any) -> str:
     """The user's message."""
     made = Prompt(Llm(url="http://x", model="m", prompt=prompt, **keys), "Is it {payload}?", answer)
-    content: str = json.loads(made.body(payload))["messages"][-1]["content"]
+    content: str = json.loads(made.request(payload).body)["messages"][-1]["content"]
     return content
 
 
@@ -70,8 +71,27 @@ def test_a_payload_is_data(payload: str) -> None:
 ])  # fmt: skip
 def test_payloads_that_cannot_be_shown(prompt: str, payload: Any) -> None:
     """They are set aside at once: no later attempt could show them."""
-    with pytest.raises(RejectTask, match=r"which this payload has not|is shown text"):
+    with pytest.raises(RejectTask, match=r"which this payload has not|shown text or a picture"):
         asked(prompt, payload)
+
+
+@pytest.mark.parametrize(
+    ("picture", "kind"),
+    [
+        (b"\x89PNG\r\n\x1a\nrest", "png"), (b"\xff\xd8\xff\xe0rest", "jpeg"), (b"GIF89arest", "gif"),
+        (b"RIFF\x01\x02\x03\x04WEBPrest", "webp"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("field", [None, "scan"])
+def test_pictures(picture: bytes, kind: str, field: str | None) -> None:
+    """They stand beside the text, and count as so many tokens whatever their bytes."""
+    prompt = Prompt(Llm(url="http://x", model="m", prompt=f"Look: {{payload{f'.{field}' if field else ''}}}"), "", TEXT)
+    picture += bytes(100_000)
+    request = prompt.request({field: picture, "name": "x"} if field else picture)
+    content = json.loads(request.body)["messages"][0]["content"]
+    url = f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+    assert content == [{"type": "text", "text": "Look:"}, {"type": "image_url", "image_url": {"url": url}}]
+    assert 1500 < request.tokens < 2500
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,8 @@ from manyhands.errors import ManyhandsError, RejectTask
 from manyhands.spec import Answer
 from manyhands_worker.judging import NoJudgment
 from manyhands_worker.llm.confidence import Span, exact, restricted
-from manyhands_worker.llm.prompt import KEY, whole
+from manyhands_worker.llm.prompt import BYTES, KEY, whole
 
-#: Bytes of a token where the server counts none: some three in most languages, so that rather too many are counted.
-BYTES = 3
 #: Tokens of one request that cannot be.
 MOST = 1 << 31
 
@@ -30,7 +28,7 @@ class Reply:
 
 
 def read(body: bytes, answer: Answer, form: str, asked: int) -> Reply:
-    """The reply in a response's body to a request of ``asked`` bytes."""
+    """The reply in a response's body; ``asked`` is how many tokens the prompt had, if the server does not say."""
     try:
         said = json.loads(body)
         (choice, *_), usage = said["choices"], said.get("usage")
@@ -100,7 +98,7 @@ def _tokens(usage: Any, asked: int, answered: int) -> tuple[int, int]:
     sent, came = found.get("prompt_tokens"), found.get("completion_tokens")
     if type(sent) is int and type(came) is int and 0 <= sent < MOST and 0 <= came < MOST:
         return sent, came
-    return -(-asked // BYTES), -(-answered // BYTES)
+    return asked, -(-answered // BYTES)
 
 
 def _start(body: bytes) -> str:

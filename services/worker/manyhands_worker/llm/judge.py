@@ -13,7 +13,7 @@ from manyhands.clock import Clock, SystemClock
 from manyhands.errors import HandBack, ManyhandsError, RejectTask
 from manyhands.handlers import Judgment
 from manyhands.spec import Answer, Llm
-from manyhands_worker.llm.answer import BYTES, Reply, read
+from manyhands_worker.llm.answer import Reply, read
 from manyhands_worker.llm.client import Client, Misconfigured, Trouble
 from manyhands_worker.llm.prompt import Prompt
 
@@ -84,10 +84,10 @@ class LlmJudge:
         if suite.over is not None:
             return suite.over
         try:
-            body = self._prompt.body(payload)
-            tokens = len(body) // BYTES + self._llm.max_tokens
+            body, tokens = self._prompt.request(payload)
+            most = tokens + self._llm.max_tokens
             reply = self._client.ask(
-                body, tokens, suite.until, lambda answer: read(answer, self._answer, self._llm.format, len(body))
+                body, most, suite.until, lambda answer: read(answer, self._answer, self._llm.format, tokens)
             )
         except Misconfigured as error:
             suite.over = error

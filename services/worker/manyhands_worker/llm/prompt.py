@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from manyhands.errors import RejectTask
 from manyhands.spec import Answer, Llm
@@ -13,6 +14,19 @@ from manyhands.spec.llm import PLACEHOLDER
 
 #: The key of the answer in the JSON object that a model writes.
 KEY = "answer"
+#: Bytes of a token where nobody counts them: more in most languages, so that rather too many tokens are counted.
+BYTES = 3
+#: Tokens of a picture, likewise.
+PICTURE = 1500
+#: How the pictures that models see begin.
+_PICTURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}
+
+
+class Request(NamedTuple):
+    """The body of a request, and how many tokens its prompt may have."""
+
+    body: bytes
+    tokens: int
 
 
 class Prompt:
@@ -34,22 +48,34 @@ class Prompt:
         }  # fmt: skip
         self._body = {key: value for key, value in self._body.items() if value is not None}
 
-    def body(self, payload: Any) -> bytes:
+    def request(self, payload: Any) -> Request:
         """The request for one task.
 
         Raises:
-            RejectTask: the payload lacks a field that the prompt names, or has bytes that are no text.
+            RejectTask: the payload lacks a field that the prompt names, or has bytes that are neither text nor picture.
         """
-        messages = [{"role": "user", "content": self._filled(self._llm.prompt, payload)}]
+        pictures: list[str] = []
+        asked = self._filled(self._llm.prompt, payload, pictures)
+        parts = [{"type": "text", "text": asked}, *({"type": "image_url", "image_url": {"url": p}} for p in pictures)]
+        messages: list[dict[str, Any]] = [{"role": "user", "content": parts if pictures else asked}]
         if self._llm.system is not None:
-            messages.insert(0, {"role": "system", "content": self._filled(self._llm.system, payload)})
-        return _json({"messages": messages, **self._body}).encode(errors="replace")
+            messages.insert(0, {"role": "system", "content": self._filled(self._llm.system, payload, [])})
+        body = _json({"messages": messages, **self._body}).encode(errors="replace")
+        read = len(body) - sum(map(len, pictures))
+        return Request(body, -(-read // BYTES) + PICTURE * len(pictures))
 
-    def _filled(self, template: str, payload: Any) -> str:
+    def _filled(self, template: str, payload: Any, pictures: list[str]) -> str:
+        """The template with what it names; pictures go into the list, since they cannot stand within text."""
+
         def text(found: re.Match[str]) -> str:
             if found[1] and found[4]:
                 return found[0][1:-1]  # {{x}} is {x}
-            said = shown(_field(payload, found[3])) if found[2] == "payload" else self._texts[found[2]]
+            said = self._texts.get(found[2])
+            if said is None:
+                value = _field(payload, found[3])
+                picture = _picture(value)
+                pictures.extend([picture] if picture else [])
+                said = "" if picture else shown(value)
             return f"{found[1] or ''}{said}{found[4] or ''}"
 
         # one pass over the template: what is put in is not looked at again
@@ -126,7 +152,17 @@ def shown(payload: Any) -> str:
     try:
         return bytes(payload).decode() if isinstance(payload, (bytes, bytearray)) else _json(payload)
     except (UnicodeDecodeError, TypeError) as error:
-        raise RejectTask("a language model is shown text; this payload has bytes that are none") from error
+        raise RejectTask("a model is shown text or a picture; this payload has bytes that are neither") from error
+
+
+def _picture(payload: Any) -> str | None:
+    """A picture as the URL in which it travels; None for what is none."""
+    if not isinstance(payload, (bytes, bytearray)):
+        return None
+    kind = next((kind for begin, kind in _PICTURES.items() if payload.startswith(begin)), None)
+    if payload[:4] == b"RIFF" and payload[8:12] == b"WEBP":
+        kind = "webp"
+    return kind and f"data:image/{kind};base64,{base64.b64encode(payload).decode()}"
 
 
 def _field(payload: Any, name: str | None) -> Any:
