@@ -44,10 +44,10 @@ def dawid_skene(
         return counts / total.take(choices.worker, axis=1)
 
     posterior, found, rounds = _expectation_maximisation(ballots, choices, errors, gold, iterations, tolerance)
-    confusion = choices.matrices(found, FLOOR)
-    confusion /= confusion.sum(axis=2, keepdims=True)
-    prior = posterior.mean(axis=0) if ballots.tasks else np.full(ballots.classes, 1.0 / ballots.classes)
-    skill = np.einsum("k,wkk->w", prior, confusion)
+    confusion = choices.matrices(found, np.full((ballots.classes, ballots.classes), FLOOR))
+    said = np.bincount(ballots.worker, minlength=ballots.workers)
+    right = np.bincount(ballots.worker, posterior[ballots.task, ballots.label], ballots.workers)
+    skill = np.divide(right, said, out=np.full(ballots.workers, 0.5), where=said > 0)
     return Inferred(posterior, skill=skill, confusion=confusion, iterations=rounds)
 
 

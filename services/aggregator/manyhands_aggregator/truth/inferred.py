@@ -23,7 +23,8 @@ class Inferred:
     Attributes:
         posterior: (T, K), the probability of each class for each task; rows sum to 1.
         skill: (W,), the probability that a worker is right, 0..1.
-        confusion: (W, K, K), [w, k, l] is the probability that worker w says l where k is true.
+        confusion: (W, K, K), [w, k, l] is the probability that worker w says l where k is true. None also where it
+            would be too large to hold.
         iterations: rounds until the method had settled; 0 if it needs none.
     """
 

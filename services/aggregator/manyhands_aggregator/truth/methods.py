@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from manyhands_aggregator.truth.ballots import Ballots, Ints
+from manyhands_aggregator.truth.blend import blend
+from manyhands_aggregator.truth.bwa import bwa
 from manyhands_aggregator.truth.dawid_skene import dawid_skene, one_coin
+from manyhands_aggregator.truth.glad import glad
+from manyhands_aggregator.truth.ibcc import ibcc
 from manyhands_aggregator.truth.inferred import Inferred, Method, answers
+from manyhands_aggregator.truth.mace import mace
+from manyhands_aggregator.truth.pooled import pooled
 from manyhands_aggregator.truth.voting import majority, wawa, zero_based_skill
 
 __all__ = ["DEFAULT", "METHODS", "Inferred", "Method", "answers", "infer"]
@@ -17,8 +23,14 @@ METHODS: Mapping[str, Method] = {
     "zero-based-skill": zero_based_skill,
     "one-coin": one_coin,
     "dawid-skene": dawid_skene,
+    "ibcc": ibcc,
+    "glad": glad,
+    "mace": mace,
+    "bwa": bwa,
+    "pooled": pooled,
+    "blend": blend,
 }
-DEFAULT = "one-coin"
+DEFAULT = "blend"
 
 
 def infer(ballots: Ballots, method: str = DEFAULT, *, gold: Ints | None = None) -> Inferred:

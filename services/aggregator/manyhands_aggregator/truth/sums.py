@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manyhands_aggregator.truth.ballots import Ballots, Floats, Indices
+from manyhands_aggregator.truth.ballots import Ballots, Floats, Indices, Ints
+
+#: Numbers in all confusion matrices together, from which on they are not written out: 128 MiB.
+LARGE = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +48,32 @@ class Choices:
 
     def over_tasks(self, table: Floats) -> Floats:
         """For each task the sum of the columns of its choices: (R, P) to (R, T)."""
-        return np.stack([np.bincount(self.task, row.take(self.choice), self.tasks) for row in table])
+        return np.stack([tally(self.task, row.take(self.choice), self.tasks) for row in table])
 
     def over_choices(self, table: Floats) -> Floats:
         """For each choice the sum of the columns of the tasks where it was made: (R, T) to (R, P)."""
-        return np.stack([np.bincount(self.choice, row.take(self.task), len(self.worker)) for row in table])
+        return np.stack([tally(self.choice, row.take(self.task), len(self.worker)) for row in table])
 
     def over_workers(self, table: Floats) -> Floats:
         """For each worker the sum of the columns of its choices: (R, P) to (R, W)."""
-        return np.stack([np.bincount(self.worker, row, self.workers) for row in table])
+        return np.stack([tally(self.worker, row, self.workers) for row in table])
 
-    def matrices(self, table: Floats, empty: float = 0.0) -> Floats:
-        """A table (K, P) as matrices (W, K, K): at [w, k, l] the entry of class k and choice (w, l)."""
-        found = np.full((self.workers, self.classes, self.classes), empty)
+    def matrices(self, table: Floats, unused: Floats) -> Floats | None:
+        """Weights (K, P) of what was chosen as confusion matrices (W, K, K); ``unused`` has those of other labels.
+
+        None if they would be larger than ``LARGE``.
+        """
+        if self.workers * self.classes**2 > LARGE:
+            return None
+        found = np.broadcast_to(unused, (self.workers, self.classes, self.classes)).copy()
         found[self.worker, :, self.label] = table.T
+        found /= found.sum(axis=2, keepdims=True)
         return found
+
+
+def tally(groups: Indices | Ints, weights: Floats, count: int) -> Floats:
+    """The sum of the weights in each of ``count`` groups, shape (count,)."""
+    return np.asarray(np.bincount(groups, weights, count), dtype=np.float64)
 
 
 def softmax(logits: Floats) -> Floats:

@@ -1,0 +1,113 @@
+"""The models with priors, each worked by hand for a round, and what they are for."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.special import digamma as scipys  # type: ignore[import-untyped]  # it ships no types
+
+from manyhands_aggregator.truth import glad as glads
+from manyhands_aggregator.truth.ballots import Ballots
+from manyhands_aggregator.truth.blend import blend
+from manyhands_aggregator.truth.bwa import bwa
+from manyhands_aggregator.truth.glad import glad
+from manyhands_aggregator.truth.ibcc import ibcc
+from manyhands_aggregator.truth.mace import mace
+from manyhands_aggregator.truth.pooled import pooled
+from manyhands_aggregator.truth.special import digamma
+from tests.unit.truth.small import crowd
+
+#: One worker says the first of two classes of one task.
+ONE = Ballots.of([0], [0], [0], classes=2)
+
+
+def odds(x: float) -> float:
+    """The probability of these odds' logarithm."""
+    return 1.0 / (1.0 + math.exp(-x))
+
+
+def test_digamma_is_scipys() -> None:
+    """From the smallest counts to the largest."""
+    x = np.logspace(-6, 8, 500)
+    assert digamma(x) == pytest.approx(scipys(x), rel=1e-12, abs=1e-12)
+
+
+def test_ibcc_by_hand() -> None:
+    """Two agree: each counts psi(5) - psi(6) = -1/5 for the class, psi(1) - psi(5) = -25/12 for the other."""
+    inferred = ibcc(Ballots.of([0, 0], [0, 1], [0, 0], classes=2), iterations=1)
+    # of the class itself psi(2) - psi(1) = 1
+    assert inferred.posterior[0, 0] == pytest.approx(odds(2 * (-1 / 5 + 25 / 12) + 1))
+
+
+def test_glad_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first step ability is 1 and ease e; a step of Newton's for each raises both."""
+    monkeypatch.setattr(glads, "STEPS", 0)
+    assert glad(ONE, iterations=1).posterior[0, 0] == pytest.approx(odds(math.e))
+    three = glad(Ballots.of([0], [0], [0], classes=3), iterations=1).posterior
+    assert three[0, 0] == pytest.approx(math.exp(math.e) / (math.exp(math.e) + 1))
+    monkeypatch.setattr(glads, "STEPS", 1)
+    chance = odds(math.e)
+    ability = 1 + (1 - chance) * math.e / (chance * (1 - chance) * math.e**2 + 1)
+    product = ability * math.e
+    chance = odds(product)
+    ease = 1 + (1 - chance) * product / (chance * (1 - chance) * product**2 + 1)
+    assert glad(ONE, iterations=1).posterior[0, 0] == pytest.approx(odds(ability * math.exp(ease)))
+
+
+def test_mace_by_hand() -> None:
+    """One worker, half guessing, with 10 guesses of an even habit counted beforehand."""
+    guessed = 1 - 0.5 / (0.5 + 0.5 * 6 / 11)
+    guess, know = np.exp(scipys(guessed + 0.5) - scipys(2.0)), np.exp(scipys(1.5 - guessed) - scipys(2.0))
+    habit = np.exp(scipys(guessed + 5) - scipys(guessed + 10))
+    assert mace(ONE, iterations=1).posterior[0, 0] == pytest.approx(odds(np.log1p(know / (guess * habit))))
+
+
+def test_bwa_by_hand() -> None:
+    """Two against one: errors of 1/9 and 4/9, 15 judgments of error 4/9 beforehand, and the mean as one more."""
+    inferred = bwa(Ballots.of([0, 0, 0], [0, 1, 2], [0, 0, 1]), tolerance=math.inf)
+    near, far = 16 / (15 * 4 / 9 + 1 / 9), 16 / (15 * 4 / 9 + 4 / 9)
+    assert inferred.posterior[0] == pytest.approx(np.array([2 / 3 + 2 * near, 1 / 3 + far]) / (1 + 2 * near + far))
+
+
+def test_pooled_by_hand() -> None:
+    """One worker: guesses half, says this in 0.644 of them, so the row that is counted 4 times has 0.822 and 0.322."""
+    habit = 0.5 / 4.5 + 4 / 4.5 * 0.6
+    right, wrong = 4 * (0.5 + 0.5 * habit), 4 * 0.5 * habit
+    logit = scipys(1 + right) - scipys(5) - scipys(wrong) + scipys(4) + scipys(2.5) - scipys(0.5)
+    assert pooled(ONE, correlation=0.0, iterations=1).posterior[0, 0] == pytest.approx(odds(logit))
+
+
+def test_blend_is_the_mean() -> None:
+    """Of the posteriors."""
+    ballots, _ = crowd(5)
+    assert blend(ballots).posterior == pytest.approx((pooled(ballots).posterior + bwa(ballots).posterior) / 2)
+
+
+def test_hard_tasks_are_not_stated_as_easy_ones() -> None:
+    """Where a third of the tasks is a lottery, the pooled model states little more than it reaches."""
+    lot = np.random.default_rng(3)
+    truth = lot.integers(0, 2, 600)
+    skill = np.where(lot.random(600) < 1 / 3, 0.5, 0.9)
+    task = np.repeat(np.arange(600), 12)
+    label = np.where(lot.random(7200) < skill[task], truth[task], 1 - truth[task])
+    ballots = Ballots.of(task, np.tile(np.arange(12), 600), label)
+    careful, sure = pooled(ballots).posterior, pooled(ballots, correlation=0.0).posterior
+    right = (careful.argmax(axis=1) == truth).mean()
+    assert abs(careful.max(axis=1).mean() - right) < 0.07
+    assert sure.max(axis=1).mean() > careful.max(axis=1).mean() + 0.05
+
+
+def test_habits_are_seen_through() -> None:
+    """Two of five always say the same; the others are right in four of five."""
+    lot = np.random.default_rng(1)
+    truth = lot.integers(0, 3, 200)
+    label = np.where(lot.random((200, 5)) < 0.8, truth[:, None], lot.integers(0, 3, (200, 5)))
+    label[:, 3:] = 2
+    ballots = Ballots.of(np.repeat(np.arange(200), 5), np.tile(np.arange(5), 200), label)
+    for method in (ibcc, mace, pooled):
+        inferred = method(ballots)
+        assert (inferred.posterior.argmax(axis=1) == truth).mean() > 0.9
+        assert inferred.skill is not None
+        assert inferred.skill[:3].min() > inferred.skill[3:].max() + 0.2
