@@ -17,6 +17,7 @@ from manyhands_cli import (
     processes,
     reaggregate,
     remote,
+    replay,
     results,
     run,
     submit,
@@ -80,6 +81,7 @@ HERE, RUNNING, PROCESSES = "On this machine", "With services running", "Services
 app.command(rich_help_panel=HERE)(run.run)
 app.command(rich_help_panel=HERE)(plan.plan)
 app.command(rich_help_panel=HERE)(reaggregate.reaggregate)
+app.command(rich_help_panel=HERE)(replay.replay)
 app.command(rich_help_panel=RUNNING)(submit.submit)
 app.command(rich_help_panel=RUNNING)(remote.status)
 app.command(rich_help_panel=RUNNING)(watch.watch)

@@ -25,8 +25,8 @@ HEAVY = ("sqlalchemy", "alembic", "fastapi", "jsonschema", "pika", "kombu", "arr
 SOME = ("pydantic", "httpx", "structlog", "rich.progress")
 #: Commands that a program may read.
 WITH_JSON = [
-    "run", "plan", "submit", "status", "cancel", "audit", "dead list", "dead show", "dead replay", "dead drop",
-    "topology declare", "topology check",
+    "run", "plan", "replay", "submit", "status", "cancel", "audit", "dead list", "dead show", "dead replay",
+    "dead drop", "topology declare", "topology check",
 ]  # fmt: skip
 
 

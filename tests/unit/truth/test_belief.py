@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manyhands_aggregator.truth.belief import Beliefs, Vote
+from manyhands_aggregator.truth.belief import Beliefs, Vote, lessons
 
 LEARNED = st.lists(st.tuples(st.sampled_from(["ann", "bob", "cid"]), st.integers(0, 2), st.integers(0, 2)), max_size=40)
 VOTES = st.lists(
@@ -84,3 +84,59 @@ def test_a_good_voters_vote_never_lowers_what_it_is_for(
         beliefs.learn("eve", 0, 0)
     more = beliefs.posterior([*votes, Vote("eve", label)])
     assert more[label] >= beliefs.posterior(votes)[label] - 1e-12
+
+
+TASKS = st.lists(VOTES, max_size=12)
+
+
+def test_what_the_votes_of_a_task_teach() -> None:
+    """By hand: three voters, two classes, each taken to be right 7 times in 10; two against one is 0.7."""
+    votes = [Vote("ann", 1), Vote("bob", 1), Vote("cid", 0)]
+    assert lessons(votes, 2) == [("ann", 700), ("bob", 700), ("cid", 300)]
+    assert lessons(votes[:2], 2) == [("ann", 845), ("bob", 845)]  # 0.49 / (0.49 + 0.09)
+    assert lessons(votes[:1], 2) == []
+    beliefs = Beliefs(2)
+    beliefs.study(votes)
+    assert beliefs.skill("ann") == pytest.approx((0.7 + 2.8) / 5)
+    assert beliefs.skill("cid") == pytest.approx((0.3 + 2.8) / 5)
+
+
+def test_a_model_that_is_alone_with_a_task_is_not_borne_out() -> None:
+    """Nor is it by asking it again."""
+    assert lessons([Vote("svm", 1), Vote("svm", 1)], 2) == []
+
+
+@given(TASKS, st.randoms(use_true_random=False))
+def test_studying_in_any_order_and_in_any_steps_is_the_same_state(tasks: list[list[Vote]], random: object) -> None:
+    """Vote by vote as they come in, or each task at once at its end: a restart rebuilds the same state."""
+    at_once, by_steps = Beliefs(3), Beliefs(3)
+    for votes in tasks:
+        at_once.study(votes)
+    coming = [(index, vote) for index, votes in enumerate(tasks) for vote in votes]
+    random.shuffle(coming)  # type: ignore[attr-defined]
+    seen: list[list[Vote]] = [[] for _ in tasks]
+    for index, vote in coming:
+        before = list(seen[index])
+        seen[index].append(vote)
+        by_steps.study(seen[index], before)
+    assert by_steps.counts() == at_once.counts()
+
+
+@given(TASKS)
+def test_what_was_studied_can_be_withdrawn(tasks: list[list[Vote]]) -> None:
+    """Nothing of it stays."""
+    beliefs = Beliefs(3)
+    for votes in tasks:
+        beliefs.study(votes)
+    for votes in tasks:
+        beliefs.study((), votes)
+    assert beliefs.counts() == Beliefs(3).counts()
+
+
+def test_memory_grows_with_the_voters_only() -> None:
+    """Two numbers each, however many tasks they judge."""
+    beliefs = Beliefs(2)
+    for task in range(300):
+        beliefs.study([Vote("ann", task % 2), Vote("bob", 1, 0.5), Vote("cid", 0)])
+    assert sorted(beliefs.counts()["voters"]) == ["ann", "bob", "cid"]
+    assert all(len(counts) == 2 for counts in beliefs.counts()["voters"].values())

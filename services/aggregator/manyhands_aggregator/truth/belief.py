@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands_aggregator.truth.calibrate import Calibration
+
 #: Before anything is known a voter is taken to be right as Beta(2.8, 1.2) has it: 70 %, worth four judgments.
 RIGHT, WRONG = 2.8, 1.2
+NEW = RIGHT / (RIGHT + WRONG)
+#: Nobody is believed to be right more often than this; errors that agree are not seen until they are paid for.
+SUREST = 0.995
+#: Lessons are counted in whole thousandths of a judgment, so that sums do not depend on their order.
+UNIT = 1000
 
 
 class Vote(NamedTuple):
@@ -24,67 +32,127 @@ class Vote(NamedTuple):
 
 
 class Beliefs:
-    """How often each voter was right, in whole numbers; what was learned in another order is the same state.
+    """How often each voter is right, in whole numbers; what was learned in another order is the same state.
+
+    Of a task whose truth is not known, the votes are studied: each counts as right as far as the votes of the task,
+    its own among them, bear it out if everybody is taken for a new voter. So what is believed is a sum over the tasks
+    of a function of their votes alone. It feeds on no guess of its own, it does not matter when a task was looked at,
+    and that tasks of which the votes agree need fewer of them does not make voters look better than they are.
 
     A task's posterior starts from equal chances for the K classes: learned class shares feed on their own guesses.
-    Memory grows with the voters, never with the tasks.
+    Memory grows with the voters, never with the tasks: two whole numbers each, and 29 pairs for one that states its
+    confidence.
     """
 
     def __init__(self, classes: int) -> None:
         if classes < 1:
             raise ValueError("there must be at least one class")
         self.classes = classes
-        self._counts: dict[str, list[int]] = {}  # voter: right, judged
+        self._counts: dict[str, list[int]] = {}  # voter: right and judged, in thousandths
+        self._stated: dict[str, Calibration] = {}
 
-    def learn(self, worker: str, said: int, truth: int, confidence: float | None = None) -> None:  # noqa: ARG002
-        """Count one judgment of a voter against gold or an accepted answer."""
-        counts = self._counts.setdefault(worker, [0, 0])
-        counts[0] += said == truth
-        counts[1] += 1
+    def study(self, votes: Sequence[Vote], before: Sequence[Vote] = ()) -> None:
+        """Take in a task's votes, in the place of those ``before`` of them that were studied already."""
+        for sign, some in ((-1, before), (1, votes)):
+            for worker, right in lessons(some, self.classes):
+                self._count(worker, sign * right, sign * UNIT)
+
+    def learn(self, worker: str, said: int, truth: int, confidence: float | None = None) -> None:
+        """Count one judgment of a voter against gold or an accepted answer; it is not to be studied as well."""
+        self._count(worker, UNIT * (said == truth), UNIT)
+        if confidence is not None:
+            self.heed(worker, said, truth, confidence)
+
+    def heed(self, worker: str, said: int, truth: int, confidence: float) -> None:
+        """Count what a voter stated of itself against gold, or an accepted answer that rests on others than itself."""
+        self._stated.setdefault(worker, Calibration()).learn(confidence, said == truth)
 
     def skill(self, worker: str) -> float:
         """The probability, 0..1, that the voter's next judgment is right."""
         right, judged = self._counts.get(worker, (0, 0))
-        return (right + RIGHT) / (judged + RIGHT + WRONG)
+        return (right / UNIT + RIGHT) / (judged / UNIT + RIGHT + WRONG)
+
+    def right(self, vote: Vote) -> float:
+        """The probability, 0..1, that a vote is right: by what its voter states if that may be believed."""
+        if vote.confidence is not None and (known := self._stated.get(vote.worker)) is not None:
+            found = known.right(vote.confidence)
+            if found is not None:
+                return found
+        return self.skill(vote.worker)
 
     def posterior(self, votes: Sequence[Vote]) -> NDArray[np.float64]:
         """The probability of each of the K classes, shape (K,), given the votes of a task; equal ones without votes.
 
-        Several votes of one voter weigh together as much as one: a model asked twice is no second opinion.
+        Each voter is right with its own probability and else says any other class as likely as the next (the one-coin
+        model of Dawid and Skene, 1979). Several votes of one voter weigh together as much as one: a model asked twice
+        is no second opinion.
         """
-        scores = np.zeros(self.classes)
-        said = _by_voter(votes)
-        for worker, labels in said.items():
-            right = self.skill(worker)
-            gain = np.log(right / (1 - right) * max(1, self.classes - 1))
-            for label in labels:
-                scores[label] += gain / len(labels)
-        scores = np.exp(scores - scores.max())
-        return np.asarray(scores / scores.sum(), np.float64)
+        if self.classes == 1:
+            return np.ones(1)
+        scores = [0.0] * self.classes
+        for said in _by_voter(votes).values():
+            for vote in said:
+                right = max(0.5 / self.classes, min(SUREST, self.right(vote)))
+                scores[vote.label] += math.log(right / (1 - right) * (self.classes - 1)) / len(said)
+        return np.array(_shares(scores))
 
     def counts(self) -> dict[str, Any]:
         """The whole state as plain values, to store; `of_counts` makes the same beliefs of it."""
-        return {"classes": self.classes, "voters": {worker: list(counts) for worker, counts in self._counts.items()}}
+        return {
+            "classes": self.classes,
+            "voters": {worker: list(counts) for worker, counts in self._counts.items() if any(counts)},
+            "stated": {worker: list(map(list, of.bins().items())) for worker, of in self._stated.items()},
+        }
 
     @classmethod
     def of_counts(cls, counts: Mapping[str, Any]) -> Beliefs:
         """The beliefs that `counts` described."""
         beliefs = cls(counts["classes"])
         beliefs._counts = {worker: list(found) for worker, found in counts["voters"].items()}
+        beliefs._stated = {
+            worker: Calibration({place: (right, compared) for place, (right, compared) in bins})
+            for worker, bins in counts["stated"].items()
+        }
         return beliefs
+
+    def _count(self, worker: str, right: int, judged: int) -> None:
+        counts = self._counts.setdefault(worker, [0, 0])
+        counts[0] += right
+        counts[1] += judged
+
+
+def lessons(votes: Sequence[Vote], classes: int) -> list[tuple[str, int]]:
+    """What the votes of a task teach of each of its voters: how far, in thousandths, it is taken to have been right.
+
+    The share is the posterior of what the voter said where every voter, itself among them, is right as often as a new
+    one. The vote of somebody who is alone with a task teaches nothing.
+    """
+    said = _by_voter(votes)
+    if len(said) < 2 or classes < 2:
+        return []
+    gain = math.log(NEW / (1 - NEW) * (classes - 1))
+    shares = _shares([gain * count for count in tally(votes, classes)])
+    return [(worker, round(UNIT * sum(shares[vote.label] for vote in own) / len(own))) for worker, own in said.items()]
 
 
 def tally(votes: Sequence[Vote], classes: int) -> list[float]:
     """How many voters say each of the K labels; one who said several counts for each in part."""
     counts = [0.0] * classes
-    for labels in _by_voter(votes).values():
-        for label in labels:
-            counts[label] += 1 / len(labels)
+    for own in _by_voter(votes).values():
+        for vote in own:
+            counts[vote.label] += 1 / len(own)
     return counts
 
 
-def _by_voter(votes: Sequence[Vote]) -> dict[str, list[int]]:
-    said: dict[str, list[int]] = {}
+def _by_voter(votes: Sequence[Vote]) -> dict[str, list[Vote]]:
+    said: dict[str, list[Vote]] = {}
     for vote in votes:
-        said.setdefault(vote.worker, []).append(vote.label)
+        said.setdefault(vote.worker, []).append(vote)
     return said
+
+
+def _shares(scores: Sequence[float]) -> list[float]:
+    best = max(scores)
+    weights = [math.exp(score - best) for score in scores]
+    total = math.fsum(weights)
+    return [weight / total for weight in weights]
