@@ -322,6 +322,17 @@ def test_costs() -> None:
     assert said[0].cost is None
 
 
+@pytest.mark.parametrize(
+    ("answer", "bad", "good"),
+    [(CHOICE, "great", "mixed"), (Answer(type="choices", options=["a", "b"]), ["a", "c"], ["b"]),
+     (Answer(type="choices", options=["a", "b"]), "a", []), (Answer(type="choice", options=["1", "2"]), 3, 1)],
+)  # fmt: skip
+def test_what_invalid_answers_cost(answer: Answer, bad: Any, good: Any) -> None:
+    """Nothing will be kept of them: so the next good one bears it."""
+    said, _ = ask(in_turn(answered(bad), answered(good)), "a", "b", answer=answer, price={"input": 1e4, "output": 0})
+    assert said == [Judgment(bad, None, None), Judgment(good, None, 2.0)]
+
+
 @pytest.mark.parametrize("usage", [b"null", b"{}", b'{"prompt_tokens": -1, "completion_tokens": 2}', b"[]"])
 def test_costs_without_usage(usage: bytes) -> None:
     """Where the server does not count, or nonsense, tokens are guessed from the bytes: nothing is for free."""

@@ -13,7 +13,7 @@ from manyhands.clock import Clock, SystemClock
 from manyhands.errors import HandBack, ManyhandsError, RejectTask
 from manyhands.handlers import Judgment
 from manyhands.spec import Answer, Llm
-from manyhands_worker.llm.answer import Reply, read
+from manyhands_worker.llm.answer import Reply, read, stands
 from manyhands_worker.llm.client import Client, Misconfigured, Trouble
 from manyhands_worker.llm.prompt import Prompt
 
@@ -33,11 +33,11 @@ class _Suite:
     row: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def answered(self, owed: float = 0.0) -> None:
-        """The server is there; it may want money for what was no judgment."""
+    def answered(self, owed: float | None = None) -> None:
+        """The server is there; it may want money for what is no judgment."""
         with self.lock:
             self.row = 0
-            self.owed += owed
+            self.owed += owed or 0.0
 
     def unanswered(self, trouble: Trouble) -> None:
         """It is not. After a while nobody else is asked, and to be not asked is no task's fault."""
@@ -73,7 +73,7 @@ class LlmJudge:
         said = list(self._threads.map(lambda payload: self._one(payload, suite), payloads))
         self._owed += suite.owed
         for i, one in enumerate(said if self._owed else ()):
-            if isinstance(one, Judgment):
+            if isinstance(one, Judgment) and stands(one.value, self._answer):
                 # answers that were none have been paid for, too; and only a judgment can say what it cost
                 said[i] = one._replace(cost=(one.cost or 0.0) + self._owed)
                 self._owed = 0.0
@@ -101,8 +101,9 @@ class LlmJudge:
         except Exception as error:  # noqa: BLE001  it is this task's alone, and must not end the others
             return error
         cost = self._count(reply)
-        suite.answered(cost or 0.0 if reply.error else 0.0)
-        return reply.error or Judgment(reply.value, reply.confidence, cost)
+        kept = reply.error is None and stands(reply.value, self._answer)
+        suite.answered(owed=None if kept else cost)
+        return reply.error or Judgment(reply.value, reply.confidence, cost if kept else None)
 
     def _count(self, reply: Reply) -> float | None:
         price = self._llm.price
