@@ -10,6 +10,7 @@ from typing import Any
 
 from manyhands.settings import load
 from manyhands.spec import JobSpec
+from manyhands_aggregator.cost import Part, cost, makespan
 from manyhands_cli.jobfile import references
 from manyhands_producer.sources import Source, open_source
 from manyhands_worker.offer import make, offers
@@ -96,12 +97,17 @@ def pilot(spec: JobSpec, job_file: Path, handlers: str | None, sample: Sequence[
 def foretell(spec: JobSpec, counted: Counted, pilots: Sequence[Pilot], children: int) -> dict[str, Any]:
     """Tasks, suites, messages, judgments, seconds and cost of a job; pure.
 
-    The time is the makespan bound over ``children`` equal processes: models are loaded once a child, the work is shared
-    evenly. What the pipeline itself adds (some microseconds a task) is not in it.
+    The time is the makespan bound of docs/cost-model.md over ``children`` equal processes: models are loaded once a
+    child, the work is shared evenly, a suite is worked on by one. What the pipeline itself adds (some microseconds a
+    task) is not in it.
     """
     judged = counted.tasks - counted.refused
     by_judge = {p.judge: p for p in pilots}
-    per_task = sum(by_judge[j.judge].seconds_per_task * j.judgments for j in spec.judges)
+    parts = [
+        Part(tasks=judged, judgments=j.judgments, price=j.price, seconds=by_judge[j.judge].seconds_per_task)
+        for j in spec.judges
+    ]
+    longest = min(judged, spec.suite) * max(part.seconds for part in parts)
     load = sum(by_judge[j.judge].load_seconds for j in spec.judges)
     suites = -(-judged // spec.suite)
     slots = sum(j.judgments for j in spec.judges)
@@ -113,8 +119,8 @@ def foretell(spec: JobSpec, counted: Counted, pilots: Sequence[Pilot], children:
         "messages": suites * slots,
         "judgments": judged * slots,
         "children": children,
-        "seconds": round(load + judged * per_task / children, 2),
-        "cost": round(judged * sum(j.price * j.judgments for j in spec.judges), 6),
+        "seconds": round(load + makespan(longest, sum(part.work for part in parts), children), 2),
+        "cost": round(cost(parts).total, 6),
         "judges": [
             {
                 "judge": j.judge,
