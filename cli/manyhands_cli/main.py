@@ -23,6 +23,7 @@ from manyhands_cli import (
     submit,
     topology,
     watch,
+    workers,
 )
 from manyhands_cli.exits import Exit, code_of, sentence
 
@@ -87,6 +88,7 @@ app.command(rich_help_panel=RUNNING)(remote.status)
 app.command(rich_help_panel=RUNNING)(watch.watch)
 app.command(rich_help_panel=RUNNING)(results.results)
 app.command(rich_help_panel=RUNNING)(remote.agreement)
+app.command(rich_help_panel=RUNNING)(workers.workers)
 app.command(rich_help_panel=RUNNING)(remote.cancel)
 app.command(rich_help_panel=RUNNING)(remote.audit)
 app.command(rich_help_panel=RUNNING)(remote.republish)

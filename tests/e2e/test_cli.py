@@ -130,6 +130,10 @@ def test_a_job_over_http(job: WriteJob, start: Start) -> None:
         wait_until(read, 60, "six answers", every=0.01)
     assert [(one["position"], one["id"], one["answer"]) for one in found] == [(n, f"x{n}", f"p{n}") for n in range(6)]
     assert running.command("watch", "http-1").returncode == 0
+    (worker,) = json.loads(running.command("workers", "http-1", "--json").stdout)
+    assert (worker["worker"], worker["judgments"]) == ("echo", 6)
+    assert "echo" in running.command("workers", "http-1").stdout
+    assert "accuracy" in running.command("workers", "http-1", "--worker", "echo").stdout
 
 
 def test_cancel(job: WriteJob, start: Start) -> None:

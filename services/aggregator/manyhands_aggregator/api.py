@@ -181,6 +181,16 @@ def build(aggregator: Aggregator, settings: ApiSettings) -> FastAPI:
         """How far the judges agree beyond chance, on which options and tasks they do not; null with a single judge."""
         return aggregator.agreement(job)
 
+    @app.get("/api/jobs/{job}/workers")
+    def workers(job: str) -> list[dict[str, Any]]:
+        """How good each worker is, machine or person: accuracy with bounds, what speaks against it, and the verdict."""
+        return aggregator.workers(job)
+
+    @app.get("/api/jobs/{job}/worker")
+    def worker(job: str, name: str) -> dict[str, Any]:
+        """The same of one worker, and what it says of which option."""
+        return aggregator.worker(job, name)
+
     @app.get("/api/jobs/{job}/unserved")
     def unserved(job: str) -> Unserved:
         """The job's judges for whom suites wait that no worker takes."""

@@ -197,6 +197,22 @@ class Aggregator:
 
         return agreement.of_job(self.store, job)
 
+    def workers(self, job: str) -> list[dict[str, Any]]:
+        """How good each worker is, machine or person, and what the job's rules say to it."""
+        from manyhands_aggregator import workers
+
+        return workers.of_job(self.store, job).ratings()
+
+    def worker(self, job: str, name: str) -> dict[str, Any]:
+        """The same of one worker, with its confusion matrix where the answers have options.
+
+        Raises:
+            UnknownJob: the aggregator has not heard of the job, or nothing was judged by such a worker.
+        """
+        from manyhands_aggregator import workers
+
+        return workers.of_job(self.store, job).rating(name)
+
     def answers(self, job: str) -> Iterator[Block]:
         """The answers in source order.
 

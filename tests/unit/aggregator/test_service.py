@@ -385,6 +385,10 @@ def test_the_api(installation: Installation) -> None:
         1.0,
         0.75,
     )
+    (worker,) = api(f"{path}/workers")[1]
+    assert (worker["worker"], worker["judgments"], worker["accuracy"], worker["action"]) == ("one", 4, 0.75, None)
+    assert api(f"{path}/worker?name=one")[1]["confusion"].keys() == {"a", "b", "c"}
+    assert api(f"{path}/worker?name=two")[0] == 404
     installation.send(_letter(job, 2))
     (letter,) = wait_until(lambda: api("/api/dead")[1]["letters"], 10, "the letter", every=0.01)
     assert api(f"/api/dead/{letter['id']}")[1]["error"] == "it broke"
@@ -419,6 +423,8 @@ def test_the_api(installation: Installation) -> None:
         ("/api/jobs/nobody/audit", "GET", 404),
         ("/api/jobs/nobody/judges", "GET", 404),
         ("/api/jobs/nobody/agreement", "GET", 404),
+        ("/api/jobs/nobody/workers", "GET", 404),
+        ("/api/jobs/nobody/worker?name=one", "GET", 404),
         ("/api/jobs/nobody/answers?limit=0", "GET", 422),
         ("/api/jobs/nobody/answers?wait=soon", "GET", 422),
         ("/api/dead/none", "GET", 404),

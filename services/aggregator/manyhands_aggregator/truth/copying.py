@@ -35,7 +35,13 @@ class Copying(NamedTuple):
 
 
 def copying(
-    ballots: Ballots, peers: Peers, haste: Floats | None = None, *, ordered: bool = True, false: float = FALSE
+    ballots: Ballots,
+    peers: Peers,
+    haste: Floats | None = None,
+    *,
+    ordered: bool = True,
+    false: float = FALSE,
+    rows: int = 1,
 ) -> Copying:
     """Who copies whom. Of two who agree it is the one who comes later; the rows are in the order they were given.
 
@@ -48,7 +54,8 @@ def copying(
     agree with c + (1 - c) p. The product of the ratios is an e-value: its mean is 1 for a worker who does not copy. Of
     all pairs those are named that the weighted e-BH procedure finds with a share of at most ``false`` false ones,
     however the pairs depend on each other. Pairs weigh by the square of how many tasks they have in common, and by
-    ``haste`` (W,), the evidence of speed: copying is quickly done.
+    ``haste`` (W,), the evidence of speed: copying is quickly done. Where a judgment has several ``rows``, the evidence
+    is their geometric mean, which is an e-value, too, however they hang together.
 
     Source: R. Wang, A. Ramdas, "False Discovery Rate Control with E-values", J. R. Stat. Soc. B 84 (2022) 822-852.
     """
@@ -63,7 +70,7 @@ def copying(
     chance = _calibrated(_predicted(ballots, peers, first, second), same)
     pair = ballots.worker[first].astype(np.int64) * workers + ballots.worker[second]
     keys, at, common = np.unique(pair, return_inverse=True, return_counts=True)
-    e = evidence_of(at, chance, same)
+    e = evidence_of(at, chance, same) / rows
     weight = 2 * np.log(common) + (0.0 if haste is None else haste[keys % workers])
     e += weight - np.log(np.exp(weight).mean())  # weights whose mean is 1 leave the share of false ones as it is
     order = np.argsort(-e, kind="stable")

@@ -20,11 +20,12 @@ class Drift(NamedTuple):
     deviation: Floats
 
 
-def drift(ballots: Ballots, peers: Peers) -> Drift:
+def drift(ballots: Ballots, peers: Peers, *, rows: int = 1) -> Drift:
     """How workers change; the rows must be in the order in which they were given.
 
     A straight line through right (1) and wrong (0) over the worker's own count of judgments, by least squares, drawn
     towards 0 as far as its error is large: with few judgments it says nothing, and nothing begins at a number of them.
+    Where a judgment has several ``rows``, they count as one.
     """
     order, begins = ballots.by_worker()
     counts = np.diff(begins)
@@ -44,6 +45,6 @@ def drift(ballots: Ballots, peers: Peers) -> Drift:
     slope = total(off * right) / np.maximum(spread, np.finfo(np.float64).tiny)
     # a share of 0 or 1 leaves no errors to be seen: two judgments more, one of them right
     smooth = (total(right) + 1.0) / (n + 2.0)
-    error = smooth * (1.0 - smooth) / np.maximum(spread, np.finfo(np.float64).tiny)
+    error = rows * smooth * (1.0 - smooth) / np.maximum(spread, np.finfo(np.float64).tiny)
     kept_of = USUAL**2 / (USUAL**2 + error)
     return Drift(np.clip(slope * kept_of, -1.0, 1.0), np.sqrt(kept_of * error))

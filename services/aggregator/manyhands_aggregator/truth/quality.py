@@ -71,35 +71,72 @@ def assess(
     gold: Ints | None = None,
     machines: NDArray[np.bool_] | None = None,
     ordered: bool = True,
+    rows: int = 1,
 ) -> Assessment:
     """Measure the workers; the rows are in the order in which they were given, or ``ordered`` is False.
 
     ``seconds`` (n,): what each judgment took, nan where nobody knows. ``gold`` (T,): the truths that are known, -1
     elsewhere. ``machines`` (W,): who is none of the people; they are as fast as they are, and copy nobody. It is done
     twice: who is found to spam or copy the first time is not among those with whom all are compared the second time.
+    A judgment of several ``rows``, one for each of its labels, is the evidence of one: theirs is divided among them.
     Time O(n + T K) for most, O(n r) for the pairs of r judgments a task.
     """
     blind = np.zeros(ballots.workers, bool) if machines is None else machines
-    known = np.full(len(ballots), math.nan) if seconds is None else np.where(blind[ballots.worker], math.nan, seconds)
-    fast = pace(ballots, known)
+    fast = _pace(ballots, seconds, blind)
     first = peers(ballots, gold)
-    spam, _ = attention(ballots, first, fast.evidence)
-    copies = copying(ballots, first, fast.evidence, ordered=ordered)
+    spam, _ = attention(ballots, first, fast.evidence, rows=rows)
+    copies = copying(ballots, first, fast.evidence, ordered=ordered, rows=rows)
     voters = (spam < OUT) & ((copies.victim < 0) | blind | (not ordered))
     others = peers(ballots, gold, voters)
-    spam, _ = attention(ballots, others, fast.evidence)
-    copies = copying(ballots, others, fast.evidence, ordered=ordered)
+    spam, _ = attention(ballots, others, fast.evidence, rows=rows)
+    copies = copying(ballots, others, fast.evidence, ordered=ordered, rows=rows)
     right, compared = tally(ballots, others)
-    unordered = np.full(ballots.workers, math.nan), np.full(ballots.workers, math.nan), np.ones(ballots.workers)
     return Assessment(
-        judgments=np.bincount(ballots.worker, minlength=ballots.workers),
-        right=right,
-        compared=compared,
+        judgments=np.bincount(ballots.worker, minlength=ballots.workers) // rows,
+        right=right / rows,
+        compared=compared / rows,
         spam=spam,
         pace=fast,
-        drift=drift(ballots, others) if ordered else Drift(np.zeros(ballots.workers), np.full(ballots.workers, np.inf)),
-        repetition=repetition(ballots, others) if ordered else Repetition(*unordered),
+        drift=drift(ballots, others, rows=rows) if ordered else _steady(ballots),
+        repetition=repetition(ballots, others) if ordered and rows == 1 else _unrepeated(ballots),
         copying=copies,
         blind=blind,
         peers=others,
     )
+
+
+def compare(
+    ballots: Ballots, others: Peers, seconds: Floats | None = None, *, machines: NDArray[np.bool_] | None = None
+) -> Assessment:
+    """Measure workers whose judgments are no options, from how far ``others`` agree: accuracy, pace and change.
+
+    Spamming, repetition and copying are not told from numbers and texts: they are nan, and hold nowhere.
+    """
+    blind = np.zeros(ballots.workers, bool) if machines is None else machines
+    right, compared = tally(ballots, others)
+    return Assessment(
+        judgments=np.bincount(ballots.worker, minlength=ballots.workers),
+        right=right,
+        compared=compared,
+        spam=np.full(ballots.workers, math.nan),
+        pace=_pace(ballots, seconds, blind),
+        drift=drift(ballots, others),
+        repetition=_unrepeated(ballots),
+        copying=Copying(np.full(ballots.workers, -1, np.int32), np.zeros(ballots.workers)),
+        blind=blind,
+        peers=others,
+    )
+
+
+def _pace(ballots: Ballots, seconds: Floats | None, blind: NDArray[np.bool_]) -> Pace:
+    nobody = np.full(len(ballots), math.nan)
+    return pace(ballots, nobody if seconds is None else np.where(blind[ballots.worker], math.nan, seconds))
+
+
+def _steady(ballots: Ballots) -> Drift:
+    return Drift(np.zeros(ballots.workers), np.full(ballots.workers, np.inf))
+
+
+def _unrepeated(ballots: Ballots) -> Repetition:
+    unknown = np.full(ballots.workers, math.nan)
+    return Repetition(unknown, unknown, np.ones(ballots.workers))

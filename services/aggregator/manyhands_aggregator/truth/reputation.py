@@ -74,7 +74,9 @@ def confusions(ballots: Ballots, peers: Peers, strength: float = 4.0) -> Floats:
     return np.asarray(matrices / matrices.sum(axis=2, keepdims=True))
 
 
-def attention(ballots: Ballots, peers: Peers, evidence: Floats | None = None) -> tuple[Floats, Floats]:
+def attention(
+    ballots: Ballots, peers: Peers, evidence: Floats | None = None, *, rows: int = 1
+) -> tuple[Floats, Floats]:
     """How probable it is of each worker that it spams, and how often it looks; (W,) each, 0..1.
 
     A worker looks at a share g of its tasks and says the truth of those (as far as the others know it); of the rest it
@@ -82,7 +84,8 @@ def attention(ballots: Ballots, peers: Peers, evidence: Floats | None = None) ->
     is often wrong need not be a spammer. The crowd's distribution of g is found from all workers (an empirical Bayes
     estimate over :data:`GRID`), and a worker's probability is its posterior at g <= :data:`IDLE`.
 
-    ``evidence`` (W,): what else speaks for spamming, as the logarithm of a likelihood ratio: that of speed.
+    ``evidence`` (W,): what else speaks for spamming, as the logarithm of a likelihood ratio: that of speed. Where a
+    judgment has several ``rows``, they count as one.
 
     Sources: the model is that of D. Hovy et al., "Learning Whom to Trust with MACE", NAACL 2013; the estimate that of
     J. Kiefer, J. Wolfowitz, "Consistency of the Maximum Likelihood Estimator in the Presence of Infinitely Many
@@ -99,6 +102,7 @@ def attention(ballots: Ballots, peers: Peers, evidence: Floats | None = None) ->
     score = np.zeros((w, len(GRID)))
     for at, g in enumerate(GRID):
         score[:, at] = np.bincount(worker, weights=np.log(g * agreed + (1.0 - g) * idly), minlength=w)
+    score /= rows
     if evidence is not None:
         score = score + np.outer(evidence, GRID <= IDLE)
     likelihood = np.exp(score - score.max(axis=1, keepdims=True, initial=-np.inf))

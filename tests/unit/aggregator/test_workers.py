@@ -1,0 +1,185 @@
+"""Who judged a job and how well, from what the store has of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from manyhands.errors import UnknownJob
+from manyhands.messages import Failure, Judgments
+from manyhands.spec import JobSpec
+from manyhands.testing.crowd import KINDS, Crowd, simulate
+from manyhands_aggregator import workers
+from manyhands_aggregator.plan import Plan
+from manyhands_aggregator.said import Columns
+from manyhands_aggregator.workers import Measured
+from manyhands_service.store import Store
+from tests.unit.aggregator.kit import Bench, Job, open_store, plain_spec
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store of the aggregator."""
+    return open_store(f"sqlite:///{tmp_path}/a.db")
+
+
+def judged(store: Store, job: Job, said: dict[str, Sequence[Any]]) -> Measured:
+    """What is measured in a job of which each judge says these values, in order; None is a failure."""
+    bench = Bench(store)
+    bench.take(*job.news())
+    for judge, values in said.items():
+        for suite in range(job.suites):
+            run = job.positions(suite)
+            right = [p for p in run if values[p] is not None]
+            if right:
+                bench.take(job.judged(suite, [values[p] for p in right], judge=judge, positions=right))
+            if wrong := [p for p in run if values[p] is None]:
+                bench.take(job.failed(suite, judge=judge, positions=wrong))
+    return workers.of_job(store, job.id)
+
+
+def rows(measured: Measured) -> dict[str, dict[str, Any]]:
+    """The ratings by worker."""
+    return {row["worker"]: row for row in measured.ratings()}
+
+
+@pytest.mark.parametrize("page", [1, 100])
+def test_judges_against_gold(store: Store, page: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand, however many suites are read at once: half and all of the known ones; failures do not count."""
+    monkeypatch.setattr(workers, "PAGE", page)
+    job = Job(count=4, size=1, judges=["two", "one"], truths=["a", "b", "c", None])
+    found = rows(judged(store, job, {"one": [*"abca"], "two": ["a", "a", None, "a"]}))
+    assert list(found) == ["two", "one"]
+    one, two = found["one"], found["two"]
+    assert (one["judgments"], one["compared"], two["judgments"], two["compared"]) == (4, 4, 3, 3)
+    assert one["accuracy_low"] < one["accuracy"] <= 1 == round(one["accuracy_high"])
+    assert two["accuracy"] < one["accuracy"]
+    assert (one["kind"], one["action"], one["pace"], one["copies"]) == ("machine", None, None, None)
+
+
+def test_one_worker_with_its_matrix(store: Store) -> None:
+    """What it says of which option; rows are probabilities; and nobody else is there."""
+    job = Job(count=30, size=10, judges=["one"], truths=[*"abc"] * 10)
+    measured = judged(store, job, {"one": [*"aac"] * 10})
+    row = measured.rating("one")
+    assert row["confusion"]["b"]["a"] > 0.8
+    assert row["confusion"]["c"]["c"] > 0.8
+    assert all(sum(said.values()) == pytest.approx(1, abs=1e-3) for said in row["confusion"].values())
+    with pytest.raises(UnknownJob, match="no worker 'two'"):
+        measured.rating("two")
+
+
+def test_numbers_near_the_others_are_right(store: Store) -> None:
+    """Three agree up to small errors, and one is far off; the truth of one task is known, as text of a file."""
+    answer = {"type": "number"}
+    job = Job(
+        count=20, size=5, judges=["one", "two", "three", "wild"], more={"answer": answer}, truths=["0.05", *[None] * 19]
+    )
+    steps = [float(n) for n in range(20)]
+    said: dict[str, Sequence[Any]] = {
+        "one": steps,
+        "three": steps,
+        "two": [n + 0.1 for n in steps],
+        "wild": [100 - 7 * n for n in steps],
+    }
+    found = rows(judged(store, job, said))
+    assert found["one"]["accuracy"] > 0.8
+    assert found["two"]["accuracy"] > 0.8
+    assert found["wild"]["accuracy"] < 0.2
+    assert found["wild"]["spam"] is None
+    assert found["one"].get("confusion") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "good", "bad", "truth"),
+    [
+        ({"type": "text"}, ["x", "y"], ["n", "n"], "x"),
+        ({"type": "json"}, [{"k": 1}, [None]], [{"k": 2}, 0], '{"k": 1}'),
+    ],
+)
+def test_texts_are_the_same_or_not(
+    store: Store, answer: dict[str, Any], good: list[Any], bad: list[Any], truth: str
+) -> None:
+    """Two of three agree throughout; the known truth is theirs."""
+    job = Job(count=20, size=5, judges=["one", "two", "odd"], more={"answer": answer}, truths=[truth, *[None] * 19])
+    found = rows(judged(store, job, {"one": good * 10, "two": good * 10, "odd": bad * 10}))
+    assert found["one"]["accuracy"] == pytest.approx((1 + 19 * 0.5) / 20)
+    assert found["odd"]["accuracy"] == 0.0
+
+
+def test_each_label_is_a_question(store: Store) -> None:
+    """A judgment of several labels counts once, and the matrix is that of a label's being there."""
+    answer = {"type": "choices", "options": ["a", "b", "c"]}
+    job = Job(count=30, size=10, judges=["one", "two"], more={"answer": answer}, truths=[["a"], '["b"]', []] * 10)
+    measured = judged(store, job, {"one": [["a"], ["b"], []] * 10, "two": [["a", "b", "c"]] * 30})
+    found = rows(measured)
+    assert (found["one"]["judgments"], found["one"]["compared"], found["one"]["accuracy"]) == (30, 30, 1.0)
+    assert found["two"]["accuracy"] == pytest.approx(2 / 9, abs=1e-3)
+    assert measured.rating("two")["confusion"]["without"]["with"] > 0.8
+    assert found["two"]["repeats"] is None
+
+
+def test_slots_are_one_voter_and_people_are_many() -> None:
+    """A machine that is asked twice counts once; each person counts; only people have a pace."""
+    columns = Columns(Plan.of(JobSpec.model_validate(plain_spec(["one"]))))
+    base = Judgments(
+        job="j-1", suite=0, stage=0, judge="one", slot=0, worker="w", positions=[0, 1], values=["a", "b"], started=0.0,
+        finished=4.0,
+    )  # fmt: skip
+    person = replace(base, judge="people", worker="ann", finished=9.0, errors={1: Failure(code="error", message="no")})
+    said = [base, replace(base, slot=1, finished=3.0), person, replace(person, worker="bob", finished=2.0)]
+    columns.add(said, 0, 2, None)
+    ballots, _, seconds, truth = columns.ballots()
+    assert list(columns.names) == ["one", "people/ann", "people/bob"]
+    assert columns.machines.tolist() == [True, False, False]
+    assert ballots.worker.tolist() == [2, 0, 0, 1]  # in the order in which they were finished
+    assert seconds.tolist() == [1.0, 2.0, 2.0, 4.5]
+    assert np.isnan(truth).all()
+
+
+def test_a_crowd_of_people_is_told_apart() -> None:
+    """Spammers of all kinds among people: named with their reasons, and the honest are left alone."""
+    crowd = simulate(Crowd(tasks=500, classes=3, workers=25, random=0.08, constant=0.08, copying=0.08, seed=4))
+    columns = Columns(Plan.of(JobSpec.model_validate(plain_spec(["one"]))))
+    names = [f"{KINDS[kind]}-{n}" for n, kind in enumerate(crowd.kind)]
+    by_task: dict[int, list[Judgments]] = {}
+    for at, (task, worker, label) in enumerate(zip(crowd.task, crowd.worker, crowd.label, strict=True)):
+        by_task.setdefault(int(task), []).append(
+            Judgments(
+                job="j-1", suite=int(task), stage=0, judge="people", slot=0, worker=names[worker],
+                positions=[int(task)], values=["abc"[label]], started=at - float(crowd.seconds[at]), finished=float(at),
+            )
+        )  # fmt: skip
+    for task, messages in by_task.items():
+        columns.add(messages, task, 1, None)
+    measured = workers.measure(columns, share=1.0)
+    found = rows(measured)
+    out = {name for name, row in found.items() if row["action"] in ("pause", "retire")}
+    assert out == {f"people/{name}" for name in names if not name.startswith("honest")}
+    copier = next(n for n, kind in enumerate(crowd.kind) if KINDS[kind] == "copying")
+    assert found[f"people/{names[copier]}"]["copies"] == f"people/{names[crowd.victim[copier]]}"
+    assert found[f"people/{names[copier]}"]["pace"] < 0.5
+    assert all(row["reasons"] for row in found.values() if row["action"])
+
+
+def test_of_a_large_job_some_suites_are_looked_at(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole ones, spread evenly."""
+    monkeypatch.setattr(workers, "LIMIT", 10)
+    job = Job(count=40, size=2, judges=["one"])
+    measured = judged(store, job, {"one": ["a"] * 40})
+    assert measured.share == pytest.approx(1 / 4)
+    assert rows(measured)["one"]["judgments"] == 10
+
+
+def test_nothing_is_judged_yet(store: Store) -> None:
+    """No rows; an unknown job is said to be unknown."""
+    bench, job = Bench(store), Job()
+    bench.take(*job.news())
+    assert workers.of_job(store, job.id).ratings() == []
+    with pytest.raises(UnknownJob):
+        workers.of_job(store, "nobody")
