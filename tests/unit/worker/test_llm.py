@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from manyhands import Judgment, RejectTask, RetryTask
 from manyhands.errors import HandBack, HandlerError
@@ -17,8 +18,9 @@ from manyhands.testing import FakeClock
 from manyhands_worker.judging import NoJudgment
 from manyhands_worker.llm.client import Misconfigured, Trouble
 from manyhands_worker.llm.judge import GIVE_UP, LlmJudge
+from manyhands_worker.offer import offers
 from tests.llm import Model, Response, Server, answered, completion, failed, payload, serving
-from tests.unit.worker.harness import PATIENCE, dead, judge, judgments, pool, retried, suite, values
+from tests.unit.worker.harness import PATIENCE, PLAIN, dead, judge, judgments, pool, retried, setup, suite, values
 
 CHOICE = Answer(type="choice", options=["positive", "negative", "mixed"])
 KEY = "sk-a-secret-key"
@@ -361,6 +363,22 @@ def test_keys_that_are_not_right(
     assert "lines" not in str(raised.value)
 
 
+def counted() -> list[float]:
+    """Requests, tokens and money of the judge so far."""
+    names = ("requests", "input_tokens", "output_tokens", "cost")
+    return [REGISTRY.get_sample_value(f"manyhands_llm_{name}_total", {"judge": "gpt"}) or 0.0 for name in names]
+
+
+def test_a_judge_that_is_not_served() -> None:
+    """It needs no key here; one that is served and has none is told at the start."""
+    llm = {"url": "http://x/", "model": "m", "api_key_env": "LLM_NO_SUCH_KEY"}
+    config = {"llm": llm, "question": "", "answer": CHOICE.model_dump(), "version": "1"}
+    with pool(PLAIN, llm={"gpt": config}, judges=["echo"]):
+        pass
+    with pytest.raises(HandlerError, match="the judge gpt: a header needs the environment variable LLM_NO_SUCH_KEY"):
+        offers(setup(llm={"gpt": config}), lambda _group, _runs: None)
+
+
 def test_in_a_child(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """Through the pool: values, confidences, costs and metrics; the ladder; a dead letter without the key."""
     monkeypatch.setenv("LLM_KEY", KEY)
@@ -373,6 +391,7 @@ def test_in_a_child(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtur
         llm = {"url": server.url, "model": "m", "prompt": "{payload}", "api_key_env": "LLM_KEY", "retries": 0}
         config = {"llm": {**llm, "price": {"input": 1, "output": 1}}, "question": "?", "version": "6",
                   "answer": CHOICE.model_dump()}  # fmt: skip
+        before = counted()
         with pool(llm={"gpt": config}, children=1) as made:
             judged, later, never = judge(
                 made, suite("gpt", ["a", "b"]), suite("gpt", ["busy"], suite=2),
@@ -384,6 +403,8 @@ def test_in_a_child(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtur
     assert found.confidences == pytest.approx([0.75, 0.75])
     assert found.costs == pytest.approx([0.00011, 0.00011])
     assert retried(later)[0][1].attempt == 2
+    # three good answers; what was no answer of the protocol has no usage
+    assert [now - then for now, then in zip(counted(), before, strict=True)] == pytest.approx([4, 300, 30, 0.00033])
     assert values(never) == {101: "mixed"}
     assert sorted(letter[2]["mh-code"] for letter in dead(never)) == ["error", "rejected"]
     out, err = capfd.readouterr()
