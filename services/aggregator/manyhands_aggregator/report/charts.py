@@ -10,7 +10,7 @@ from manyhands_aggregator.report.markup import Html, el, join
 
 #: The view box of a chart of half the page's width, and of all of it; and the room around the plot.
 HALF, WHOLE, HEIGHT = 520.0, 1060.0, 250.0
-LEFT, TOP, RIGHT, BOTTOM = 50.0, 12.0, 10.0, 40.0
+LEFT, TOP, RIGHT, BOTTOM = 58.0, 12.0, 10.0, 40.0
 #: Columns are no wider.
 WIDEST = 72.0
 #: Columns so high are seen, however small their number beside the greatest.
@@ -90,7 +90,7 @@ def _rules(top: float, step: float, name: str, width: float) -> Html:
         drawn.append(_label(LEFT - 7, y + 3.5, _short(at * step, step), "end"))
     middle = TOP + high / 2
     name_at = el(
-        "text", name, x=12, y=middle, text_anchor="middle", class_="axis", transform=f"rotate(-90 12 {middle:g})"
+        "text", name, x=10, y=middle, text_anchor="middle", class_="axis", transform=f"rotate(-90 10 {middle:g})"
     )
     return join([*drawn, name_at])
 

@@ -27,7 +27,7 @@ from manyhands_aggregator.report.said import (
 from manyhands_aggregator.report.tables import bar, behind, figure, section, side_by_side, table
 
 #: Workers in the table of the report; all of them are in the file beside it.
-WORKERS = 50
+WORKERS = 20
 #: Judges that the head names one by one.
 NAMED = 4
 #: What a browser may fetch for this page: nothing.
@@ -90,7 +90,7 @@ def _lede(figures: Figures, manifest: Mapping[str, Any]) -> str:
         whole = f"{plural(accuracy.whole, 'task')} of known truth"
         return f"{said}. Of {whole} {share(accuracy.share)} are answered right (95 % interval {interval(accuracy)})."
     if alpha is not None:
-        return f"{said}. No truth is known; judges agree beyond chance with α = {alpha:.3f}."
+        return f"{said}. No truth is known; the judges' agreement beyond chance is α = {alpha:.3f}."
     return f"{said}. No truth is known, and no task was judged twice: how good the answers are cannot be told."
 
 
@@ -153,7 +153,7 @@ def _voters(figures: Figures) -> Html | None:
     if len(workers) > len(judges):
         rows = [[outside(worker), outside(judge), *row(tally)] for (judge, worker), tally in workers[:WORKERS]]
         note = None if len(workers) <= WORKERS else f"The busiest of {count(len(workers))}; workers.csv has all."
-        drawn = table("Workers", ["worker", "judge", *heads], rows, words=2)
+        drawn = table("Workers", ["worker", "judge", *heads], rows, (0, 1))
         shown.append(figure("Workers", drawn, note=note))
     return section("Judges and workers", None, *shown)
 
@@ -170,7 +170,7 @@ def _stages(figures: Figures) -> Html | None:
         rows.append([str(at), outside(names), count(found.tasks), share(part), bar(part), count(found.judgments),
                      count(found.last)])  # fmt: skip
     heads = ["stage", "judges", "tasks", "share", "", "judgments", "went no further"]
-    return section("Stages", None, figure("What each stage judged", table("Stages", heads, rows, words=2)))
+    return section("Stages", None, figure("What each stage judged", table("Stages", heads, rows, (0, 1))))
 
 
 def _time(figures: Figures, manifest: Mapping[str, Any]) -> Html | None:
@@ -230,7 +230,7 @@ def _made(manifest: Mapping[str, Any]) -> Html:
     return section(
         "How these answers were made",
         lede,
-        figure("Method", table("Method", ["", ""], facts, words=2)),
+        figure("Method", table("Method", ["", ""], facts, (0, 1))),
         figure("Files", table("Files", ["file", "bytes", "SHA-256"], files)),
     )
 

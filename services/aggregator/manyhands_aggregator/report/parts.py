@@ -15,6 +15,8 @@ from manyhands_aggregator.report.markup import Child, Html, el, join, outside
 from manyhands_aggregator.report.said import NOTHING, count, interval, number, plural, share
 from manyhands_aggregator.report.tables import bar, behind, figure, matrix, section, side_by_side, table
 
+#: Options up to so many letters leave room for two tables side by side.
+NARROW = 10
 #: Rows of a table of answers, and judges with a table of their own.
 ROWS, JUDGES = 30, 12
 
@@ -135,7 +137,10 @@ def agreement(figures: Figures) -> Html | None:
         shown.append(_hardest(figures))
     if said is None and not shown:
         return None
-    return section("Agreement", None if said is None else _agreed(said), side_by_side(*shown))
+    options = figures.spec.answer.options or []
+    narrow = bool(options) and max(map(len, options)) <= NARROW  # of texts nothing is known
+    lede = None if said is None else _agreed(said)
+    return section("Agreement", lede, *([side_by_side(*shown)] if narrow else shown))
 
 
 def _agreed(found: Mapping[str, Any]) -> str:
@@ -164,7 +169,7 @@ def _options(options: Sequence[Mapping[str, Any]]) -> Html:
         drawn = "" if agreed is None else bar(agreed)
         rows.append([outside(said["option"]), count(said["judgments"]), share(agreed), drawn, other])
     heads = ["option", "said", "others say it too", "", "others say instead"]
-    return figure("Option by option", table("Agreement by option", heads, rows))
+    return figure("Option by option", table("Agreement by option", heads, rows, (0, 4)))
 
 
 def _hardest(figures: Figures) -> Html:
@@ -179,7 +184,7 @@ def _hardest(figures: Figures) -> Html:
         rows.append([*row, number(hard.confidence)])
     note = "The answers of the lowest confidence among tasks that several judged."
     return figure(
-        "The least certain tasks", table("The least certain tasks", heads, rows, words=len(heads) - 1), note=note
+        "The least certain tasks", table("The least certain tasks", heads, rows, range(len(heads) - 1)), note=note
     )
 
 

@@ -50,6 +50,8 @@ def seconds(value: float | None) -> str:
     """A duration."""
     if value is None:
         return NOTHING
+    if value == 0:
+        return "0 s"
     if value < 0.001:
         return f"{value * 1e6:.0f} µs"
     if value < 1:

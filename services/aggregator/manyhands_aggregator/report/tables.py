@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,12 @@ from manyhands_aggregator.report.said import count, share
 UPRIGHT = 4
 
 
-def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[Child]], *, words: int = 1) -> Html:
-    """A table whose first column names the row; the first ``words`` columns are words, the others numbers."""
-    head = [el("th", name, scope="col", class_=None if at < words else "number") for at, name in enumerate(heads)]
+def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[Child]], words: Collection[int] = (0,)) -> Html:
+    """A table whose first column names the row; the columns at ``words`` are words, the others numbers."""
+    head = [el("th", name, scope="col", class_=None if at in words else "number") for at, name in enumerate(heads)]
     body = []
     for first, *others in rows:
-        cells = [el("td", c, class_=None if at < words else "number") for at, c in enumerate(others, 1)]
+        cells = [el("td", c, class_=None if at in words else "number") for at, c in enumerate(others, 1)]
         body.append(el("tr", el("th", first, scope="row"), join(cells)))
     drawn = el("table", el("caption", caption), el("thead", el("tr", join(head))), el("tbody", join(body)))
     return el("div", drawn, class_="wide", tabindex=0, role="region", aria_label=caption)
