@@ -103,7 +103,7 @@ def write(recorded: Recorded, folder: Path) -> dict[str, Any]:
         FolderRefused: what is there is no bundle, or holds what is not of it.
         Unsteady: its answers changed again and again while they were read.
     """
-    _free(folder)
+    free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
@@ -134,8 +134,12 @@ def _replace(folder: Path, new: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _free(folder: Path) -> None:
-    """See that nobody loses anything when the folder is written."""
+def free(folder: Path) -> None:
+    """See that nobody loses anything when the folder is written.
+
+    Raises:
+        FolderRefused: what is there is no bundle, or holds what is not of it.
+    """
     if not folder.exists():
         return
     if not folder.is_dir():

@@ -23,7 +23,9 @@ def reaggregate(
     method: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Another method than the job's; docs/job-file.md lists them.", show_default=False
+            metavar="NAME",
+            help="Another method than the job's: of the job file, or of `aggregate`.",
+            show_default=False,
         ),
     ] = None,
     out: Annotated[
@@ -51,7 +53,7 @@ def reaggregate(
     Example: manyhands reaggregate digits --method weighted --out weighted.csv
     """
     from manyhands_aggregator import export
-    from manyhands_aggregator.bundle.again import Compared, again, spec_of
+    from manyhands_aggregator.bundle.again import Compared, again
     from manyhands_aggregator.bundle.files import AGAIN, ANSWERS_CSV, ANSWERS_JSONL, Bundle, digest
     from manyhands_cli.files import write_whole
 
@@ -62,14 +64,14 @@ def reaggregate(
     if changed := bundle.changed():
         _changed(bundle, changed, json_)
         raise typer.Exit(Exit.SHORT)
-    spec, compared = spec_of(bundle, method), Compared()
+    by, compared = method or str(bundle.manifest["method"]), Compared()
     blocks, _ = export.STREAMS[file.suffix.removeprefix(".")]
-    write_whole(file, blocks(again(bundle, spec, compared)))
+    write_whole(file, blocks(again(bundle, compared, method)))
     same = digest(file) == digest(folder / (ANSWERS_CSV if file.suffix == ".csv" else ANSWERS_JSONL))
     if json_:
-        show.as_json(_said(bundle, spec.decide_by, compared, file, same))
+        show.as_json(_said(bundle, by, compared, file, same))
     else:
-        _say(bundle, spec.decide_by, compared, file, same)
+        _say(bundle, by, compared, file, same)
     raise typer.Exit(Exit.OK if same or method is not None else Exit.SHORT)
 
 

@@ -49,6 +49,14 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="Output folder. Default: out/ and the job's name.", show_default=False),
     ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the result bundle there, too: every judgment, and report.html; see `results`.",
+            show_default=False,
+        ),
+    ] = None,
     children: Annotated[
         int | None,
         typer.Option(min=1, help="Child processes that run handlers. Default: one a core.", show_default=False),
@@ -77,6 +85,10 @@ def run(
     logs.configure("run", level="warning", format="text")
     spec = jobfile.read(job, handlers)
     check_source(spec)
+    if bundle is not None:
+        from manyhands_cli import bundle as bundles
+
+        bundles.free(bundle)
     folder = Folder(out or Path("out") / spec.name)
     store = store or folder.own_store
     folder.claim()
@@ -105,6 +117,8 @@ def run(
             ended = _follow(installation, name, progress, stop)
             if ended:
                 summary = write(installation, spec, name, folder.path, None if resumed else began)
+                if bundle is not None:
+                    bundles.write(bundles.FromStore(installation.aggregator.store, name), bundle)
                 folder.end()
             else:
                 progress.note("stopping; Ctrl-C once more ends it at once")
@@ -114,6 +128,8 @@ def run(
         show.notes().print("stopped; the same command goes on where it stopped")
         raise typer.Exit(Exit.INTERRUPTED)
     _say(summary, folder.path, json_)
+    if bundle is not None and not json_:
+        show.line(f"the report is {bundle / 'report.html'}")
     raise typer.Exit(Exit.OK if summary["state"] == "complete" else Exit.SHORT)
 
 

@@ -41,9 +41,12 @@ def balanced(tmp_path: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def embedded_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of the digits example on the embedded default: what every other way must equal, byte for byte."""
+    """The output of the digits example on the embedded default: what every other way must equal, byte for byte.
+
+    Its bundle is beside it.
+    """
     out = tmp_path_factory.mktemp("embedded") / "digits"
-    done = command("run", str(DIGITS), "--out", str(out))
+    done = command("run", str(DIGITS), "--out", str(out), "--bundle", str(out.with_name("bundle")))
     assert done.returncode == 0, done.stderr
     return out
 

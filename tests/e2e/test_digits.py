@@ -42,6 +42,8 @@ def test_a_bundle_of_a_run_gives_the_answers_again(embedded_digits: Path, tmp_pa
     folder = tmp_path / "bundle"
     done = command("results", str(embedded_digits), "--bundle", str(folder))
     assert done.returncode == 0, done.stderr
+    for file in folder.iterdir():
+        assert file.read_bytes() == (embedded_digits.with_name("bundle") / file.name).read_bytes()  # which `run` wrote
     assert (folder / "answers.csv").read_bytes() == (embedded_digits / "answers.csv").read_bytes()
     again = command("reaggregate", str(folder), "--json")
     said = json.loads(again.stdout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from manyhands_aggregator.bundle.again import Compared, again, spec_of
+from manyhands_aggregator.bundle.again import Compared, again
 from manyhands_aggregator.bundle.files import Bundle
 from manyhands_aggregator.export import STREAMS
 from manyhands_cli.bundle import FromStore, write
@@ -38,7 +38,7 @@ class Shelf:
 def computed(bundle: Bundle, kind: str = "csv", method: str | None = None) -> tuple[bytes, Compared]:
     """The answers of a bundle computed again, and how they compare."""
     compared = Compared()
-    said = b"".join(STREAMS[kind][0](again(bundle, spec_of(bundle, method), compared)))
+    said = b"".join(STREAMS[kind][0](again(bundle, compared, method)))
     return said, compared
 
 

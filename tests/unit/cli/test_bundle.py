@@ -16,7 +16,7 @@ from manyhands.errors import SpecError
 from manyhands.messages import Failure
 from manyhands_aggregator import answers, record
 from manyhands_aggregator.bundle import files
-from manyhands_aggregator.bundle.files import FILES, Bundle, NoBundle
+from manyhands_aggregator.bundle.files import FILES, Bundle, NoBundle, NoMethod
 from manyhands_cli.bundle import FromStore, write
 from manyhands_cli.errors import FolderRefused, StillOpen, Unsteady
 from manyhands_cli.main import app
@@ -153,7 +153,10 @@ def test_another_method(shelf: Shelf) -> None:
     bundle = shelf.bundle(letters(shelf.bench))
     _, compared = computed(bundle, method="first")
     assert (compared.tasks, compared.different, compared.known) == (6, 2, 6)
-    with pytest.raises(SpecError, match="method"):
+    said, compared = computed(bundle, method="dawid-skene")
+    assert said.count(b"\n") == 7
+    assert compared.tasks == 6
+    with pytest.raises(NoMethod, match="hearsay; for choice there are majority"):
         computed(bundle, method="hearsay")
     with pytest.raises(SpecError, match="number"):
         computed(bundle, method="mean")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import get_args
 
 from manyhands.spec import JobSpec, received
+from manyhands.spec.methods import Plain
 from manyhands_aggregator import export, values
 from manyhands_aggregator.answers import Block
 from manyhands_aggregator.bundle.answering import answers
 from manyhands_aggregator.bundle.files import Bundle
 from manyhands_aggregator.bundle.reading import settled, suites
+from manyhands_aggregator.bundle.whole import named
 
 
 @dataclass(slots=True)
@@ -24,24 +27,24 @@ class Compared:
     right: int = 0
 
 
-def spec_of(bundle: Bundle, method: str | None) -> JobSpec:
-    """The job file of a bundle, with another method in it if one is named.
-
-    Raises:
-        SpecError: there is no such method, or not for this type of answer.
-    """
-    spec = bundle.spec()
-    return spec if method is None else received({**spec.plain(), "method": method})
-
-
-def again(bundle: Bundle, spec: JobSpec, compared: Compared) -> Iterator[Block]:
+def again(bundle: Bundle, compared: Compared, method: str | None = None) -> Iterator[Block]:
     """The answers, computed from the judgments; what they are beside those of the bundle is counted in ``compared``.
+
+    With a ``method`` they are computed by that one: one of the job file, or any of the truth package.
 
     Raises:
         NoBundle: its files do not fit together.
+        NoMethod: there is no such method for answers of this type.
+        SpecError: a method of the job file that is not for answers of this type.
     """
-    blocks = answers(spec, str(bundle.manifest["state"]), suites(bundle.folder))
-    return _beside(bundle, spec, blocks, compared)
+    spec, state = bundle.spec(), str(bundle.manifest["state"])
+    if method in get_args(Plain) and method != bundle.manifest["method"]:
+        spec, method = received({**spec.plain(), "method": method}), None
+    elif method == bundle.manifest["method"]:
+        method = None
+    if method is not None:
+        named(spec.answer, method)
+    return _beside(bundle, spec, answers(spec, state, lambda: suites(bundle.folder), method), compared)
 
 
 def _beside(bundle: Bundle, spec: JobSpec, blocks: Iterable[Block], compared: Compared) -> Iterator[Block]:

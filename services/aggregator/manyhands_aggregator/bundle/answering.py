@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from manyhands.spec import JobSpec
 from manyhands_aggregator.answers import CANCELLED, ROWS, Block
+from manyhands_aggregator.bundle import whole
 from manyhands_aggregator.bundle.reading import Suite
+from manyhands_aggregator.decide import Decision
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import OVERDUE
+from manyhands_aggregator.truth.types import Found
 
 
-def answers(spec: JobSpec, state: str, suites: Iterable[Suite]) -> Iterator[Block]:
-    """The answers of a job that has ended in this ``state``, in source order; memory is that of a block."""
+def answers(
+    spec: JobSpec, state: str, suites: Callable[[], Iterator[Suite]], method: str | None = None
+) -> Iterator[Block]:
+    """The answers of a job that has ended in this ``state``, in source order.
+
+    By the job's own method, or by a ``method`` of the truth package. Memory is that of a block, and with a method some
+    forty bytes for each judgment.
+    """
     plan = Plan.of(spec)
+    found = None if method is None else whole.found(spec, method, suites)
     otherwise = CANCELLED if state == "cancelled" else OVERDUE
     block = Block()
-    for suite in suites:
+    for suite in suites():
         decision = None if suite.open else suite.state().decide(plan, otherwise=OVERDUE)
+        if found is not None and decision is not None:
+            decision = _replaced(decision, found, suite.first)
         block.add(suite.first, suite.ids, decision, otherwise)
         if len(block.positions) >= ROWS:
             yield block
             block = Block()
     if block.positions:
         yield block
+
+
+def _replaced(decision: Decision, found: Found, first: int) -> Decision:
+    """The decision with the answers that were found; what failed has failed whatever the method."""
+    count = len(decision.values)
+    there = [index not in decision.errors for index in range(count)]
+    said, stated = found.values[first : first + count], found.confidence[first : first + count].tolist()
+    return Decision(
+        [value if kept else None for value, kept in zip(said, there, strict=True)],
+        [confidence if kept else None for confidence, kept in zip(stated, there, strict=True)],
+        decision.counts,
+        decision.errors,
+    )

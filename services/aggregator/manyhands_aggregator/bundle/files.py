@@ -31,6 +31,10 @@ class NoBundle(ManyhandsError):
     """This folder is no result bundle."""
 
 
+class NoMethod(ManyhandsError):
+    """There is no such method for answers of this type."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """A bundle that was written: its folder and its manifest."""
