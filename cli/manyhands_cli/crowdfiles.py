@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # numpy takes its time to import
 #: Bad rows that are named one by one; of more, only how many.
 NAMED = 10
 #: What a truth file may call its second column.
-TRUTH = ("label", "truth")
+TRUTH = ("label", "truth", "answer")
 
 
 class BadTable(ManyhandsError):

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from manyhands import __version__
 from manyhands_cli import (
+    aggregate,
     dead,
     migrate,
     plan,
@@ -81,6 +82,7 @@ HERE, RUNNING, PROCESSES = "On this machine", "With services running", "Services
 
 app.command(rich_help_panel=HERE)(run.run)
 app.command(rich_help_panel=HERE)(plan.plan)
+app.command(rich_help_panel=HERE)(aggregate.aggregate)
 app.command(rich_help_panel=HERE)(reaggregate.reaggregate)
 app.command(rich_help_panel=HERE)(replay.replay)
 app.command(rich_help_panel=RUNNING)(submit.submit)

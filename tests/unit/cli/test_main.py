@@ -25,7 +25,8 @@ HEAVY = ("sqlalchemy", "alembic", "fastapi", "jsonschema", "pika", "kombu", "arr
 SOME = ("pydantic", "httpx", "structlog", "rich.progress")
 #: Commands that a program may read.
 WITH_JSON = [
-    "run", "plan", "replay", "submit", "status", "cancel", "audit", "dead list", "dead show", "dead replay",
+    "run", "plan", "aggregate", "replay", "submit", "status", "cancel", "audit", "dead list", "dead show",
+    "dead replay",
     "dead drop", "topology declare", "topology check",
 ]  # fmt: skip
 

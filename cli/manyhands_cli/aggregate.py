@@ -1,0 +1,144 @@
+"""``manyhands aggregate``: answers from a CSV file of judgments, without any service."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from manyhands_cli import show
+from manyhands_cli.options import AsJson
+
+if TYPE_CHECKING:  # numpy takes its time to import
+    from manyhands_aggregator.truth.ballots import Ints
+    from manyhands_aggregator.truth.inferred import Inferred
+    from manyhands_cli.crowdfiles import Judged
+
+#: What the help names without importing them; the last is the default.
+METHODS = (
+    "majority", "wawa", "zero-based-skill", "one-coin", "dawid-skene", "ibcc", "glad", "mace", "bwa", "pooled", "blend",
+)  # fmt: skip
+#: Rows that are written in one go.
+BLOCK = 10_000
+
+
+def aggregate(
+    answers: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ANSWERS.csv", help="Judgments: a CSV file with the columns task,worker,label.", show_default=False
+        ),
+    ],
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help=f"How: {', '.join(METHODS)}; or all, to compare them. docs/truth.md says which is good when.",
+            autocompletion=lambda: [*METHODS, "all"],
+        ),
+    ] = METHODS[-1],
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TRUTH.csv",
+            help="Truths, to count how many answers are right: a CSV file with the columns task,label.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="OUT.csv", help="Write the answers here: task,label,confidence.", show_default=False
+        ),
+    ] = None,
+    json_: AsJson = False,
+) -> None:
+    """Turn a file of judgments into one answer for every task, and say how right the answers are.
+
+    Rows that cannot be used are named and left out; of several judgments of one task by one worker the first counts.
+    Other columns do not matter. Accuracy is over the tasks whose truth is known; where m labels are level, each is
+    right to 1/m. In the file such an answer is the label with the most votes, or else the first. Seconds are the
+    method's own.
+
+    Example: manyhands aggregate answers.csv --truth truth.csv --method all
+    """
+    if method not in (*METHODS, "all"):
+        raise typer.BadParameter(
+            f"there is no method {method!r}; there are {', '.join(METHODS)}, all", param_hint="--method"
+        )
+    if out is not None and method == "all":
+        raise typer.BadParameter("answers are those of one method; name it with --method", param_hint="--out")
+    from manyhands_aggregator.truth.methods import infer
+    from manyhands_cli.crowdfiles import name_bad, read_answers, read_truth
+    from manyhands_cli.files import write_whole
+
+    judged = read_answers(answers)
+    truths, bad = (None, []) if truth is None else read_truth(truth, judged)
+    for path, some in ((answers, judged.bad), (truth, bad)):
+        for said in name_bad(path, some) if path else ():
+            show.notes().print(show.printable(said), soft_wrap=True)
+    found = []
+    for name in METHODS if method == "all" else (method,):
+        began = time.perf_counter()
+        inferred = infer(judged.ballots, name)
+        found.append(said_of(name, inferred, judged, truths, time.perf_counter() - began))
+        if out is not None:
+            write_whole(out, rows(inferred, judged))
+    if json_:
+        show.as_json(found if method == "all" else found[0])
+    elif method == "all":
+        show.table(found, tuple(found[0]))
+    else:
+        show.pairs(found[0])
+
+
+def said_of(method: str, inferred: Inferred, judged: Judged, truths: Ints | None, seconds: float) -> dict[str, Any]:
+    """What a method has come to, as one object; figures of accuracy are None without truths."""
+    import numpy as np
+
+    from manyhands_aggregator.truth.score import score
+
+    unknown = np.full(judged.ballots.tasks, -1, np.int32)
+    scored = score(inferred.posterior, unknown if truths is None else truths)
+    return {
+        "method": method,
+        "accuracy": _rounded(scored.accuracy),
+        "seconds": round(seconds, 4),
+        "tasks": judged.ballots.tasks,
+        "workers": judged.ballots.workers,
+        "judgments": len(judged.ballots),
+        "known": scored.known,
+        "sure": _rounded(scored.sure),
+        "sure_right": _rounded(scored.sure_right),
+        "calibration_error": _rounded(scored.calibration_error),
+    }
+
+
+def rows(inferred: Inferred, judged: Judged) -> Iterator[bytes]:
+    """The answers as a CSV file, in the order in which the tasks came."""
+    from manyhands_aggregator.truth.inferred import answers
+
+    chosen = answers(inferred.posterior, judged.ballots.votes())
+    confidence = inferred.posterior[range(len(chosen)), chosen]
+    lines = zip(judged.tasks, chosen.tolist(), confidence.tolist(), strict=True)
+    text = io.StringIO()
+    write = csv.writer(text, lineterminator="\n").writerow
+    write(("task", "label", "confidence"))
+    while True:
+        for task, label, stated in islice(lines, BLOCK):
+            write((task, judged.labels[label], f"{stated:.6f}"))
+        if not text.tell():
+            return
+        yield text.getvalue().encode()
+        text.seek(0)
+        text.truncate()
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
