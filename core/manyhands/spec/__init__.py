@@ -9,6 +9,7 @@ from manyhands.spec.methods import INFERENCE, STRONGEST, Method
 from manyhands.spec.model import JobSpec, json_schema
 from manyhands.spec.quality import Quality
 from manyhands.spec.reading import load, parse, received, where
+from manyhands.spec.rewards import Rewards
 from manyhands.spec.source import Gold, Source
 from manyhands.spec.stages import PEOPLE, Accept, Stage, StageJudge
 
@@ -26,6 +27,7 @@ __all__ = [
     "Method",
     "Option",
     "Quality",
+    "Rewards",
     "Source",
     "Stage",
     "StageJudge",

@@ -14,6 +14,7 @@ from manyhands.spec.configured import Command, Http
 from manyhands.spec.llm import Llm
 from manyhands.spec.methods import INFERENCE, STRONGEST, Method
 from manyhands.spec.quality import Quality
+from manyhands.spec.rewards import Rewards
 from manyhands.spec.source import Gold, Source
 from manyhands.spec.stages import Stage, StageJudge, check
 
@@ -42,6 +43,7 @@ class JobSpec(Model):
     quality: Quality | None = Field(
         default=None, description="What is done about workers. Without it they are rated only."
     )
+    rewards: Rewards | None = Field(default=None, description="What people are paid for their judgments.")
     suite: int = Field(default=100, ge=1, le=10_000, description="Tasks that travel together.")
     in_flight: int = Field(default=128, ge=1, le=10_000, description="Suites on their way at once; others wait.")
     max_attempts: int = Field(default=3, ge=1, le=10, description="Tries of one judgment before it counts as failed.")
@@ -67,6 +69,8 @@ class JobSpec(Model):
             raise ValueError(f"method {self.method} needs answers of type text")
         if self.method in INFERENCE and self.answer.type != "choice":
             raise ValueError(f"method {self.method} needs answers of type choice")
+        if self.rewards is not None and self.gold is None and (self.rewards.gold or self.rewards.penalty):
+            raise ValueError("rewards for gold and penalties need gold")
         if self.gold is not None and self.gold.column is not None and self.source is None:
             raise ValueError("gold.column needs a source; pushed tasks carry their truth themselves")
         return self

@@ -18,6 +18,7 @@ from manyhands.spec.base import RECEIVED
 from manyhands.spec.configured import Command, Http
 from manyhands.spec.llm import Llm
 from manyhands.spec.model import JobSpec
+from manyhands.spec.rewards import Rewards
 from manyhands.spec.source import Gold, Source
 from manyhands.spec.stages import Accept, Stage, StageJudge
 
@@ -130,7 +131,7 @@ def _line(data: object, loc: Sequence[int | str]) -> int:
 def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
     models: dict[str, type[BaseModel]] = {
         "source": Source, "answer": Answer, "gold": Gold, "judges": StageJudge, "stages": Stage,
-        "commands": Command, "http": Http, "llm": Llm, "accept": Accept,
+        "commands": Command, "http": Http, "llm": Llm, "accept": Accept, "rewards": Rewards,
     }  # fmt: skip
     for part in reversed(loc):
         if part in models:

@@ -1,0 +1,289 @@
+"""What people have earned, as a ledger that is only ever added to; pure, in whole millionths of the currency.
+
+What is due for a person's part of a slot is a function of what was judged there and of what became of it. The ledger
+gets the difference between what is due and what it has under that key already: nothing the second time, a correction
+where an answer was accepted later or is another now. So messages may come twice, late and in any order: the sums are
+those of the facts, and no entry is ever changed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+
+from manyhands.messages import Judgments
+from manyhands.spec.rewards import Rewards
+
+#: Parts of one unit of the currency.
+MICRO = 1_000_000
+#: Seconds of an hour.
+HOUR = 3600
+#: Seconds of work under which an hourly wage says too little to raise an alert.
+LEAST = 600.0
+#: Stands in a key for what concerns the job as a whole.
+WHOLE = -1
+
+Kind = Literal["judgment", "gold", "agreement", "penalty", "cap"]
+
+
+def micro(amount: Decimal) -> int:
+    """An amount in millionths.
+
+    Raises:
+        ValueError: it is no whole number of them.
+    """
+    scaled = amount * MICRO
+    if scaled != int(scaled):
+        raise ValueError(f"{amount} is finer than a millionth")
+    return int(scaled)
+
+
+def plain(amount: int) -> Decimal:
+    """Millionths as an amount."""
+    return Decimal(amount).scaleb(-6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The rewards of a job file in millionths."""
+
+    judgment: int
+    gold: int = 0
+    agreement: int = 0
+    penalty: int = 0
+    per_person: int | None = None
+    per_job: int | None = None
+    floor: int | None = None
+    share: float | None = None
+
+    @classmethod
+    def of(cls, rewards: Rewards) -> Rules:
+        """The rules of a job."""
+        said = {name: getattr(rewards, name) for name in type(rewards).model_fields}
+        return cls(**{name: micro(value) if isinstance(value, Decimal) else value for name, value in said.items()})
+
+    @property
+    def most(self) -> int:
+        """What one judgment may come to."""
+        return self.judgment + max(self.gold, self.agreement)
+
+
+class Key(NamedTuple):
+    """What an entry is for: a person's part of a slot of a suite, and the kind of reward.
+
+    An entry of the kind ``cap`` concerns the job as a whole: suite, stage and slot are -1, and the judge is empty.
+    """
+
+    job: str
+    suite: int
+    stage: int
+    judge: str
+    slot: int
+    worker: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the ledger: ``number`` counts the entries of its key from 0, so that each has a name of its own.
+
+    ``positions`` (first and last) say which tasks the key was about at the time.
+    """
+
+    key: Key
+    number: int
+    amount: int
+    positions: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a person has judged of a suite in a slot, and what became of it as things stand.
+
+    ``positions`` are the tasks with a value; ``right`` and ``wrong`` count those of known truth, ``agreed`` those whose
+    truth is not known, and whose accepted answer is what the person said.
+    """
+
+    job: str
+    suite: int
+    stage: int
+    judge: str
+    slot: int
+    worker: str
+    positions: Collection[int]
+    right: int = 0
+    wrong: int = 0
+    agreed: int = 0
+
+    def key(self, kind: Kind) -> Key:
+        """The key of its entries of a kind."""
+        return Key(self.job, self.suite, self.stage, self.judge, self.slot, self.worker, kind)
+
+
+@dataclass(slots=True)
+class Paid:
+    """What the ledger has under a key: how many entries, and their sum."""
+
+    entries: int = 0
+    amount: int = 0
+
+
+def due(rules: Rules, work: Work) -> dict[Kind, int]:
+    """What is due for it, by kinds. The penalty takes no more than what the work has earned, so nobody comes to owe."""
+    found: dict[Kind, int] = {
+        "judgment": rules.judgment * len(work.positions),
+        "gold": rules.gold * work.right,
+        "agreement": rules.agreement * work.agreed,
+    }
+    found["penalty"] = -min(rules.penalty * work.wrong, sum(found.values()))
+    return found
+
+
+def works(
+    job: str,
+    suite: int,
+    said: Iterable[Judgments],
+    truths: Mapping[int, Any],
+    answers: Mapping[int, Any],
+    same: Callable[[Any, Any], bool],
+) -> list[Work]:
+    """What people have judged of a suite, from all that they said of it, in any order and however often.
+
+    ``truths`` and ``answers`` are those that are known, by position; ``same`` says whether a value is one of them. A
+    person counts once a task: of several judgments that in the lowest stage, judge and slot does. A task of which
+    somebody failed is not judged by it.
+    """
+    values: dict[tuple[int, str, int, str], dict[int, Any]] = {}
+    for message in said:
+        part = values.setdefault((message.stage, message.judge, message.slot, message.worker), {})
+        for position, value in zip(message.positions, message.values, strict=True):
+            if position not in message.errors:
+                part.setdefault(position, value)
+    counted: set[tuple[str, int]] = set()
+    found = []
+    for (stage, judge, slot, worker), part in sorted(values.items()):
+        own = {position: value for position, value in part.items() if (worker, position) not in counted}
+        counted |= {(worker, position) for position in own}
+        known = [same(value, truths[position]) for position, value in own.items() if position in truths]
+        agreed = [
+            same(value, answers[position])
+            for position, value in own.items()
+            if position in answers and position not in truths
+        ]
+        found.append(
+            Work(
+                job=job, suite=suite, stage=stage, judge=judge, slot=slot, worker=worker, positions=frozenset(own),
+                right=sum(known), wrong=len(known) - sum(known), agreed=sum(agreed),
+            )
+        )  # fmt: skip
+    return found
+
+
+class Ledger:
+    """What is known of a ledger: the sums of its entries by key. It takes entries in, and says which are wanting."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._paid: dict[Key, Paid] = {}
+        self._people: Counter[tuple[str, str]] = Counter()
+        self.add(entries)
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Take in entries, those of each key in their order.
+
+        Raises:
+            ValueError: an entry has the number of another, or one before it is missing.
+        """
+        for entry in entries:
+            paid = self._paid.setdefault(entry.key, Paid())
+            if entry.number != paid.entries:
+                raise ValueError(f"entry {entry.number} of {entry.key} comes where {paid.entries} is expected")
+            paid.entries += 1
+            paid.amount += entry.amount
+            self._people[entry.key.job, entry.key.worker] += entry.amount
+
+    def balance(self, job: str, worker: str) -> int:
+        """What a person has earned in a job."""
+        return self._people[job, worker]
+
+    def spent(self, job: str) -> int:
+        """What all have earned in a job."""
+        return sum(amount for (one, _), amount in self._people.items() if one == job)
+
+    def settle(self, rules: Rules, works: Sequence[Work]) -> list[Entry]:
+        """The entries that bring the ledger to what is due for these works, taken in at once; none the second time.
+
+        A person's cap is kept by entries of its own, which go back when there is room again.
+        """
+        found = [
+            entry
+            for work in works
+            for kind, amount in due(rules, work).items()
+            if (entry := self._towards(work.key(kind), amount, _range(work.positions)))
+        ]
+        self.add(found)
+        if rules.per_person is not None:
+            people = sorted({(work.job, work.worker) for work in works})
+            caps = [entry for job, worker in people if (entry := self._capped(job, worker, rules.per_person))]
+            self.add(caps)
+            found += caps
+        return found
+
+    def _towards(self, key: Key, amount: int, positions: tuple[int, int] | None) -> Entry | None:
+        paid = self._paid.get(key, Paid())
+        return None if amount == paid.amount else Entry(key, paid.entries, amount - paid.amount, positions)
+
+    def _capped(self, job: str, worker: str, cap: int) -> Entry | None:
+        key = Key(job, WHOLE, WHOLE, "", WHOLE, worker, "cap")
+        earned = self.balance(job, worker) - self._paid.get(key, Paid()).amount
+        return self._towards(key, min(0, cap - earned), None)
+
+
+def affordable(rules: Rules, spent: int, asked: int) -> int | None:
+    """How many more judgments may be asked for without going beyond what the job may pay; None: as many as you like.
+
+    ``spent`` is what is earned already, ``asked`` how many judgments are asked for and not paid yet. Each is reckoned
+    at the most it may come to, so that what was asked for can always be paid.
+    """
+    if rules.per_job is None or rules.most == 0:
+        return None
+    return max(0, (rules.per_job - spent) // rules.most - asked)
+
+
+def allowed(rules: Rules, planned: int, given: int, balance: int, unpaid: int = 0) -> int | None:
+    """How many more judgments a person may be given; None: as many as there are.
+
+    ``planned`` are the job's judgments by people in all, ``given`` those that the person has given or has in hand,
+    ``unpaid`` those of them that are not in the ledger yet, and ``balance`` what is: nobody gives more than the share,
+    or works beyond the cap for nothing. In a job of few judgments everybody may give one.
+    """
+    bounds = []
+    if rules.share is not None:
+        bounds.append(max(1, int(rules.share * planned + 1e-9)) - given)
+    if rules.per_person is not None and rules.judgment:
+        bounds.append(-(-(rules.per_person - balance) // rules.judgment) - unpaid)
+    return max(0, min(bounds)) if bounds else None
+
+
+def hourly(earned: int, seconds: float) -> int | None:
+    """The effective wage of an hour, in millionths; None where no time has passed."""
+    return round(earned * HOUR / seconds) if seconds > 0 else None
+
+
+def underpaid(
+    rules: Rules, earned: Mapping[str, int], seconds: Mapping[str, float], *, least: float = LEAST
+) -> dict[str, int]:
+    """People whose hourly wage is under the floor, and that wage; of those who have worked ``least`` seconds or more.
+
+    ``seconds`` are those from taking a suite to handing it in.
+    """
+    if rules.floor is None:
+        return {}
+    wages = {who: hourly(earned.get(who, 0), took) for who, took in seconds.items() if took >= least}
+    return {who: wage for who, wage in sorted(wages.items()) if wage is not None and wage < rules.floor}
+
+
+def _range(positions: Collection[int]) -> tuple[int, int] | None:
+    return (min(positions), max(positions)) if positions else None
