@@ -70,7 +70,7 @@ def pilot(spec: JobSpec, job_file: Path, handlers: str | None, sample: Sequence[
     Raises:
         HandlerError: a judge cannot be loaded or made.
     """
-    judges = [judge.judge for judge in spec.judges]
+    judges = spec.judge_names
     settings = load(WorkerSettings, handlers=references(spec, handlers), config=job_file, judges=judges)
     found = []
     for name, offer in offers(setup_of(named_by(settings), settings, "pilot"), lambda _group, _runs: None).items():

@@ -64,12 +64,12 @@ class Installation:
             WorkerSettings,
             handlers=references(spec, wanted.handlers),
             config=wanted.job_file,
-            judges=",".join(judge.judge for judge in spec.judges),
+            judges=",".join(spec.judge_names),
             children=wanted.children,
             **common,
         )
         self.broker: Broker = broker_of(producer, "manyhands-run")
-        self._topology: Topology = topology(producer.names, [judge.judge for judge in spec.judges])
+        self._topology: Topology = topology(producer.names, spec.judge_names)
         self.producer = Producer(producer, self.broker, open_sources=True)
         self.aggregator = Aggregator(aggregator, self.broker)
         apart = self.broker.durable

@@ -24,13 +24,14 @@ def read(file: Path, handlers: str | None) -> specs.JobSpec:
         )
     registered = [name for reference in references(spec, handlers) for name in load(reference)]
     known = {*registered, *spec.commands, *spec.http, *spec.llm}
-    for index, judge in enumerate(spec.judges):
-        if judge.judge not in known:
-            line = specs.where(file, "stages", 0, "judges", index)
-            there = ", ".join(sorted(known)) or "none; give --handlers or the key handlers"
-            raise SpecError(
-                f"{line}: stages.0.judges.{index}: no handler is called {judge.judge!r}; there are: {there}"
-            )
+    for number, stage in enumerate(spec.stages):
+        for index, judge in enumerate(stage.judges):
+            if judge.judge not in known:
+                line = specs.where(file, "stages", number, "judges", index)
+                there = ", ".join(sorted(known)) or "none; give --handlers or the key handlers"
+                raise SpecError(
+                    f"{line}: stages.{number}.judges.{index}: no handler is called {judge.judge!r}; there are: {there}"
+                )
     return spec
 
 

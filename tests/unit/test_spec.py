@@ -72,6 +72,36 @@ def test_a_later_version_may_know_more() -> None:
         spec.received({"name": "job"})
 
 
+PLAN = """\
+stages:
+  - judges: [svm]
+    accept: {confidence: 0.98}
+  - judges: [forest, near]
+    accept: {confidence: 0.95}
+  - judges: [{judge: people, judgments: 2, price: 0.05}]
+    accept: {confidence: 0.95, at_most: 5}
+budget: 20
+gold:
+"""
+
+
+def test_a_cascade(tmp_path: Path) -> None:
+    """Several stages with their rules, people among the judges, and a budget; the strongest method for choices."""
+    text = GOOD[: GOOD.index("stages:")] + PLAN.replace("gold:", "gold: {column: digit}")
+    job = load(tmp_path, text)
+    assert [stage.judgments for stage in job.stages] == [1, 2, 2]
+    assert [stage.accept and stage.accept.at_most for stage in job.stages] == [None, None, 5]
+    assert job.judge_names == ["svm", "forest", "near", "people"]
+    assert (job.cascades, job.decide_by, job.budget) == (True, spec.STRONGEST, 20)
+    assert spec.parse(job.plain()) == job
+
+
+def test_the_digest_of_a_job_of_one_stage_stays() -> None:
+    """What earlier versions took has the digest that it had with them: keys that came since are left out."""
+    job = spec.parse(with_(answer={"type": "choice", "options": ["a", "b"]}, stages=[{"judges": ["a", {"b": 2}]}]))
+    assert (job.digest, job.cascades, job.decide_by) == ("3b43b9a950335cc5", False, "majority")
+
+
 def test_numbers_are_averaged() -> None:
     """Answers of type number have the mean where no method is named."""
     assert spec.parse(with_(answer={"type": "number", "min": 0})).decide_by == "mean"
@@ -128,8 +158,16 @@ def test_words_stay_words(tmp_path: Path, word: str) -> None:
         ("{forest: 3}", "{forest: many}", "job.yaml:6: stages.0.judges.1.judgments: Input should be a valid integer"),
         ("{forest: 3}", "svm", "job.yaml:6: stages.0.judges: a judge stands once in a stage"),
         ("[svm, ", "[Svm!, ", "job.yaml:6: stages.0.judges.0.judge: a judge's name may have small letters"),
-        ("{forest: 3}", "{people: 2}", "job.yaml:6: stages.0.judges.1.judge: this version has machine judges only"),
-        ("gold:", "  - judges: [second]\ngold:", "job.yaml:5: stages: this version runs one stage"),
+        ("gold:", "  - judges: [second]\ngold:", "job.yaml:5: stages: stage 0 needs accept: without it no task ends"),
+        ("gold:", "    accept: {confidence: 1.5}\ngold:", "job.yaml:7: stages.0.accept.confidence: Input should be"),
+        ("gold:", "    accept: {confidence: 0}\ngold:", "job.yaml:7: stages.0.accept.confidence: Input should be gre"),
+        ("gold:", "    accept: {at_most: 8}\ngold:", "job.yaml:7: stages.0.accept: say when: confidence, margin or ag"),
+        ("gold:", "    accept: {agree: 9, at_most: 8}\ngold:", "stages.0.accept: agree can never be reached with at_"),
+        ("gold:", "    accept: {margin: 2, at_most: 5}\ngold:", "accept.at_most is 5, and its judges give 6 judgments"),
+        ("gold:", "    accept: {margin: 2}\ngold:", "stages: accept of the last stage needs at_most: behind it"),
+        ("gold:", "    accept: {sure: 2}\ngold:", "stages.0.accept.sure: this key is not known; known are confide"),
+        ("gold:", "budget: 0\ngold:", "job.yaml:7: budget: Input should be greater than 0"),
+        ("answer: {type: choice, options: [0, 1, 2]}", "answer: {type: text}\nmethod: wawa", "needs answers of type"),
         ("name: digits", "name: 'a b'", "job.yaml:1: name: String should match pattern"),
         ("{column: digit}", "{}", "job.yaml:7: gold: give either path or column"),
         ("gold:", "suite: 0\ngold:", "job.yaml:7: suite: Input should be greater than or equal to 1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +29,10 @@ CANCELLED = Failure(code="cancelled", message="the job was cancelled")
 
 @dataclass(slots=True)
 class Block:
-    """Answers as columns of one length. ``errors`` maps an index of the block to why there is no value."""
+    """Answers as columns of one length. ``errors`` maps an index of the block to why there is no value.
+
+    ``stages`` says which stage ended with the answer; None as a whole where the job has one stage only.
+    """
 
     positions: list[int] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
@@ -36,6 +40,7 @@ class Block:
     confidences: list[float | None] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     errors: dict[int, Failure] = field(default_factory=dict)
+    stages: list[int | None] | None = None
 
     def extend(self, row: sa.Row[Any], otherwise: Failure) -> None:
         """Add a suite as the store has it; one without answers has failed of ``otherwise``."""
@@ -51,7 +56,11 @@ class Block:
             self.confidences += [None] * count
             self.counts += [0] * count
             self.errors |= dict.fromkeys(range(start, start + count), otherwise)
+            if self.stages is not None:
+                self.stages += [None] * count
             return
+        if self.stages is not None:
+            self.stages += decision.stages or [None] * count
         self.values += decision.values
         self.confidences += decision.confidences
         self.counts += decision.counts
@@ -66,6 +75,7 @@ class Block:
             self.confidences[start:end],
             self.counts[start:end],
             {index - start: failure for index, failure in self.errors.items() if start <= index < end},
+            None if self.stages is None else self.stages[start:end],
         )
 
 
@@ -81,9 +91,9 @@ def blocks(store: Store, job: str) -> Iterator[Block]:
     Raises:
         UnknownJob: the aggregator has not heard of it.
     """
-    state = store.read(lambda c: _state(c, job))
+    state, staged = store.read(lambda c: _state(c, job))
     otherwise = CANCELLED if state == "cancelled" else OVERDUE
-    block = Block()
+    block = _block(staged)
     # a transaction a page: whoever reads slowly must not keep one open
     for rows in pages(lambda of: store.read(lambda c: c.execute(_SUITES, of).all()), job, -1, PAGE):
         for row in rows:
@@ -91,7 +101,7 @@ def blocks(store: Store, job: str) -> Iterator[Block]:
                 block.extend(row, otherwise)
                 if len(block.positions) >= ROWS:
                     yield block
-                    block = Block()
+                    block = _block(staged)
     if block.positions:
         yield block
 
@@ -109,9 +119,9 @@ def _page(connection: sa.Connection, job: str, after: int, limit: int) -> Block:
     found = connection.execute(_PLACE, {"job": job, "position": after + 1}).one_or_none()
     if found is None:
         raise _unknown(job)
-    state, begin = found
+    state, spec, begin = found
     otherwise = CANCELLED if state == "cancelled" else OVERDUE
-    block = Block()
+    block = _block(_staged(spec))
     expected = begin
     for rows in pages(
         lambda of: connection.execute(_SUITES, of).all(), job, -1 if begin is None else begin - 1, min(PAGE, limit)
@@ -132,10 +142,11 @@ def _behind(block: Block, after: int, limit: int) -> Block:
 
 
 #: Built once: building a statement costs more than running it. ``tasks``, because a row is a tuple and has ``count``.
-_STATE = sa.select(_jobs.c.state).where(_jobs.c.job == sa.bindparam("job"))
+_STATE = sa.select(_jobs.c.state, _jobs.c.spec).where(_jobs.c.job == sa.bindparam("job"))
 #: The state of a job, and where the suite begins that has a position.
 _PLACE = sa.select(
     _jobs.c.state,
+    _jobs.c.spec,
     sa.select(sa.func.max(_suites.c.first))
     .where(_suites.c.job == sa.bindparam("job"), _suites.c.first <= sa.bindparam("position"))
     .scalar_subquery(),
@@ -164,11 +175,20 @@ def pages(fetch: Callable[[dict[str, Any]], Rows], job: str, after: int, most: i
         suites = min(most, max(1, ROWS // rows[-1].tasks))
 
 
-def _state(connection: sa.Connection, job: str) -> str:
-    state = connection.scalar(_STATE, {"job": job})
-    if state is None:
+def _state(connection: sa.Connection, job: str) -> tuple[str, bool]:
+    """A job's state, and whether it has several stages."""
+    row = connection.execute(_STATE, {"job": job}).one_or_none()
+    if row is None:
         raise _unknown(job)
-    return str(state)
+    return row.state, _staged(row.spec)
+
+
+def _staged(spec: str | None) -> bool:
+    return spec is not None and len(json.loads(spec)["stages"]) > 1
+
+
+def _block(staged: bool) -> Block:
+    return Block(stages=[] if staged else None)
 
 
 def _unknown(job: str) -> UnknownJob:

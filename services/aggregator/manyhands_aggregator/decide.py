@@ -27,6 +27,7 @@ class Decision:
     ``values`` and ``confidences`` (0..1) have n entries, None where the task failed; ``counts`` says on how many
     judgments each rests; ``errors`` maps an index to why it failed; ``ties`` counts the answers the tie rule decided;
     ``agreements`` has, in no order, the share of the judgments that are the answer of each task that was voted on.
+    ``stages`` says, where there are several, which of them ended with the answer; None where the task failed.
     """
 
     values: Sequence[Any]
@@ -35,6 +36,7 @@ class Decision:
     errors: dict[int, Failure]
     ties: int = 0
     agreements: list[float] = field(default_factory=list)
+    stages: Sequence[int | None] | None = None
 
 
 class Vote(NamedTuple):

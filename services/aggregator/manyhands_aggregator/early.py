@@ -16,7 +16,8 @@ from manyhands.broker import Delivery
 from manyhands.codec import encode
 from manyhands.messages import Judgments
 from manyhands_aggregator import tables
-from manyhands_aggregator.judging import OWN_LIMIT, Said
+from manyhands_aggregator.judged import Said
+from manyhands_aggregator.judging import OWN_LIMIT
 
 _early, _jobs, _suites = tables.early, tables.jobs, tables.suites
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import IO, Any
 
 import orjson
@@ -15,6 +16,7 @@ from arro3.io import write_parquet as _write_parquet
 from manyhands_aggregator.answers import Block
 
 COLUMNS = ("id", "answer", "confidence", "judgments")
+STAGE = "stage"
 FAILED_COLUMNS = ("position", "id", "code", "message")
 
 #: The columns of a Parquet file: as in CSV, and why there is no answer.
@@ -31,10 +33,18 @@ PARQUET = Schema(
 
 
 def csv_blocks(blocks: Iterable[Block]) -> Iterator[bytes]:
-    """CSV with the columns id, answer, confidence, judgments; a failed task has neither answer nor confidence."""
-    yield _csv([COLUMNS])
-    for block in blocks:
-        yield _csv(zip(block.ids, _cells(block), _shares(block.confidences), block.counts, strict=True))
+    """CSV with the columns id, answer, confidence, judgments; a failed task has neither answer nor confidence.
+
+    A job of several stages has the column stage behind them: the one that ended with the answer, counted from 0.
+    """
+    rest = iter(blocks)
+    first = next(rest, Block())
+    yield _csv([COLUMNS if first.stages is None else (*COLUMNS, STAGE)])
+    for block in chain([first], rest):
+        columns = [block.ids, _cells(block), _shares(block.confidences), block.counts]
+        if block.stages is not None:
+            columns.append(["" if stage is None else stage for stage in block.stages])
+        yield _csv(zip(*columns, strict=True))
 
 
 def failed_blocks(blocks: Iterable[Block]) -> Iterator[bytes]:
@@ -46,13 +56,16 @@ def failed_blocks(blocks: Iterable[Block]) -> Iterator[bytes]:
 
 
 def jsonl_blocks(blocks: Iterable[Block]) -> Iterator[bytes]:
-    """JSON Lines with position, id, answer, confidence, judgments, and error where there is no answer."""
+    """JSON Lines with position, id, answer, confidence, judgments, stage where there are several, and error if none."""
     for block in blocks:
         yield b"".join([orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in as_maps(block)])
 
 
 def write_parquet(blocks: Iterable[Block], file: IO[bytes]) -> None:
-    """Write a Parquet file; an answer that is no text is JSON text."""
+    """Write a Parquet file; an answer that is no text is JSON text. The column stage is there as in CSV."""
+    rest = iter(blocks)
+    first = next(rest, Block())
+    schema = PARQUET if first.stages is None else PARQUET.append(Field(STAGE, DataType.int64(), nullable=True))
     batches = (
         RecordBatch.from_arrays(
             [
@@ -62,12 +75,13 @@ def write_parquet(blocks: Iterable[Block], file: IO[bytes]) -> None:
                 Array(block.confidences, DataType.float64()),
                 Array(block.counts, DataType.int64()),
                 Array([f.code if (f := block.errors.get(i)) else None for i in range(len(block.ids))], DataType.utf8()),
+                *([] if block.stages is None else [Array(block.stages, DataType.int64())]),
             ],
-            schema=PARQUET,
+            schema=schema,
         )
-        for block in blocks
+        for block in chain([first], rest)
     )
-    _write_parquet(RecordBatchReader.from_batches(PARQUET, batches), file, compression="zstd(3)")
+    _write_parquet(RecordBatchReader.from_batches(schema, batches), file, compression="zstd(3)")
 
 
 def as_maps(block: Block) -> list[dict[str, Any]]:
@@ -78,6 +92,8 @@ def as_maps(block: Block) -> list[dict[str, Any]]:
             block.positions, block.ids, block.values, _rounded(block.confidences), block.counts, strict=True
         )
     ]
+    for row, stage in zip(rows, block.stages or (), strict=False):
+        row[STAGE] = stage
     for index, failure in block.errors.items():
         rows[index]["error"] = {"code": failure.code, "message": failure.message}
     return rows

@@ -26,8 +26,10 @@ from manyhands.runner import Finish, Outcome
 from manyhands.topology import Names
 from manyhands_aggregator import counting, deadfiles, early, jobs, judging, news
 from manyhands_aggregator.counting import Result
-from manyhands_aggregator.judging import Aside, Judged, Said
+from manyhands_aggregator.judged import Aside, Judged, Means, Said
+from manyhands_aggregator.minds import Minds
 from manyhands_aggregator.news import News
+from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.senders import ANYBODY, FORGED, Senders
 from manyhands_aggregator.suite import STRANGER, UNDECODABLE
 from manyhands_service.store import Conflict, Store
@@ -62,6 +64,7 @@ class Intake:
         self._store, self._names, self._clock, self._limit = store, names, clock, limit
         self._on_commit = on_commit
         self._plans = jobs.Plans()
+        self.minds = Minds()
         self._dead = set(names.dead_queues)
         self._over: set[str] = set()
 
@@ -104,6 +107,7 @@ class Intake:
                 commit.end()
         now = self._clock.now()
         self._over |= result.over
+        self.minds.learn(result.lessons)
         self._on_commit(result)
         out = result.out if commit is None or tracing.spans is None else tracing.spans.caused(commit, result.out)
         finish(Outcome(deliveries=deliveries, publish=out))
@@ -201,6 +205,7 @@ class Intake:
         states = jobs.states(connection, by_job)
         held: list[Said] = []
         judged: dict[str, Judged] = {}
+        plans: dict[str, Plan] = {}
         for job, messages in sorted(by_job.items()):
             plan = self._plans.get(connection, job) if job in states else None
             if plan is None:
@@ -210,7 +215,9 @@ class Intake:
                 spoiled = [said for said in messages if said.spoiled]
                 self._aside([Aside(said, UNDECODABLE, said.spoiled, told=True) for said in spoiled], result)
             else:
-                judged[job] = judging.judge(connection, job, plan, messages, over=states[job] != "open")
+                over, plans[job] = states[job] != "open", plan
+                means = self._means(connection, job, plan)
+                judged[job] = judging.judge(connection, job, plan, messages, over=over, means=means)
                 # when it is over, what is open has failed: nothing need be concluded of it any more
                 held += [said for said in judged[job].unknown if said.delivery or states[job] == "open"]
         early.hold(connection, held, now)
@@ -220,12 +227,22 @@ class Intake:
             raise Conflict  # it has just ended: what is open counts otherwise now
         for job, one in judged.items():
             accounts[job].add(one.kept, one.change)
+            accounts[job].spend(one.spent, short=one.short)
+            if one.spent and accounts[job].over_budget(plans[job]):
+                raise Conflict  # others have asked for more meanwhile
             self._judged(job, one, result)
         self._end(connection, accounts, now, result)
         return result
 
+    def _means(self, connection: sa.Connection, job: str, plan: Plan) -> Means | None:
+        if not plan.cascades:
+            return None
+        return Means(self.minds.opinion(connection, job, plan), jobs.purse(connection, job, plan))
+
     def _judged(self, job: str, judged: Judged, result: Result) -> None:
         result.judged.append(judged)
+        if judged.lessons:
+            result.lessons[job] = judged.lessons
         result.out += [self._event_out(event, headers) for event, headers in judged.escalated]
         self._aside(judged.aside, result)
         self._settled(job, judged.settled, result)

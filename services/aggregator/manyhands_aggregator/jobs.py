@@ -20,6 +20,8 @@ _jobs, _suites = tables.jobs, tables.suites
 
 #: Plans of jobs that are kept in memory, at most; others are read again from the store.
 PLANS = 500
+#: Why a job has less than it asked for: its budget did not allow more.
+BUDGET = "budget"
 
 
 @dataclass(slots=True)
@@ -43,6 +45,8 @@ class Account:
     judgments: int
     gold: int
     gold_right: int
+    sent: int
+    spent: int
     _read: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,6 +73,7 @@ class Account:
         # past the deadline, what was on its way then has failed like all the rest
         self.failed += tasks if self.over else sum(row["failed"] for row in rows)
         self.gold += sum(row["gold"] for row in rows)
+        self.sent += sum(row["sent"] for row in rows)
 
     def cancel(self, news: Cancelled, now: float) -> None:
         """Count what is open as cancelled."""
@@ -92,6 +97,16 @@ class Account:
         self.gold += counts.gold
         self.gold_right += counts.gold_right
 
+    def spend(self, millionths: int, *, short: bool) -> None:
+        """Add to what was spent beyond the first stage; ``short``: the budget did not allow all that the plan asks."""
+        self.spent += millionths
+        if short and not self.over:
+            self.reason = BUDGET
+
+    def over_budget(self, plan: Plan) -> bool:
+        """Whether more was asked than the budget allows."""
+        return plan.budget is not None and plan.cost(self.sent, self.spent) > plan.budget
+
     def end_if_done(self, now: float) -> None:
         """End it when it is sealed, all its suites are announced and every task has an answer or has failed.
 
@@ -102,7 +117,7 @@ class Account:
         if self.state == "open" or (self.state == "partial" and not self.failed):
             self.state = "partial" if self.failed else "complete"
             self.ended = now if self.ended is None else self.ended
-            self.reason = self.reason if self.failed else None
+            self.reason = self.reason if self.failed or self.reason == BUDGET else None
 
     def completed(self) -> Event:
         """The event that says that it has ended."""
@@ -139,6 +154,14 @@ class Plans:
                 self._plans.pop(next(iter(self._plans)), None)
             self._plans[job] = plan
         return plan
+
+
+def purse(connection: sa.Connection, job: str, plan: Plan) -> int | None:
+    """What a job may still spend, in millionths, unlocked: the account says whether it was so; None is no limit."""
+    if plan.budget is None:
+        return None
+    sent, spent = connection.execute(sa.select(_jobs.c.sent, _jobs.c.spent).where(_jobs.c.job == job)).one()
+    return plan.budget - plan.cost(sent, spent)
 
 
 def states(connection: sa.Connection, names: Iterable[str]) -> dict[str, str]:

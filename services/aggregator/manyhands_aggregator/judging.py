@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from operator import add, sub
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from manyhands import tracing
-from manyhands.broker import Delivery
 from manyhands.codec import JUDGMENTS, decode, encode
-from manyhands.messages import SUITE_ESCALATED, Event, Judgments
+from manyhands.messages import Judgments
 from manyhands_aggregator import tables
-from manyhands_aggregator.decide import Decision
+from manyhands_aggregator.course import Course
+from manyhands_aggregator.judged import Aside, Judged, Means, Said
 from manyhands_aggregator.plan import Plan
+from manyhands_aggregator.settling import ask_again, escalation, settle
 from manyhands_aggregator.suite import (
     INVALID,
-    OVERDUE,
     STRANGER,
     UNDECODABLE,
     Counts,
     Stranger,
     SuiteState,
     Taken,
-    pack_answers,
     unpack_failures,
 )
 
@@ -35,65 +32,23 @@ _suites, _judgments = tables.suites, tables.judgments
 OWN_LIMIT = 1 << 27
 
 
-@dataclass(slots=True)
-class Said:
-    """A message and the delivery it came in; no delivery for what the aggregator concludes itself.
-
-    ``spoiled`` says why it is no valid message, of which only that is known for which tasks it speaks.
-    """
-
-    message: Judgments
-    delivery: Delivery | None
-    spoiled: str = ""
-
-
-class Aside(NamedTuple):
-    """A message that is set aside; ``told`` when its tasks are judged again or have failed already."""
-
-    said: Said
-    code: str
-    why: str
-    told: bool
-
-
-class Escalation(NamedTuple):
-    """What is to be judged again, and the trace of the message that led to it."""
-
-    event: Event
-    headers: Mapping[str, str]
-
-
-@dataclass(slots=True)
-class Judged:
-    """What a job's judgments led to.
-
-    ``settled``: suites that have all their answers, newly or before. ``unknown``: messages for suites that were not
-    announced yet. ``aside``: messages that are set aside. ``escalated``: what is to be judged again. ``kept`` judgments
-    and ``change`` are for the job's account, the rest for metrics: ``decided`` suites that had no answers before, and
-    when their judges had ``finished`` with messages that said something new, with exemplars where they are ``traced``.
-    """
-
-    settled: list[int] = field(default_factory=list)
-    unknown: list[Said] = field(default_factory=list)
-    aside: list[Aside] = field(default_factory=list)
-    escalated: list[Escalation] = field(default_factory=list)
-    kept: int = 0
-    change: Counts = field(default_factory=Counts)
-    repeats: int = 0
-    ties: int = 0
-    decided: list[Decision] = field(default_factory=list)
-    finished: list[float] = field(default_factory=list)
-    traced: list[tuple[float, dict[str, str]]] = field(default_factory=list)
-
-
-def judge(connection: sa.Connection, job: str, plan: Plan, messages: Sequence[Said], *, over: bool) -> Judged:
-    """Take in a job's judgments and settle the suites that are complete.
+def judge(
+    connection: sa.Connection,
+    job: str,
+    plan: Plan,
+    messages: Sequence[Said],
+    *,
+    over: bool,
+    means: Means | None = None,
+) -> Judged:
+    """Take in a job's judgments and settle the suites that are complete; ``means`` are for a plan that cascades.
 
     In a job that is ``over``, of which what is open counts as failed, suites are settled with what there is.
     """
     result = Judged()
     states = load(connection, job, {said.message.suite for said in messages})
     rows: list[dict[str, Any]] = []
+    repeated: dict[int, Said] = {}
     for said in messages:
         message = said.message
         state = states.get(message.suite)
@@ -109,7 +64,9 @@ def judge(connection: sa.Connection, job: str, plan: Plan, messages: Sequence[Sa
             continue
         _report(result, job, said, taken)
         if taken.new is None:
-            result.repeats += 0 if taken.wrong else len(message.positions)
+            if not taken.wrong:
+                result.repeats += len(message.positions)
+                repeated[message.suite] = said
             continue
         result.kept += len(taken.new.positions)
         exemplar = None if said.delivery is None else tracing.exemplar(said.delivery)
@@ -121,61 +78,21 @@ def judge(connection: sa.Connection, job: str, plan: Plan, messages: Sequence[Sa
     if rows:
         connection.execute(_INSERT, rows)
         changed = [states[number] for number in sorted({row["suite"] for row in rows})]
-        settle(connection, job, plan, changed, result, over=over)
+        settle(connection, job, plan, changed, result, over=over, means=means)
+    if means is not None and not over:
+        for number, said in sorted(repeated.items()):  # what it led to the first time may not have gone out
+            ask_again(job, states[number], result, said)
     result.settled = sorted(
         {said.message.suite for said in messages if (s := states.get(said.message.suite)) is not None and s.settled}
     )
     return result
 
 
-def settle(
-    connection: sa.Connection,
-    job: str,
-    plan: Plan,
-    states: Iterable[SuiteState],
-    result: Judged,
-    *,
-    over: bool,
-    overdue: bool = False,
-) -> None:
-    """Write the answers of those suites that can be decided, and count them.
-
-    In a job that is ``over``, or is about to be because it is ``overdue``, they are decided on what there is.
-    """
-    updates: list[dict[str, Any]] = []
-    for state in states:
-        # what was decided on what there was is decided again when there is more
-        now = over or overdue or state.settled
-        decision = state.decide(plan, otherwise=OVERDUE if now else None)
-        if decision is None:
-            continue
-        counts = state.count_up(plan, decision)
-        before = state.counts or Counts(failed=state.count if over else 0)
-        result.change = Counts(*map(add, result.change, map(sub, counts, before)))
-        result.ties += decision.ties
-        if state.counts is None:
-            result.decided.append(decision)
-        state.counts = counts
-        updates.append(
-            {
-                "b_job": job, "b_suite": state.suite, "b_answers": pack_answers(decision),
-                **{f"b_{name}": n for name, n in zip(Counts._fields, counts, strict=True)},
-            }
-        )  # fmt: skip
-    if updates:
-        connection.execute(_SETTLE, updates)
-
-
 _INSERT = sa.insert(_judgments)
-_SETTLE = (
-    sa.update(_suites)
-    .where(_suites.c.job == sa.bindparam("b_job"), _suites.c.suite == sa.bindparam("b_suite"))
-    .values({name: sa.bindparam(f"b_{name}") for name in ("answers", *Counts._fields)})
-)
 _LOAD = (
     sa.select(
         _suites.c.suite, _suites.c.first, _suites.c.count, _suites.c.sent, _suites.c.truths, _suites.c.refused,
-        _suites.c.answers.is_not(None), *(_suites.c[name] for name in Counts._fields),
+        _suites.c.course, _suites.c.answers.is_not(None), *(_suites.c[name] for name in Counts._fields),
     )
     .where(_suites.c.job == sa.bindparam("job"), _suites.c.suite.in_(sa.bindparam("suites", expanding=True)))
     .where(_suites.c.sent > 0)  # nobody was asked of the others, and their rows are not to be locked after the job's
@@ -193,9 +110,11 @@ def load(connection: sa.Connection, job: str, numbers: Iterable[int]) -> dict[in
     """Suites with all that was said of them, locked until the transaction ends; at most some hundreds at once."""
     states: dict[int, SuiteState] = {}
     for row in connection.execute(_LOAD, {"job": job, "suites": sorted(set(numbers))}):
-        suite, first, count, sent, truths, refused, settled, *counts = row
+        suite, first, count, sent, truths, refused, course, settled, *counts = row
         counted = Counts(*counts) if settled else None
         states[suite] = SuiteState(suite, first, count, sent, truths, unpack_failures(refused), counted)
+        if course is not None:
+            states[suite].course = Course.unpack(course)
     for message in said_of(connection, job, list(states)):
         slot = (message.stage, message.judge, message.slot)
         states[message.suite].said.setdefault(slot, []).append(message)
@@ -222,12 +141,12 @@ def _report(result: Judged, job: str, said: Said, taken: Taken) -> None:
         some = "; ".join(f"position {p}: {why}" for p, why in list(taken.wrong.items())[:5])
         result.aside.append(Aside(said, INVALID, some, told=True))
     if taken.again:
-        data = {
-            "suite": message.suite, "stage": message.stage, "judge": message.judge, "slot": message.slot,
-            "positions": list(taken.again), "attempt": message.attempt + 1, "reason": INVALID,
-        }  # fmt: skip
+        slot = (message.stage, message.judge, message.slot)
         headers = tracing.caused_by(said.delivery) if said.delivery is not None else {}
-        result.escalated.append(Escalation(Event(name=SUITE_ESCALATED, job=job, data=data), headers))
+        again = message.attempt + 1
+        result.escalated.append(
+            escalation(job, message.suite, slot, taken.again, INVALID, attempt=again, headers=headers)
+        )
 
 
 def _row(said: Said, new: Judgments, part: int) -> dict[str, Any]:

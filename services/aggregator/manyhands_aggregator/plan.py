@@ -7,36 +7,92 @@ from dataclasses import dataclass
 from typing import Any
 
 from manyhands.messages import Failure, Judgments
-from manyhands.spec import JobSpec
+from manyhands.spec import INFERENCE, Accept, JobSpec, Stage
 from manyhands_aggregator import values
+from manyhands_aggregator.course import Slot
 from manyhands_aggregator.decide import Decision, Rule, decide, rule
 from manyhands_aggregator.merge import Column, column
 
-#: Stage, judge, slot: whose judgments.
-Slot = tuple[int, str, int]
+#: Money is counted in whole millionths, so that a sum is the same in whatever order it is made.
+MILLION = 1_000_000
+
+
+def millionths(money: float) -> int:
+    """An amount in millionths."""
+    return round(money * MILLION)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stage of the plan, made ready: whom it asks at once, when it accepts, and how many judgments it may buy.
+
+    ``order`` has the place of each judge in the stage, ``prices`` what one judgment costs in millionths.
+    """
+
+    number: int
+    slots: Sequence[Slot]
+    accept: Accept | None
+    most: int
+    order: Mapping[str, int]
+    prices: Mapping[str, int]
+
+    @classmethod
+    def of(cls, number: int, stage: Stage) -> Step:
+        """A stage of a job file."""
+        slots = [(number, judge.judge, slot) for judge in stage.judges for slot in range(judge.judgments)]
+        most = stage.accept.at_most if stage.accept is not None and stage.accept.at_most is not None else len(slots)
+        order = {judge.judge: place for place, judge in enumerate(stage.judges)}
+        return cls(number, slots, stage.accept, most, order, {j.judge: millionths(j.price) for j in stage.judges})
+
+    @property
+    def price(self) -> int:
+        """What it costs to ask a task of it at all, in millionths."""
+        return sum(self.prices[judge] for _, judge, _ in self.slots)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A job file, made ready for the hot path; ``slots`` and ``weights`` are in the order of the plan."""
+    """A job file, made ready for the hot path.
+
+    ``slots`` are those of the first stage, in the order of the plan as are their ``weights``; ``rule`` makes an answer
+    of a task's votes. ``budget`` is in millionths, None where there is none.
+    """
 
     spec: JobSpec
+    steps: Sequence[Step]
     slots: Sequence[Slot]
     known: Set[Slot]
     weights: Sequence[float]
     check: values.Check
     rule: Rule
+    budget: int | None
 
     @classmethod
     def of(cls, spec: JobSpec) -> Plan:
         """The plan of a job file."""
-        slots = [(0, judge.judge, slot) for judge in spec.judges for slot in range(judge.judgments)]
-        weights = [judge.weight for judge in spec.judges for _ in range(judge.judgments)]
-        by = rule(spec.decide_by, spec.answer)
-        return cls(spec, slots, frozenset(slots), weights, values.check(spec.answer), by)
+        steps = [Step.of(number, stage) for number, stage in enumerate(spec.stages)]
+        slots = steps[0].slots
+        weights = [judge.weight for judge in spec.stages[0].judges for _ in range(judge.judgments)]
+        by = rule("majority" if spec.decide_by in INFERENCE else spec.decide_by, spec.answer)
+        budget = None if spec.budget is None else millionths(spec.budget)
+        return cls(spec, steps, slots, frozenset(slots), weights, values.check(spec.answer), by, budget)
+
+    @property
+    def cascades(self) -> bool:
+        """Whether anything may be asked after the first judgments of a task."""
+        return self.spec.cascades
+
+    def cost(self, sent: int, spent: int) -> int:
+        """What was asked so far, in millionths: of so many tasks at the first stage, and beyond it."""
+        return sent * self.steps[0].price + spent
+
+    @property
+    def fits(self) -> bool:
+        """Whether the answers are gone over as a whole before the job ends."""
+        return self.spec.decide_by in INFERENCE
 
     def columns(self, said: Mapping[Slot, Sequence[Judgments]], first: int, count: int) -> list[Column]:
-        """The columns of a suite, in the order of the plan."""
+        """The columns of a suite's first stage, in the order of the plan."""
         return [column(said.get(slot, ()), first, count) for slot in self.slots]
 
     def decide(self, columns: Sequence[Column], otherwise: Failure | None = None) -> Decision:

@@ -52,7 +52,7 @@ class Tally:
 
 
 def judges(store: Store, job: str) -> list[dict[str, Any]]:
-    """The tally of every judge of a job, in the order of its plan.
+    """The tally of every judge of a job over all stages, in the order of its plan.
 
     Raises:
         UnknownJob: the aggregator has not heard of it, or not of its plan.
@@ -66,7 +66,7 @@ def judges(store: Store, job: str) -> list[dict[str, Any]]:
     while True:
         last, more = store.read(lambda c, after=last: _page(c, job, plan, after, tallies))  # type: ignore[misc]  # no lambda defaults in mypy
         if not more:
-            return [tallies[judge.judge].said(judge.judge) for judge in plan.spec.judges]
+            return [tallies[judge].said(judge) for judge in plan.spec.judge_names]
 
 
 def _page(connection: sa.Connection, job: str, plan: Plan, after: int, tallies: dict[str, Tally]) -> tuple[int, bool]:
@@ -94,7 +94,7 @@ def _tally(
     tally.judgments += len(message.positions) - len(message.errors)
     at = [(p - first, v) for p, v in zip(message.positions, message.values, strict=True) if p not in message.errors]
     compared = [(index, value) for index, value in at if index not in decision.errors]
-    if plan.spec.decide_by in VOTES:
+    if plan.spec.decide_by in VOTES or plan.fits:
         tally.compared += len(compared)
         tally.agreed += sum(value == decision.values[index] for index, value in compared)
     if truths is not None:

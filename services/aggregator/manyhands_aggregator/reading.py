@@ -103,7 +103,7 @@ def judges(connection: sa.Connection, job: str) -> list[str]:
         UnknownJob: the aggregator has not heard of it.
     """
     spec = _job(connection, job).spec
-    return [judge.judge for judge in received(spec).judges] if spec else []
+    return received(spec).judge_names if spec else []
 
 
 def _job(connection: sa.Connection, job: str) -> sa.Row[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -10,8 +10,11 @@ import msgpack
 
 from manyhands.messages import Failure, Judgments
 from manyhands_aggregator import merge, values
+from manyhands_aggregator.cascade import Moves, Opinion, advance
+from manyhands_aggregator.course import Accepted, Course, Slot
 from manyhands_aggregator.decide import Decision
-from manyhands_aggregator.plan import Plan, Slot
+from manyhands_aggregator.plan import Plan
+from manyhands_aggregator.voices import Voices, counted, voices
 
 #: The code of a task whose judge gave values that are no answers until its attempts were used up.
 INVALID = "invalid-answer"
@@ -39,19 +42,27 @@ def unpack_failures(packed: bytes | None) -> dict[int, Failure]:
 def pack_answers(decision: Decision) -> bytes:
     """A decision to bytes; columns that say the same throughout are kept as one value."""
     errors = pack_failures(decision.errors)
-    packed: bytes = msgpack.packb([decision.values, _folded(decision.confidences), _folded(decision.counts), errors])
+    columns = [decision.values, _folded(decision.confidences), _folded(decision.counts), errors]
+    if decision.stages is not None:
+        columns.append(_folded(decision.stages))
+    packed: bytes = msgpack.packb(columns)
     return packed
 
 
 def unpack_answers(packed: bytes) -> Decision:
     """A decision from bytes."""
-    said, confidences, counts, errors = msgpack.unpackb(packed)
+    said, confidences, counts, errors, *more = msgpack.unpackb(packed)
     return Decision(
         said,
-        confidences if isinstance(confidences, list) else [confidences] * len(said),
-        counts if isinstance(counts, list) else [counts] * len(said),
+        _unfolded(confidences, len(said)),
+        _unfolded(counts, len(said)),
         unpack_failures(errors),
+        stages=_unfolded(more[0], len(said)) if more else None,
     )
+
+
+def _unfolded(column: Any, count: int) -> list[Any]:
+    return column if isinstance(column, list) else [column] * count
 
 
 def _folded(column: Sequence[Any]) -> Any:
@@ -89,7 +100,7 @@ class SuiteState:
     """A suite in hand: its row, and what each slot has said so far.
 
     ``sent`` counts the tasks that were not ``refused`` (by position); ``truths`` are packed; ``counts`` are what its
-    job's counters hold of it, None until it is settled.
+    job's counters hold of it, None until it is settled. ``course`` is how far its tasks are, in a plan that cascades.
     """
 
     suite: int
@@ -100,6 +111,7 @@ class SuiteState:
     refused: Mapping[int, Failure] = field(default_factory=dict)
     counts: Counts | None = None
     said: dict[Slot, list[Judgments]] = field(default_factory=dict)
+    course: Course = field(default_factory=Course)
 
     @property
     def settled(self) -> bool:
@@ -115,9 +127,10 @@ class SuiteState:
             Stranger: the plan has no such slot, or the suite none of the positions.
         """
         slot = (message.stage, message.judge, message.slot)
-        if slot not in plan.known:
-            raise Stranger(f"the plan has no judge {message.judge} with slot {message.slot} in stage {message.stage}")
-        own, strange = self._own(message.positions)
+        asked = None if slot in plan.known else self.course.asked.get(slot)
+        if asked is None and slot not in plan.known:
+            raise Stranger(f"nobody asked the judge {message.judge} with slot {message.slot} in stage {message.stage}")
+        own, strange = self._own(message.positions, asked)
         if not own:
             raise Stranger(strange)
         bad = spoiled or strange
@@ -137,9 +150,12 @@ class SuiteState:
         earlier.append(new)
         return Taken(new, wrong, again, strange)
 
-    def _own(self, positions: Sequence[int]) -> tuple[Sequence[int], str]:
-        """Those of the positions that judges were sent, and what is wrong with the others."""
+    def _own(self, positions: Sequence[int], asked: Set[int] | None) -> tuple[Sequence[int], str]:
+        """Those of the positions that judges were sent, or a slot was ``asked``, and what is wrong with the others."""
         end = self.first + self.count
+        if asked is not None:
+            own = [p for p in positions if p in asked]
+            return own, "" if len(own) == len(positions) else "it judges positions that it was not asked for"
         if min(positions) < self.first or max(positions) >= end:
             strange = f"suite {self.suite} has positions {self.first} to {end - 1}"
         elif self.refused and not self.refused.keys().isdisjoint(positions):
@@ -160,6 +176,47 @@ class SuiteState:
         for position, failure in self.refused.items():
             decision.errors[position - self.first] = failure
         return decision
+
+    def proceed(
+        self, plan: Plan, opinion: Opinion, purse: int | None, otherwise: Failure | None = None
+    ) -> tuple[Moves, Decision | None]:
+        """Take each task as far through the plan as it goes; the answers, once there is nothing more to be asked.
+
+        What was accepted before stands; see :func:`manyhands_aggregator.cascade.advance`.
+        """
+        said = voices(self.said)
+        positions = [p for p in range(self.first, self.first + self.count) if p not in self.refused]
+        moves = advance(plan, self.course, positions, said, opinion, purse, otherwise)
+        return moves, None if moves.open else self._decision(plan, moves, said)
+
+    def _decision(self, plan: Plan, moves: Moves, said: Voices) -> Decision:
+        run = range(self.first, self.first + self.count)
+        accepted = self.course.accepted
+        there = [accepted.get(position) for position in run]
+        failures = {**moves.failed, **self.refused}
+        decision = Decision(
+            [None if one is None else one.value for one in there],
+            [None if one is None else one.confidence for one in there],
+            [0 if one is None else one.votes for one in there],
+            {position - self.first: failures[position] for position in run if position not in accepted},
+            ties=moves.ties,
+            stages=[None if one is None else one.stage for one in there] if len(plan.steps) > 1 else None,
+        )
+        for position, one in accepted.items():
+            votes, _ = counted(said.get(position, {}).values())
+            if len(votes) > 1:
+                decision.agreements.append(sum(vote.value == one.value for vote in votes) / len(votes))
+        return decision
+
+    def stand_by(self, decision: Decision) -> None:
+        """Take its answers, which stand in the store, for accepted."""
+        stages = decision.stages or [0] * self.count
+        for index, value in enumerate(decision.values):
+            confidence, stage = decision.confidences[index], stages[index]
+            if index not in decision.errors and confidence is not None:
+                self.course.accepted[self.first + index] = Accepted(
+                    value, confidence, decision.counts[index], stage or 0
+                )
 
     def count_up(self, plan: Plan, decision: Decision) -> Counts:
         """What the job's counters are to hold of the suite."""

@@ -23,7 +23,9 @@ def _total(name: str, kind: type[sa.Integer] = sa.BigInteger) -> sa.Column[int]:
 #: A job. ``spec`` is null while only later news of it has come; ``sealed_tasks`` is null until it is sealed;
 #: ``overdue_at`` is its deadline. The counters are sums over its suites, kept beside them so that progress costs one
 #: row; once the job has ended by its deadline, ``failed`` counts the suites without answers too. ``announced``: its end
-#: needs no telling by the clock.
+#: needs no telling by the clock. ``sent`` counts the tasks that went to the first stage, ``spent`` is what all that was
+#: asked beyond it costs, in millionths. ``fit`` is ``due`` until its answers have been gone over as a whole, then
+#: ``done``; null where nobody does so.
 jobs = sa.Table(
     "aggregator_jobs",
     metadata,
@@ -43,11 +45,15 @@ jobs = sa.Table(
     _total("judgments"),
     _total("gold"),
     _total("gold_right"),
+    _total("sent"),
+    _total("spent"),
+    sa.Column("fit", sa.Text),
     sa.Index("aggregator_jobs_announced", "announced"),  # what upkeep looks for is rarely there
 )
 
 #: A suite as the producer announced it and, once settled, its answers. ``sent`` counts its tasks that were not refused;
-#: ``ids``, ``truths`` and ``refused`` are columns of their own because judgments need the last two only.
+#: ``ids``, ``truths`` and ``refused`` are columns of their own because judgments need the last two only. ``course`` is
+#: how far its tasks are in a plan that asks more than its first stage.
 suites = sa.Table(
     "aggregator_suites",
     metadata,
@@ -60,6 +66,7 @@ suites = sa.Table(
     sa.Column("truths", sa.LargeBinary),
     sa.Column("refused", sa.LargeBinary),
     sa.Column("answers", sa.LargeBinary),
+    sa.Column("course", sa.LargeBinary),
     _total("answered", sa.Integer),
     _total("failed", sa.Integer),
     _total("gold", sa.Integer),

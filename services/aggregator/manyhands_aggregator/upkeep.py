@@ -20,9 +20,10 @@ from manyhands_aggregator.confirms import publish_each
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.held import Sweep
 from manyhands_aggregator.intake import Intake
-from manyhands_aggregator.judging import Judged
+from manyhands_aggregator.judged import Judged, Means
 from manyhands_aggregator.ledger import Ledger
 from manyhands_aggregator.plan import Plan
+from manyhands_aggregator.settling import settle
 from manyhands_service.store import Conflict, Store
 
 T = TypeVar("T")
@@ -131,7 +132,8 @@ class Upkeep:
         numbers = judging.overdue(connection, job, after, SOME)
         judged = Judged()
         states = judging.load(connection, job, numbers)
-        judging.settle(connection, job, plan, states.values(), judged, over=False, overdue=True)
+        means = Means(self._intake.minds.opinion(connection, job, plan), None) if plan.cascades else None
+        settle(connection, job, plan, states.values(), judged, over=False, overdue=True, means=means)
         account = jobs.lock(connection, [job])[job]
         if account.over:
             raise Conflict  # another replica was faster: what was settled here counts otherwise now

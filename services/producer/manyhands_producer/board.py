@@ -182,7 +182,7 @@ class Board:
         oldest = dict.fromkeys(self._judges, now)
         for live in jobs:
             first = next(iter(live.unsettled.values()), now)
-            for judge in {j.judge for j in live.spec.judges}:
+            for judge in live.spec.judge_names:
                 oldest[judge] = min(oldest.get(judge, now), first)
         self._judges.update(oldest)
         for judge, since in oldest.items():

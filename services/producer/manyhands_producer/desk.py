@@ -59,8 +59,8 @@ class Desk:
 
     @property
     def slots(self) -> list[Slot]:
-        """To whom a suite goes."""
-        return [(j.judge, slot) for j in self.live.spec.judges for slot in range(j.judgments)]
+        """To whom a suite goes at first; whom it goes to later, the aggregator says."""
+        return [(j.judge, slot) for j in self.live.spec.stages[0].judges for slot in range(j.judgments)]
 
     @property
     def may_close(self) -> bool:

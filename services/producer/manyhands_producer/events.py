@@ -75,7 +75,7 @@ class Events:
         _log.info("job ended", job=job, state=row.state)
 
     def _escalated(self, event: Event, headers: Mapping[str, str]) -> list[Outgoing]:
-        """The suite once more, for one judge's slot and only the positions that are asked for."""
+        """The suite for one judge's slot, of any stage, and only the positions that are asked for."""
         try:
             number, stage, slot, attempt = (_whole(event.data[key]) for key in ("suite", "stage", "slot", "attempt"))
             judge = event.data["judge"]
@@ -93,7 +93,9 @@ class Events:
             return []
         spec = received(row.spec)
         positions, payloads = _part(suite, wanted)
-        if not positions or judge not in {j.judge for j in spec.judges}:
+        if stage >= len(spec.stages) or judge not in {j.judge for j in spec.stages[stage].judges}:
+            raise DecodeError(f"{event.name}: stage {stage} of {event.job} has no judge {judge[:100]!r}", b"")
+        if not positions:
             return []
         try:
             message = self._messages.suite(

@@ -164,7 +164,7 @@ class Pump:
         """Whether the job may publish now: it is not backing off, and its judges' queues are declared."""
         if self._clock.monotonic() < desk.again_at:
             return False
-        judges = {j.judge for j in desk.live.spec.judges}
+        judges = set(desk.live.spec.judge_names)
         if not self._settings.declare or judges <= self._declared:
             return True
         try:

@@ -64,8 +64,7 @@ class Standstill:
         return True
 
     def _empty(self, live: Live) -> bool:
-        judges = sorted({j.judge for j in live.spec.judges})
-        queues = [queue.name for queue in topology(self._names, judges).queues]
+        queues = [queue.name for queue in topology(self._names, live.spec.judge_names).queues]
         try:
             return not any(depth and depth[0] for depth in map(self._depth, queues))
         except BrokerError as error:

@@ -117,9 +117,10 @@ class Job:
         """What a judge says of a suite: the value for each task, or the values, a list."""
         positions = more.pop("positions", self.sent(suite))
         values = value if isinstance(value, list) else [value] * len(positions)
+        more = {"stage": 0, "worker": "w", **more}
         return Judgments(
-            job=self.id, suite=suite, stage=0, judge=judge, slot=slot, worker="w", version="1", positions=positions,
-            values=values, started=1.0, finished=2.0, **more,
+            job=self.id, suite=suite, judge=judge, slot=slot, version="1", positions=positions, values=values,
+            started=1.0, finished=2.0, **more,
         )  # fmt: skip
 
     def failed(self, suite: int, *, judge: str = "one", code: str = "error", **more: Any) -> Judgments:
@@ -233,6 +234,8 @@ class Bench:
             whole.values += block.values
             whole.confidences += block.confidences
             whole.counts += block.counts
+            if block.stages is not None:
+                whole.stages = (whole.stages or []) + block.stages
         return whole
 
     def codes(self, job: Job) -> dict[int, str]:

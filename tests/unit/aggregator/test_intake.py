@@ -16,6 +16,7 @@ from manyhands.errors import BrokerUnavailable, StoreUnavailable
 from manyhands.messages import Event, Failure, Judgments, Message, Suite
 from manyhands.testing import FakePublisher
 from manyhands_aggregator import deadfiles, deadlist, jobs, judging, replay
+from manyhands_aggregator.judged import Said
 from manyhands_aggregator.upkeep import Upkeep
 from manyhands_service.store import Conflict
 from tests.unit.aggregator.kit import NAMES, Bench, Job, delivery, from_letter, letters, said
@@ -339,7 +340,7 @@ def test_one_message_that_cannot_be_taken_in_costs_no_other(bench: Bench, monkey
     bench.take(*job.news())
     real = judging._row
 
-    def faulty(said: judging.Said, *args: Any) -> dict[str, Any]:
+    def faulty(said: Said, *args: Any) -> dict[str, Any]:
         if said.message.suite == 1:
             raise ZeroDivisionError("a bug")
         return real(said, *args)

@@ -88,15 +88,37 @@ def test_an_escalated_suite_goes_to_that_slot_again(bench: Bench) -> None:
 
 
 def test_escalations_of_what_is_gone_are_passed_over(bench: Bench) -> None:
-    """A settled suite, a refused task, a judge that is not the job's, an ended job: nobody is asked again."""
+    """A settled suite, a refused task, an ended job: nobody is asked again."""
     job = submit(bench)
     data: dict[str, Any] = {"suite": 0, "stage": 0, "judge": "j", "slot": 0, "positions": [0], "attempt": 2}
     take(bench, delivery("suites.settled", job, suites=[2]))
-    for changed in ({"suite": 2, "positions": [4]}, {"positions": [1]}, {"judge": "stranger"}, {"suite": 99}):
+    for changed in ({"suite": 2, "positions": [4]}, {"positions": [1]}, {"suite": 99}):
         assert list(take(bench, delivery("suite.escalated", job, **(data | changed))).publish) == []
     assert list(take(bench, delivery("suite.escalated", "nobody", **data)).publish) == []
     take(bench, delivery("job.completed", job, state="partial"))
     assert list(take(bench, delivery("suite.escalated", job, **data)).publish) == []
+
+
+def test_an_escalation_to_the_next_stage(bench: Bench) -> None:
+    """At first only the judges of the first stage are sent anything; the others what the aggregator asks them for."""
+    stages = [{"judges": ["j"], "accept": {"confidence": 0.9}}, {"judges": ["k", "l"]}]
+    job = submit(bench, stages=stages)
+    bench.publish()
+    assert {s.judge for s in bench.suites(job)} == {"j"}
+    data = {"suite": 0, "stage": 1, "judge": "l", "slot": 0, "positions": [0], "attempt": 1, "reason": "unsure"}
+    (message,) = take(bench, delivery("suite.escalated", job, **data)).publish
+    suite = decode(message.body, message.type, message.content_encoding)
+    assert isinstance(suite, Suite)
+    assert (suite.stage, suite.judge, suite.slot, list(suite.positions), suite.attempt) == (1, "l", 0, [0], 1)
+
+
+@pytest.mark.parametrize("wrong", [{"judge": "stranger"}, {"stage": 1}, {"judge": "k"}])
+def test_an_escalation_to_a_judge_that_the_stage_has_not(bench: Bench, wrong: dict[str, Any]) -> None:
+    """It is set aside with its reason."""
+    job = submit(bench)
+    data: dict[str, Any] = {"suite": 0, "stage": 0, "judge": "j", "slot": 0, "positions": [0], "attempt": 2}
+    (letter,) = take(bench, delivery("suite.escalated", job, **(data | wrong))).publish
+    assert "has no judge" in str(letter.headers["mh-cause"])
 
 
 def test_a_completed_job_is_purged(bench: Bench) -> None:

@@ -1,0 +1,136 @@
+"""A suite on its way through the plan: which answers are accepted, and what is asked next. Pure.
+
+A task is looked at when all that was asked of it has been said, a value or a failure. Its answer is accepted by the
+rule of its stage; or one more judgment is asked for in the same stage, as long as the rule allows it; or the next stage
+is asked; or, at the end of the plan or of the budget, it is answered with what there is. So it depends on what was
+said, in the order of the plan, and not on the order in which it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from manyhands.messages import Failure
+from manyhands.spec import PEOPLE, Accept
+from manyhands_aggregator.course import Accepted, Course, Slot
+from manyhands_aggregator.decide import NO_JUDGMENT
+from manyhands_aggregator.plan import Plan, Step
+from manyhands_aggregator.voices import Voice, Voices, counted
+
+#: Why a task is asked of others: its stage was not content with the answer, or wants one more judgment.
+UNSURE, MORE = "unsure", "more"
+
+
+class Opinion(Protocol):
+    """What is thought of the votes of one task, of which there is at least one."""
+
+    def answer(self, votes: Sequence[Voice]) -> tuple[object, float, bool]:
+        """The likeliest answer, its probability, and whether another was as likely."""
+
+    def accepts(self, accept: Accept, votes: Sequence[Voice]) -> bool:
+        """Whether that is enough for a rule of the job file."""
+
+
+@dataclass(slots=True)
+class Moves:
+    """What is next for the tasks of a suite.
+
+    ``asked``: by slot and reason, the positions that it is to be asked of from now on; ``spent`` what that costs, in
+    millionths. ``failed``: the tasks that are at the end of the plan without any value. ``open`` counts those of which
+    something is still to be said. ``short``: the budget did not allow what the plan would have asked.
+    """
+
+    asked: dict[tuple[Slot, str], list[int]] = field(default_factory=dict)
+    failed: dict[int, Failure] = field(default_factory=dict)
+    spent: int = 0
+    open: int = 0
+    ties: int = 0
+    short: bool = False
+
+
+def advance(
+    plan: Plan,
+    course: Course,
+    positions: Iterable[int],
+    said: Voices,
+    opinion: Opinion,
+    purse: int | None,
+    otherwise: Failure | None = None,
+) -> Moves:
+    """Take each of the tasks at these positions as far as it goes, and note in the course what is asked and accepted.
+
+    ``purse`` is what may still be spent, in millionths; None is without limit. With ``otherwise`` nothing more is
+    asked: the tasks are answered with what there is, and fail of that where there is nothing.
+    """
+    moves = Moves()
+    beyond = course.slots()
+    for position in positions:
+        if position in course.accepted:
+            continue
+        asked = [*plan.slots, *beyond.get(position, ())]
+        of = said.get(position, {})
+        if otherwise is None and any(slot not in of for slot in asked):
+            moves.open += 1
+            continue
+        step = plan.steps[max(stage for stage, _, _ in asked)]
+        votes, repeats = counted(heard := _in_order(plan, of))
+        content = votes and step.accept is not None and opinion.accepts(step.accept, votes)
+        if otherwise is None and not content:
+            slots, reason = _next(plan, step, asked, repeats)
+            price = sum(plan.steps[stage].prices[judge] for stage, judge, _ in slots)
+            if slots and purse is not None and price > purse:
+                moves.short, slots = True, []
+            if slots:
+                purse = None if purse is None else purse - price
+                moves.spent += price
+                moves.open += 1
+                for slot in slots:
+                    course.ask(slot, [position])
+                    moves.asked.setdefault((slot, reason), []).append(position)
+                continue
+        if votes:
+            value, confidence, tied = opinion.answer(votes)
+            moves.ties += tied
+            course.accepted[position] = Accepted(value, confidence, len(votes), step.number)
+        else:
+            said_first = next((voice.failure for voice in heard if voice.failure is not None), None)
+            moves.failed[position] = said_first or otherwise or NO_JUDGMENT
+    return moves
+
+
+def _in_order(plan: Plan, of: Mapping[Slot, Voice]) -> list[Voice]:
+    """What slots said, in the order of the plan."""
+
+    def place(voice: Voice) -> tuple[int, int, int]:
+        stage, judge, slot = voice.slot
+        return stage, plan.steps[stage].order[judge], slot
+
+    return sorted(of.values(), key=place)
+
+
+def _next(plan: Plan, step: Step, asked: Sequence[Slot], repeats: Sequence[Voice]) -> tuple[Sequence[Slot], str]:
+    """Who is asked next, of a task that its stage is not content with: one more, the next stage, or nobody.
+
+    A person's second judgment is no judgment that the stage has bought; but should nobody else come, that has an end.
+    """
+    here = [slot for slot in asked if slot[0] == step.number]
+    in_vain = sum(voice.slot[0] == step.number for voice in repeats)
+    if len(here) - in_vain < step.most and len(here) < 2 * step.most:
+        counts = {judge: sum(slot[1] == judge for slot in here) for judge in step.order}
+        # people first: another of them is another opinion, where a model says what it said before
+        judge = PEOPLE if PEOPLE in counts else min(counts, key=lambda name: (counts[name], step.order[name]))
+        return [(step.number, judge, counts[judge])], MORE
+    if step.number + 1 < len(plan.steps):
+        return plan.steps[step.number + 1].slots, UNSURE
+    return [], UNSURE
+
+
+def outstanding(course: Course, said: Voices) -> dict[Slot, list[int]]:
+    """What was asked beyond the first stage and nothing has been said of yet."""
+    left = {
+        slot: sorted(p for p in positions if p not in course.accepted and slot not in said.get(p, {}))
+        for slot, positions in sorted(course.asked.items())
+    }
+    return {slot: positions for slot, positions in left.items() if positions}

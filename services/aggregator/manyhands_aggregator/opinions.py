@@ -1,0 +1,133 @@
+"""What is thought of a task's votes: by what is believed of the voters so far, or by the rule of the job's method.
+
+The voters of a ``choice`` are believed as far as they have been right, on gold and on answers that others bore out;
+values of any other type are only compared with one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from manyhands.spec import Accept
+from manyhands_aggregator import decide, values
+from manyhands_aggregator.decide import Decision
+from manyhands_aggregator.plan import Plan
+from manyhands_aggregator.suite import SuiteState
+from manyhands_aggregator.truth import accept as rules
+from manyhands_aggregator.truth.belief import Beliefs, Vote, tally
+from manyhands_aggregator.voices import Voice, counted, voices
+
+#: Probabilities closer than this are level.
+LEVEL = 1e-9
+#: An answer below this says nothing of who gave it.
+LEARN_FROM = 0.8
+
+
+def rule_of(accept: Accept) -> rules.Rule:
+    """A rule of the job file as the truth package has it."""
+    return rules.Rule(confidence=accept.confidence, margin=accept.margin, agree=accept.agree, at_most=accept.at_most)
+
+
+class Believed:
+    """Of a ``choice``, by beliefs of its voters."""
+
+    def __init__(self, plan: Plan, beliefs: Beliefs) -> None:
+        self._options = plan.spec.answer.options or []
+        self._labels = {option: label for label, option in enumerate(self._options)}
+        self._beliefs = beliefs
+        self._last: tuple[Sequence[Voice], list[Vote], NDArray[np.float64]] | None = None
+
+    def _posterior(self, votes: Sequence[Voice]) -> tuple[list[Vote], NDArray[np.float64]]:
+        if self._last is None or self._last[0] is not votes:
+            cast = [Vote(voice.voter, self._labels[voice.value], voice.confidence) for voice in votes]
+            self._last = votes, cast, self._beliefs.posterior(cast)
+        return self._last[1], self._last[2]
+
+    def answer(self, votes: Sequence[Voice]) -> tuple[object, float, bool]:
+        """The likeliest option; of those level, the one with the most voters; of those again, the first."""
+        cast, posterior = self._posterior(votes)
+        level = np.flatnonzero(posterior >= posterior.max() - LEVEL)
+        heads = tally(cast, len(posterior))
+        label = max(level.tolist(), key=lambda one: (heads[one], -one))
+        return self._options[label], float(posterior[label]), len(level) > 1
+
+    def accepts(self, accept: Accept, votes: Sequence[Voice]) -> bool:
+        """Whether the likeliest option is enough for a rule."""
+        cast, posterior = self._posterior(votes)
+        return rules.accepts(rule_of(accept), posterior, cast)
+
+
+class Compared:
+    """Of any type, by the rule of the job's method: the confidence is what the method says of one suite."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._rule = plan.rule
+        self._key: Callable[[Any], Any] = values.canonical if plan.spec.answer.type in ("json", "choices") else _same
+
+    def answer(self, votes: Sequence[Voice]) -> tuple[object, float, bool]:
+        """The method's answer."""
+        if len(votes) == 1:
+            only = votes[0]
+            return only.value, 1.0 if only.confidence is None else float(only.confidence), False
+        verdict = self._rule([decide.Vote(voice.value, 1.0, voice.confidence) for voice in votes])
+        return verdict.value, verdict.confidence, verdict.tied
+
+    def accepts(self, accept: Accept, votes: Sequence[Voice]) -> bool:
+        """Whether its confidence, and the votes for the most frequent value, are enough for a rule."""
+        _, confidence, _ = self.answer(votes)
+        known: dict[Any, int] = {}
+        cast = [Vote(voice.voter, known.setdefault(self._key(voice.value), len(known))) for voice in votes]
+        posterior = np.zeros(len(known))
+        posterior[0] = confidence
+        return rules.accepts(rule_of(accept), posterior, cast)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+class Lesson(NamedTuple):
+    """A judgment that could be compared with the truth, or with an answer that others bore out."""
+
+    voter: str
+    said: int
+    truth: int
+    confidence: float | None
+
+
+def lessons(plan: Plan, state: SuiteState, decision: Decision) -> list[Lesson]:
+    """What a settled suite teaches of its voters.
+
+    Gold teaches of everybody. An answer teaches of those who said otherwise, and of those who were not alone with it.
+    """
+    labels = {option: label for label, option in enumerate(plan.spec.answer.options or ())}
+    truths = None if state.truths is None else msgpack.unpackb(state.truths, strict_map_key=False)
+    found: list[Lesson] = []
+    for position, of in sorted(voices(state.said).items()):
+        index = position - state.first
+        votes = {voice.voter: voice for voice in reversed(counted(of[slot] for slot in sorted(of))[0])}
+        gold = None if truths is None or truths[index] is None else _label(plan, labels, truths[index])
+        if gold is not None:
+            found += [Lesson(v.voter, labels[v.value], gold, v.confidence) for v in votes.values()]
+            continue
+        confidence = decision.confidences[index]
+        if index in decision.errors or confidence is None or confidence < LEARN_FROM:
+            continue
+        answer = labels[decision.values[index]]
+        agreed = sum(labels[v.value] == answer for v in votes.values())
+        for v in votes.values():
+            if labels[v.value] != answer or agreed > 1:
+                found.append(Lesson(v.voter, labels[v.value], answer, v.confidence))
+    return found
+
+
+def _label(plan: Plan, labels: dict[str, int], truth: Any) -> int | None:
+    try:
+        return labels[plan.check(truth)]
+    except ValueError:
+        return None

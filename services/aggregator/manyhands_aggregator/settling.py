@@ -1,0 +1,149 @@
+"""Suites taken as far as their judgments go: settled with answers, or on their way through the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import add, sub
+from types import MappingProxyType
+from typing import Any
+
+import sqlalchemy as sa
+
+from manyhands import tracing
+from manyhands.messages import SUITE_ESCALATED, Event, Failure
+from manyhands_aggregator import tables
+from manyhands_aggregator.cascade import outstanding
+from manyhands_aggregator.course import Slot
+from manyhands_aggregator.decide import Decision
+from manyhands_aggregator.judged import Escalation, Judged, Means, Said
+from manyhands_aggregator.plan import Plan
+from manyhands_aggregator.suite import OVERDUE, Counts, SuiteState, pack_answers, unpack_answers
+from manyhands_aggregator.voices import voices
+
+_suites = tables.suites
+
+#: Why tasks are asked for once more of which nobody knows whether they were: a message came a second time.
+ASKED_AGAIN = "asked-again"
+
+
+_SETTLE = (
+    sa.update(_suites)
+    .where(_suites.c.job == sa.bindparam("b_job"), _suites.c.suite == sa.bindparam("b_suite"))
+    .values({name: sa.bindparam(f"b_{name}") for name in ("answers", *Counts._fields)})
+)
+_GO_ON = (
+    sa.update(_suites)
+    .where(_suites.c.job == sa.bindparam("b_job"), _suites.c.suite == sa.bindparam("b_suite"))
+    .values(course=sa.bindparam("b_course"))
+)
+_ANSWERS = sa.select(_suites.c.answers).where(
+    _suites.c.job == sa.bindparam("job"), _suites.c.suite == sa.bindparam("suite")
+)
+
+
+def settle(
+    connection: sa.Connection,
+    job: str,
+    plan: Plan,
+    states: Iterable[SuiteState],
+    result: Judged,
+    *,
+    over: bool,
+    overdue: bool = False,
+    means: Means | None = None,
+) -> None:
+    """Write the answers of those suites that can be decided, and count them.
+
+    In a job that is ``over``, or is about to be because it is ``overdue``, they are decided on what there is. A plan
+    that cascades needs ``means``; there it is written, too, what was asked and accepted of suites under way.
+    """
+    updates: list[dict[str, Any]] = []
+    under_way: list[dict[str, Any]] = []
+    for state in states:
+        # what was decided on what there was is decided again when there is more
+        now = over or overdue or state.settled
+        otherwise = OVERDUE if now else None
+        if means is None:
+            decision = state.decide(plan, otherwise=otherwise)
+        else:
+            decision = _proceed(connection, job, plan, state, result, means, otherwise)
+            under_way.append({"b_job": job, "b_suite": state.suite, "b_course": state.course.pack()})
+        if decision is None:
+            continue
+        counts = state.count_up(plan, decision)
+        before = state.counts or Counts(failed=state.count if over else 0)
+        result.change = Counts(*map(add, result.change, map(sub, counts, before)))
+        result.ties += decision.ties
+        if state.counts is None:
+            result.decided.append(decision)
+            if means is not None and plan.spec.answer.type == "choice":
+                from manyhands_aggregator.opinions import lessons
+
+                result.lessons += lessons(plan, state, decision)
+        state.counts = counts
+        updates.append(
+            {
+                "b_job": job, "b_suite": state.suite, "b_answers": pack_answers(decision),
+                **{f"b_{name}": n for name, n in zip(Counts._fields, counts, strict=True)},
+            }
+        )  # fmt: skip
+    if updates:
+        connection.execute(_SETTLE, updates)
+    if under_way:
+        connection.execute(_GO_ON, under_way)
+
+
+def _proceed(
+    connection: sa.Connection,
+    job: str,
+    plan: Plan,
+    state: SuiteState,
+    result: Judged,
+    means: Means,
+    otherwise: Failure | None,
+) -> Decision | None:
+    if state.settled:
+        there = {"job": job, "suite": state.suite}
+        state.stand_by(unpack_answers(connection.execute(_ANSWERS, there).scalar_one()))
+    purse = None if means.purse is None else means.purse - result.spent
+    moves, decision = state.proceed(plan, means.opinion, purse, otherwise)
+    result.spent += moves.spent
+    result.short |= moves.short
+    for (slot, reason), positions in moves.asked.items():
+        result.escalated.append(escalation(job, state.suite, slot, positions, reason))
+    if decision is not None:
+        state.course.accepted.clear()  # they are in the answers from now on
+    return decision
+
+
+def ask_again(job: str, state: SuiteState, result: Judged, said: Said) -> None:
+    """Ask once more for all that was asked of a suite and not said yet: what comes twice leads to the same."""
+    if state.settled:
+        return
+    just_now = {
+        (e.event.data["suite"], e.event.data["stage"], e.event.data["judge"], e.event.data["slot"])
+        for e in result.escalated
+    }
+    for slot, positions in outstanding(state.course, voices(state.said)).items():
+        if (state.suite, *slot) not in just_now:
+            headers = tracing.caused_by(said.delivery) if said.delivery is not None else {}
+            result.escalated.append(escalation(job, state.suite, slot, positions, ASKED_AGAIN, headers=headers))
+
+
+def escalation(
+    job: str,
+    suite: int,
+    slot: Slot,
+    positions: Sequence[int],
+    reason: str,
+    *,
+    attempt: int = 1,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> Escalation:
+    """The event that asks a slot for some tasks of a suite."""
+    stage, judge, number = slot
+    data = {
+        "suite": suite, "stage": stage, "judge": judge, "slot": number,
+        "positions": list(positions), "attempt": attempt, "reason": reason,
+    }  # fmt: skip
+    return Escalation(Event(name=SUITE_ESCALATED, job=job, data=data), headers)

@@ -1,0 +1,312 @@
+"""Plans of several stages: what is accepted, what is asked next, and that neither order nor repetition changes it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from manyhands.broker import Delivery, Outgoing
+from manyhands.deadletters import Cause, suite_letter
+from manyhands.messages import Event, Failure, Judgments, Suite
+from manyhands_aggregator.course import Accepted, Course
+from manyhands_service.store import Store
+from tests.unit.aggregator.kit import NAMES, Bench, Job, delivery, from_letter, letters, open_store, said
+
+#: Two judges that must agree; else a third; else people, up to four of them, until one answer is two ahead.
+STAGES: list[Mapping[str, Any]] = [
+    {"judges": ["one", "two"], "accept": {"agree": 2}},
+    {"judges": ["three"], "accept": {"agree": 2}},
+    {"judges": [{"people": 2}], "accept": {"margin": 2, "at_most": 4}},
+]
+#: The last of them alone.
+PEOPLE: list[Mapping[str, Any]] = [{"judges": [{"people": 2}], "accept": {"margin": 2, "at_most": 4}}]
+
+
+@pytest.fixture
+def bench(store: Store) -> Bench:
+    """An aggregator."""
+    return Bench(store)
+
+
+def job_of(stages: Sequence[Mapping[str, Any]] = STAGES, **more: Any) -> Job:
+    """One suite of two tasks."""
+    return Job(count=2, more={"stages": list(stages), **more.pop("more", {})}, **more)
+
+
+def asked(events: Sequence[Event]) -> list[tuple[int, str, int, list[int], str]]:
+    """What is asked: stage, judge, slot, positions, reason."""
+    keys = ("stage", "judge", "slot", "positions", "reason")
+    return [tuple(e.data[k] for k in keys) for e in events if e.name == "suite.escalated"]
+
+
+def names(events: Sequence[Event]) -> list[str]:
+    """The names of events."""
+    return [event.name for event in events]
+
+
+def test_a_course_travels() -> None:
+    """What was asked and accepted is the same when it comes back from the store; nothing takes no room."""
+    course = Course({(1, "three", 0): {4, 2}}, {3: Accepted("a", 0.9, 2, 0)})
+    assert Course.unpack(course.pack()) == course
+    assert Course().pack() is None
+    assert Course.unpack(None) == Course()
+
+
+def test_what_the_first_stage_agrees_on_goes_no_further(bench: Bench) -> None:
+    """Only the task on which the judges differ is asked of the next stage; the answer says which stage gave it."""
+    job = job_of()
+    bench.take(*job.news())
+    assert bench.events(job.judged(0, ["a", "a"], judge="one")) == []
+    assert asked(bench.events(job.judged(0, ["a", "b"], judge="two"))) == [(1, "three", 0, [1], "unsure")]
+    assert bench.counts(job) == (2, 0, 0, 0, 2)  # the suite is settled as a whole
+    done = bench.events(job.judged(0, "b", judge="three", stage=1, positions=[1]))
+    assert names(done) == ["suites.settled", "job.completed"]
+    block = bench.answers(job)
+    assert (block.values, block.counts, block.stages) == (["a", "b"], [2, 3], [0, 1])
+    assert bench.counts(job) == (2, 2, 0, 0, 0)
+
+
+def test_people_are_asked_until_the_answer_is_beyond_doubt(bench: Bench) -> None:
+    """One more person at a time, in the next slot, until the margin is reached or at_most is."""
+    job = job_of(PEOPLE)
+    bench.take(*job.news())
+    bench.take(job.judged(0, ["a", "a"], judge="people", slot=0, worker="ann"))
+    more = bench.events(job.judged(0, ["a", "b"], judge="people", slot=1, worker="bob"))
+    assert asked(more) == [(0, "people", 2, [1], "more")]
+    more = bench.events(job.judged(0, "b", judge="people", slot=2, worker="cem", positions=[1]))
+    assert asked(more) == [(0, "people", 3, [1], "more")]
+    done = bench.events(job.judged(0, "a", judge="people", slot=3, worker="dee", positions=[1]))
+    assert "job.completed" in names(done)
+    block = bench.answers(job)
+    assert (block.values[0], block.counts, block.stages) == ("a", [2, 4], None)
+    assert block.confidences[1] == pytest.approx(0.5, abs=0.15)  # two against two: honestly no more
+
+
+def test_a_person_counts_once_a_task(bench: Bench) -> None:
+    """A second judgment of the same person is no vote: somebody else is asked in its place, and this has an end."""
+    job = job_of(PEOPLE)
+    bench.take(*job.news())
+    bench.take(job.judged(0, "a", judge="people", slot=0, worker="ann"))
+    events = bench.events(job.judged(0, "a", judge="people", slot=1, worker="ann"))
+    assert asked(events) == [(0, "people", 2, [0, 1], "more")]
+    slot = 2
+    while asked(bench.events(job.judged(0, "a", judge="people", slot=slot, worker="ann"))):
+        slot += 1
+    assert slot == 7  # twice at_most
+    assert bench.answers(job).counts == [1, 1]
+    assert bench.state(job) == "complete"
+
+
+def test_several_people_answer_one_suite(bench: Bench) -> None:
+    """A slot's suite may come back in several messages, each of another person; both count."""
+    job = job_of(PEOPLE)
+    bench.take(*job.news())
+    for slot, people in enumerate((("ann", "bob"), ("bob", "ann"))):
+        for position, person in enumerate(people):
+            bench.take(job.judged(0, "c", judge="people", slot=slot, worker=person, positions=[position]))
+    assert (bench.answers(job).values, bench.answers(job).counts) == (["c", "c"], [2, 2])
+
+
+def test_what_comes_twice_is_asked_twice(bench: Bench) -> None:
+    """What was asked and not said goes out once more with a repeat, for the first may never have gone out."""
+    job = job_of()
+    bench.take(*job.news())
+    messages = [job.judged(0, ["a", "a"], judge="one"), job.judged(0, ["a", "b"], judge="two")]
+    first = asked(bench.events(*messages))
+    again = asked(bench.events(*messages))
+    assert [entry[:4] for entry in again] == [entry[:4] for entry in first] == [(1, "three", 0, [1])]
+    assert again[0][4] == "asked-again"
+    bench.take(job.judged(0, "b", judge="three", stage=1, positions=[1]))
+    assert names(bench.events(*messages)) == ["suites.settled", "job.completed"]
+
+
+def test_nobody_asked_for_it(bench: Bench) -> None:
+    """Judgments of a later stage count for the tasks that it was asked for, and for no others."""
+    job = job_of()
+    bench.take(*job.news())
+    (letter,) = letters(bench.take(job.judged(0, "c", judge="three", stage=1)))
+    assert letter.headers["mh-code"] == "stranger"
+    bench.take(job.judged(0, ["a", "a"], judge="one"), job.judged(0, ["a", "b"], judge="two"))
+    out = bench.take(job.judged(0, "c", judge="three", stage=1))  # of both tasks, and was asked for the second
+    assert [letter.headers["mh-code"] for letter in letters(out)] == ["stranger"]
+    assert [e[3] for e in asked(said(out))] == [[1]]
+
+
+def test_failures_are_passed_on_too(bench: Bench) -> None:
+    """A task that the judges of a stage fail goes on; if nobody has a value it fails with the first failure."""
+    job = job_of([*STAGES[:2], {"judges": ["four"]}])
+    bench.take(*job.news())
+    bench.take(job.failed(0, judge="one", code="broken"))
+    assert asked(bench.events(job.judged(0, "a", judge="two"))) == [(1, "three", 0, [0, 1], "unsure")]
+    more = bench.events(job.failed(0, judge="three", stage=1, code="torn"))
+    assert asked(more) == [(2, "four", 0, [0, 1], "unsure")]
+    bench.take(job.judged(0, "a", judge="four", stage=2))
+    assert (bench.answers(job).values, bench.answers(job).counts) == (["a", "a"], [2, 2])
+    other = job_of([STAGES[0], {"judges": ["four"]}])
+    bench.take(*other.news(), other.failed(0, judge="two", code="second"), other.failed(0, judge="one", code="first"))
+    bench.take(other.failed(0, judge="four", stage=1, code="last"))
+    assert bench.codes(other) == {0: "first", 1: "first"}
+    assert bench.counts(other) == (2, 0, 2, 0, 0)
+
+
+def test_a_dead_letter_of_a_later_stage_is_its_failure(bench: Bench) -> None:
+    """A suite of the second stage that no worker could read counts as failed in that slot, and the job goes on."""
+    job = job_of()
+    bench.take(*job.news(), job.judged(0, "a", judge="one"), job.judged(0, "b", judge="two"))
+    suite = Suite(job=job.id, suite=0, stage=1, judge="three", slot=0, positions=[0, 1], payloads=["x", "y"])
+    letter = from_letter(suite_letter(NAMES, suite, Cause(code="unroutable", error="nobody", at=1.0)))
+    assert asked(bench.events(letter)) == [(2, "people", 0, [0, 1], "unsure"), (2, "people", 1, [0, 1], "unsure")]
+
+
+def test_a_late_value_answers_what_had_failed_and_changes_nothing_else(bench: Bench) -> None:
+    """After the end a replayed task gets its answer; the other answers of its suite stand."""
+    job = job_of([STAGES[0], {"judges": ["four"]}])
+    bench.take(*job.news())
+    bench.take(job.failed(0, judge="one", positions=[0]), job.judged(0, "b", judge="one", positions=[1]))
+    bench.take(job.failed(0, judge="two", positions=[0]), job.judged(0, "b", judge="two", positions=[1]))
+    bench.take(job.failed(0, judge="four", stage=1, positions=[0]))
+    assert bench.counts(job) == (2, 1, 1, 0, 0)
+    before = bench.answers(job)
+    bench.take(job.judged(0, "c", judge="four", stage=1, positions=[0]))
+    after = bench.answers(job)
+    assert (after.values, after.stages) == (["c", "b"], [1, 0])
+    assert after.confidences[1] == before.confidences[1]
+    assert bench.counts(job) == (2, 2, 0, 0, 0)
+    assert bench.state(job) == "complete"
+
+
+def test_the_deadline_takes_what_there_is(bench: Bench) -> None:
+    """Tasks that are still on their way through the plan are answered with what was said of them."""
+    job = job_of(more={"deadline": 100.0})
+    bench.take(*job.news(), job.judged(0, ["a", "a"], judge="one"), job.judged(0, ["a", "b"], judge="two"))
+    bench.fake_clock.turn(1_000_000)
+    bench.swept()
+    assert bench.counts(job) == (2, 2, 0, 0, 0)
+    assert bench.answers(job).counts == [2, 2]
+
+
+def test_a_restart_believes_the_same(bench: Bench) -> None:
+    """What is believed of the judges is made again from the settled suites, to the last count."""
+    job = Job(count=8, truths=["a", None] * 4, more={"stages": STAGES})
+    bench.take(*job.news())
+    for suite in range(4):
+        bench.take(job.judged(suite, ["a", "b"], judge="one"), job.judged(suite, ["a", "a"], judge="two"))
+        bench.take(job.judged(suite, "b", judge="three", stage=1, positions=[2 * suite + 1]))
+    learned = bench.intake.minds._beliefs[job.id].counts()
+    again = Bench(bench.store)
+    plan = bench.store.read(lambda c: bench.intake._plans.get(c, job.id))
+    assert plan is not None
+    bench.store.read(lambda c: again.intake.minds.opinion(c, job.id, plan))
+    assert again.intake.minds._beliefs[job.id].counts() == learned
+    assert bench.intake.minds._beliefs[job.id].skill("one") > bench.intake.minds._beliefs[job.id].skill("two")
+
+
+def test_confidence_of_believed_judges(bench: Bench) -> None:
+    """With gold a judge earns belief, and then what it says alone is accepted at the first stage."""
+    stages: list[Mapping[str, Any]] = [{"judges": ["one"], "accept": {"confidence": 0.9}}, {"judges": ["two", "three"]}]
+    job = Job(count=80, size=40, truths=["a"] * 80, more={"stages": stages})
+    bench.take(*job.news())
+    before = asked(bench.events(job.judged(0, judge="one")))
+    assert [entry[:3] for entry in before] == [(1, "two", 0), (1, "three", 0)]
+    bench.take(job.judged(0, judge="two", stage=1), job.judged(0, judge="three", stage=1))
+    assert asked(bench.events(job.judged(1, judge="one"))) == []
+    assert bench.state(job) == "complete"
+    assert bench.answers(job).stages == [1] * 40 + [0] * 40
+
+
+def test_numbers_go_through_a_plan_too(bench: Bench) -> None:
+    """Values of other types are compared with one another: the confidence is what the method says of them."""
+    answer = {"type": "number", "min": 0, "max": 10}
+    stages: list[Mapping[str, Any]] = [
+        {"judges": ["one", "two"], "accept": {"confidence": 0.95}},
+        {"judges": ["three"]},
+    ]
+    job = job_of(stages, more={"answer": answer})
+    bench.take(*job.news())
+    more = bench.events(job.judged(0, [1.0, 1.0], judge="one"), job.judged(0, [1.2, 9.0], judge="two"))
+    assert asked(more) == [(1, "three", 0, [1], "unsure")]
+    bench.take(job.judged(0, [8.0], judge="three", stage=1, positions=[1]))
+    assert bench.answers(job).values == [1.1, 6.0]
+
+
+# -- any order, any repetition -----------------------------------------------------------------------------------------
+
+
+class World:
+    """Judges of whom it is fixed what they say of a task in a slot; None is a failure."""
+
+    def __init__(self, store: Store, job: Job, seed: int) -> None:
+        self.bench, self.job, self.seed = Bench(store), job, seed
+        # what is believed depends on which suite was settled first; here it is always the same
+        setattr(self.bench.intake.minds, "learn", lambda _: None)  # noqa: B010
+        self.ever: set[tuple[int, str, int, int]] = set()
+
+    def says(self, position: int, stage: int, judge: str, slot: int) -> tuple[str | None, str]:
+        """What is said of it, and by whom."""
+        chance = random.Random(f"{self.seed}/{position}/{stage}/{judge}/{slot}")
+        return chance.choice(["a", "a", "a", "b", "c", None]), chance.choice(["ann", "bob", "cem"])
+
+    def messages(self, suite: int, stage: int, judge: str, slot: int, positions: Sequence[int]) -> Iterator[Judgments]:
+        """The judgments of a suite: of people each task by its person."""
+        for position in positions:
+            value, person = self.says(position, stage, judge, slot)
+            more: dict[str, Any] = {"stage": stage, "slot": slot, "judge": judge, "positions": [position]}
+            more["worker"] = person if judge == "people" else "w"
+            yield self.job.judged(suite, [value], **more) if value else self.job.failed(suite, **more)
+
+    def run(self, chance: random.Random) -> tuple[Any, ...]:
+        """From the news to the end, in an order of chance, some messages twice; what came of it."""
+        job = self.job
+        self.bench.take(*job.news())
+        waiting: list[Delivery] = []
+        for suite in range(job.suites):
+            for judge in ("one", "two"):
+                waiting += map(delivery, self.messages(suite, 0, judge, 0, job.sent(suite)))
+        for _ in range(2000):
+            if not waiting:
+                break
+            chance.shuffle(waiting)
+            some = [waiting.pop() for _ in range(min(len(waiting), chance.randint(1, 5)))]
+            waiting += chance.sample(some, chance.randint(0, len(some)) // 2)  # they come again later
+            waiting += self.answered(self.bench.take(*some))
+            self.bench.counts(job)
+        assert not waiting
+        block = self.bench.answers(job)
+        codes = {index: failure.code for index, failure in block.errors.items()}
+        return self.bench.state(job), block.values, block.confidences, block.counts, block.stages, codes, self.ever
+
+    def answered(self, out: Sequence[Outgoing]) -> Iterator[Delivery]:
+        """What judges say to what goes out."""
+        for event in said(out):
+            if event.name == "suite.escalated":
+                stage, judge, slot, positions, _ = asked([event])[0]
+                self.ever |= {(stage, judge, slot, position) for position in positions}
+                yield from map(delivery, self.messages(event.data["suite"], stage, judge, slot, positions))
+
+
+@pytest.fixture(scope="module")
+def one_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store for many examples."""
+    store = open_store(f"sqlite:///{tmp_path_factory.mktemp('cascade') / 'test.db'}")
+    yield store
+    store.close()
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6), order=st.integers(0, 10**6))
+def test_order_and_repetition_change_nothing(one_store: Store, seed: int, order: int) -> None:
+    """Whatever comes first, late or twice: the same answers, and the same slots asked for the same tasks."""
+    refused = {1: Failure(code="bad-row", message="no")}
+
+    def outcome(chance: int) -> tuple[Any, ...]:
+        job = Job(count=6, size=3, more={"stages": STAGES}, refused=refused)
+        return World(one_store, job, seed).run(random.Random(chance))
+
+    first = outcome(0)
+    assert outcome(order) == first
+    assert first[0] == "partial"
