@@ -99,7 +99,9 @@ class JobSpec(Model):
 
     def plain(self) -> dict[str, Any]:
         """The job file as a map of plain values, as it travels and is stored."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        # keys that came later are left out where they say nothing: a job has the digest that earlier versions gave it
+        later = {"llm"} if not self.llm else None
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=later)
 
     @property
     def digest(self) -> str:

@@ -50,12 +50,8 @@ class Minds:
         with self._lock:
             for job, some in lessons.items():
                 if (beliefs := self._beliefs.get(job)) is not None:  # else it is learned when it is asked for
-                    _learn(beliefs, some)
-
-
-def _learn(beliefs: Beliefs, lessons: Iterable[Lesson]) -> None:
-    for voter, said, truth, confidence in lessons:
-        beliefs.learn(voter, said, truth, confidence)
+                    for lesson in some:
+                        lesson.teach(beliefs)
 
 
 def _recalled(connection: sa.Connection, job: str, plan: Plan) -> Beliefs:
@@ -67,5 +63,6 @@ def _recalled(connection: sa.Connection, job: str, plan: Plan) -> Beliefs:
     beliefs = Beliefs(len(plan.spec.answer.options or ()))
     for page in pages(connection, job):
         for state, decision in page:
-            _learn(beliefs, lessons(plan, state, decision))
+            for lesson in lessons(plan, state, decision):
+                lesson.teach(beliefs)
     return beliefs

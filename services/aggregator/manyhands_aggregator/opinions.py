@@ -24,7 +24,7 @@ from manyhands_aggregator.voices import Voice, counted, voices
 
 #: Probabilities closer than this are level.
 LEVEL = 1e-9
-#: An answer below this says nothing of who gave it.
+#: An answer below this says nothing of how sure its voters may be.
 LEARN_FROM = 0.8
 
 
@@ -92,37 +92,45 @@ def _same(value: Any) -> Any:
 
 
 class Lesson(NamedTuple):
-    """A judgment that could be compared with the truth, or with an answer that others bore out."""
+    """The votes of one task, the label that is known to be true, and the one that was accepted; None where none is."""
 
-    voter: str
-    said: int
-    truth: int
-    confidence: float | None
+    votes: Sequence[Vote]
+    truth: int | None
+    answer: int | None
+
+    def teach(self, beliefs: Beliefs) -> None:
+        """Learn from it.
+
+        Gold teaches of everybody. Other votes are studied; what a voter states of itself is compared with the answer if
+        that rests on somebody else, too.
+        """
+        if self.truth is not None:
+            for vote in {vote.worker: vote for vote in reversed(self.votes)}.values():
+                beliefs.learn(vote.worker, vote.label, self.truth, vote.confidence)
+            return
+        beliefs.study(self.votes)
+        if self.answer is None:
+            return
+        bearers = {vote.worker for vote in self.votes if vote.label == self.answer}
+        for vote in self.votes:
+            if vote.confidence is not None and bearers - {vote.worker}:
+                beliefs.heed(vote.worker, vote.label, self.answer, vote.confidence)
 
 
 def lessons(plan: Plan, state: SuiteState, decision: Decision) -> list[Lesson]:
-    """What a settled suite teaches of its voters.
-
-    Gold teaches of everybody. An answer teaches of those who said otherwise, and of those who were not alone with it.
-    """
+    """What a settled suite teaches of its voters."""
     labels = {option: label for label, option in enumerate(plan.spec.answer.options or ())}
     truths = None if state.truths is None else msgpack.unpackb(state.truths, strict_map_key=False)
     found: list[Lesson] = []
     for position, of in sorted(voices(state.said).items()):
         index = position - state.first
-        votes = {voice.voter: voice for voice in reversed(counted(of[slot] for slot in sorted(of))[0])}
-        gold = None if truths is None or truths[index] is None else _label(plan, labels, truths[index])
-        if gold is not None:
-            found += [Lesson(v.voter, labels[v.value], gold, v.confidence) for v in votes.values()]
-            continue
+        heard, _ = counted(of[slot] for slot in sorted(of))
+        votes = [Vote(voice.voter, labels[voice.value], voice.confidence) for voice in heard]
+        truth = None if truths is None or truths[index] is None else _label(plan, labels, truths[index])
         confidence = decision.confidences[index]
-        if index in decision.errors or confidence is None or confidence < LEARN_FROM:
-            continue
-        answer = labels[decision.values[index]]
-        agreed = sum(labels[v.value] == answer for v in votes.values())
-        for v in votes.values():
-            if labels[v.value] != answer or agreed > 1:
-                found.append(Lesson(v.voter, labels[v.value], answer, v.confidence))
+        sure = index not in decision.errors and confidence is not None and confidence >= LEARN_FROM
+        if votes and (truth is not None or len(votes) > 1):
+            found.append(Lesson(votes, truth, labels[decision.values[index]] if sure else None))
     return found
 
 

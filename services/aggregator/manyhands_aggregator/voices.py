@@ -33,7 +33,7 @@ def voices(said: Mapping[Slot, Sequence[Judgments]], wanted: set[int] | None = N
     found: dict[int, dict[Slot, Voice]] = {}
     for slot, messages in said.items():
         for message in messages:
-            voter = message.worker if slot[1] == PEOPLE else slot[1]
+            voter = f"{PEOPLE}/{message.worker}" if slot[1] == PEOPLE else slot[1]
             stated = message.confidences
             for index, position in enumerate(message.positions):
                 if wanted is not None and position not in wanted:

@@ -13,7 +13,7 @@ import orjson
 
 from manyhands.messages import Failure, Judgments
 from manyhands_aggregator.bundle.files import ANSWERS_JSONL, JUDGMENTS, TASKS, NoBundle
-from manyhands_aggregator.plan import Slot
+from manyhands_aggregator.course import Slot
 from manyhands_aggregator.suite import SuiteState
 
 #: A line of one of the files: ``record`` says what it holds.
