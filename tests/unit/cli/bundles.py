@@ -10,16 +10,15 @@ from manyhands_aggregator.bundle.files import Bundle
 from manyhands_aggregator.export import STREAMS
 from manyhands_cli.bundle import FromStore, write
 from manyhands_service.store import Store
-from tests.unit.aggregator.kit import Bench, Job, open_store
+from tests.unit.aggregator.kit import Bench, Job
 
 
 class Shelf:
     """A store of an aggregator, worked by hand, and a folder for bundles."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.store: Store = open_store(f"sqlite:///{folder / 'shelf.db'}")
-        self.bench = Bench(self.store)
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.store, self.folder = store, folder
+        self.bench = Bench(store)
 
     def recorded(self, job: Job) -> FromStore:
         """The job as the store has it."""

@@ -20,18 +20,25 @@ from manyhands_aggregator.bundle.files import FILES, Bundle, NoBundle, NoMethod
 from manyhands_cli.bundle import FromStore, write
 from manyhands_cli.errors import FolderRefused, StillOpen, Unsteady
 from manyhands_cli.main import app
-from tests.unit.aggregator.kit import Bench, Job
+from manyhands_service.store import Store
+from tests.unit.aggregator.kit import Bench, Job, open_store
 from tests.unit.cli.bundles import Shelf, computed, letters
 
 LARGE = Failure(code="too-large", message="1 MiB")
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store that the tests share: each has jobs of its own."""
+    store = open_store(f"sqlite:///{tmp_path_factory.mktemp('store') / 'shelf.db'}")
+    yield store
+    store.close()
+
+
 @pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[Shelf]:
+def shelf(store: Store, tmp_path: Path) -> Shelf:
     """A store, and room for bundles."""
-    shelf = Shelf(tmp_path)
-    yield shelf
-    shelf.store.close()
+    return Shelf(store, tmp_path)
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:
