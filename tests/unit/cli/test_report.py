@@ -90,7 +90,7 @@ def _page(bundle: Bundle) -> Page:
 
 
 def _figures(bundle: Bundle) -> Figures:
-    figures = Figures(bundle.spec(), 0.0, 10.0)
+    figures = Figures(bundle.spec(), {"opened": 0.0, "ended": 10.0, "judgments": 16})
     for suite in suites(bundle.folder):
         figures.add(suite)
     return figures
@@ -115,7 +115,7 @@ def test_figures_worked_out_by_hand(shelf: Shelf) -> None:
     assert figures.said["two"].tolist() == [[3, 0, 0], [0, 0, 1], [0, 0, 2]]
     assert [hard.position for hard in figures.hardest] == [3, 0, 1, 4, 5]
     assert figures.hardest[0].votes == [("b", 1), ("c", 1)]
-    agreement = figures.agreement()
+    agreement = figures.agreement
     assert agreement is not None
     assert (agreement["tasks"], agreement["observed"]) == (6, 0.388889)
 

@@ -6,6 +6,7 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from manyhands.spec import JobSpec
 from manyhands_aggregator import export, values
 from manyhands_aggregator.agreement import gather, voters
 from manyhands_aggregator.bundle.confidence import Confidence
+from manyhands_aggregator.bundle.ratings import Ratings
 from manyhands_aggregator.bundle.reading import Line, Suite
 from manyhands_aggregator.bundle.tally import Share
 from manyhands_aggregator.bundle.voters import Voters
@@ -50,12 +52,15 @@ class Stage:
 
 
 class Figures:
-    """The figures of a job, from its suites in any order; ``span`` is the range of its answers if they are numbers."""
+    """The figures of a job, from its suites in any order.
 
-    def __init__(self, spec: JobSpec, opened: float, ended: float, span: tuple[float, float] | None = None) -> None:
+    ``facts`` is what the aggregator says of it; ``span`` is the range of its answers if they are numbers.
+    """
+
+    def __init__(self, spec: JobSpec, facts: Mapping[str, Any], span: tuple[float, float] | None = None) -> None:
         self.spec = spec
         self._check = values.check(spec.answer)
-        self._opened, self._ended = opened, max(ended, opened)
+        self._opened, self._ended = facts["opened"], max(facts["ended"], facts["opened"])
         self._codes = {option: code for code, option in enumerate(spec.answer.options or ())}
         self._same: dict[tuple[str, str], bool] = {}
         choice = spec.answer.type == "choice"
@@ -80,6 +85,7 @@ class Figures:
         self._measure = of_type(spec.answer, judges := voters(spec))
         self._named = {name: number for number, name in enumerate(judges)}
         self._met = False
+        self._ratings = Ratings(spec, facts["judgments"])
 
     # -- counting ------------------------------------------------------------------------------------------------------
 
@@ -96,8 +102,9 @@ class Figures:
             self._task(task, answer, lines)
         self.voters.worked(suite.judgments)
         self._met |= any(len(lines) > 1 for lines in said)
-        positions = [task["position"] for task in suite.tasks]
-        self._measure.add(gather(suite.messages(), {suite.number: -suite.first}, positions, self._named))
+        positions, messages = [task["position"] for task in suite.tasks], suite.messages()
+        self._measure.add(gather(messages, {suite.number: -suite.first}, positions, self._named))
+        self._ratings.add(suite, messages)
 
     def _task(self, task: Line, answer: Line, lines: Sequence[Line]) -> None:
         failed, value, truth = "error" in answer, answer["answer"], task.get("truth")
@@ -191,10 +198,16 @@ class Figures:
         """Of the tasks of known truth, those answered with it."""
         return Share(self.right, self.known)
 
+    @cached_property
     def agreement(self) -> Mapping[str, Any] | None:
         """How far judges agree, as `manyhands agreement` says it; None where nobody judged what another judged."""
         said = self._measure.report() if self._met else None
         return said if said and said["tasks"] else None
+
+    @cached_property
+    def ratings(self) -> list[dict[str, Any]]:
+        """How good judges and people are, as `manyhands workers` says it."""
+        return self._ratings.report()
 
     @property
     def cost(self) -> float:

@@ -17,10 +17,10 @@ FORMAT = "manyhands.bundle.v1"
 MANIFEST = "bundle.json"
 JOB, TASKS, JUDGMENTS = "job.json", "tasks.jsonl", "judgments.jsonl"
 ANSWERS_CSV, ANSWERS_JSONL = "answers.csv", "answers.jsonl"
-WORKERS, REPORT = "workers.csv", "report.html"
+WORKERS, RATINGS, REPORT = "workers.csv", "ratings.jsonl", "report.html"
 #: What answers are computed from, with the manifest.
 INPUTS = (JOB, TASKS, JUDGMENTS)
-FILES = (*INPUTS, ANSWERS_CSV, ANSWERS_JSONL, WORKERS, REPORT)
+FILES = (*INPUTS, ANSWERS_CSV, ANSWERS_JSONL, WORKERS, RATINGS, REPORT)
 #: Files that ``reaggregate`` leaves in a bundle begin so; they are nobody's loss.
 AGAIN = "reaggregated"
 #: Bytes read at a time.

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from manyhands.spec import JobSpec
 from manyhands_aggregator.bundle.figures import Figures
 from manyhands_aggregator.bundle.files import (
@@ -15,6 +17,7 @@ from manyhands_aggregator.bundle.files import (
     FORMAT,
     JOB,
     MANIFEST,
+    RATINGS,
     REPORT,
     WORKERS,
     Bundle,
@@ -37,10 +40,12 @@ def complete(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     job_file = said.pop("job_file")
     (folder / JOB).write_bytes(pretty(job_file))
     spec = Bundle(folder, {}).spec()
-    figures = Figures(spec, said["opened"], said["ended"], span(folder) if spec.answer.type == "number" else None)
+    figures = Figures(spec, said, span(folder) if spec.answer.type == "number" else None)
     for suite in suites(folder):
         figures.add(suite)
     (folder / WORKERS).write_bytes(b"".join(figures.voters.csv()))
+    rows = (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in figures.ratings)
+    (folder / RATINGS).write_bytes(b"".join(rows))
     manifest = {"format": FORMAT, **said, **method(spec), "job_file": {"digest": fingerprint(job_file)}}
     manifest["files"] = {name: _file(folder / name) for name in FILES if name != REPORT}
     (folder / REPORT).write_bytes(page(figures, manifest))

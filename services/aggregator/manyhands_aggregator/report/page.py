@@ -9,7 +9,6 @@ from importlib import resources
 from typing import Any
 
 from manyhands_aggregator.bundle.figures import TIMES, Figures
-from manyhands_aggregator.bundle.tally import Tally
 from manyhands_aggregator.report import parts
 from manyhands_aggregator.report.charts import WHOLE, Column, columns
 from manyhands_aggregator.report.markup import Child, Html, el, join, outside
@@ -25,9 +24,8 @@ from manyhands_aggregator.report.said import (
     share,
 )
 from manyhands_aggregator.report.tables import bar, behind, figure, section, side_by_side, table
+from manyhands_aggregator.report.voters import voters
 
-#: Workers in the table of the report; all of them are in the file beside it.
-WORKERS = 20
 #: Judges that the head names one by one.
 NAMED = 4
 #: What a browser may fetch for this page: nothing.
@@ -40,7 +38,7 @@ def page(figures: Figures, manifest: Mapping[str, Any]) -> bytes:
         parts.answers(figures, manifest["answered"]),
         parts.confidence(figures),
         parts.agreement(figures),
-        _voters(figures),
+        voters(figures),
         parts.confusion(figures, figures.spec),
         _stages(figures),
         _time(figures, manifest),
@@ -95,7 +93,7 @@ def _lede(figures: Figures, manifest: Mapping[str, Any]) -> str:
 
 
 def _alpha(figures: Figures) -> float | None:
-    said = figures.agreement()
+    said = figures.agreement
     return None if said is None else said["alpha"]
 
 
@@ -122,40 +120,6 @@ def _tiles(figures: Figures, manifest: Mapping[str, Any]) -> Html:
 
 def _in_all(manifest: Mapping[str, Any]) -> str:
     return f"{count(manifest['judgments'])} in all"
-
-
-def _voters(figures: Figures) -> Html | None:
-    judges = figures.voters.judges
-    if not judges:
-        return None
-    numbers = figures.spec.answer.type == "number"
-    known = any(tally.gold for tally in judges.values())
-    paid = bool(figures.cost)
-    heads = ["judgments", "failed", "mean distance" if numbers else "agrees with the answers"]
-    heads += [*([""] if not numbers else []), *(["right", "at 95 %"] if known else []), "seconds each"]
-    heads += ["cost"] if paid else []
-
-    def row(tally: Tally) -> list[Child]:
-        cells: list[Child] = [count(tally.judgments), count(tally.errors) if tally.errors else NOTHING]
-        if numbers:
-            cells.append(number(tally.off / tally.measured if tally.measured else None))
-        else:
-            cells += [share(tally.agreement.share), bar(tally.agreement.share or 0)]
-        if known:
-            cells += [share(tally.accuracy.share), interval(tally.accuracy)]
-        cells.append(seconds(tally.seconds_each))
-        return [*cells, money(tally.cost)] if paid else cells
-
-    shown: list[Child] = [
-        figure("Judges", table("Judges", ["judge", *heads], [[outside(j), *row(t)] for j, t in judges.items()]))
-    ]
-    workers = sorted(figures.voters.workers.items(), key=lambda each: (-each[1].judgments, each[0]))
-    if len(workers) > len(judges):
-        rows = [[outside(worker), outside(judge), *row(tally)] for (judge, worker), tally in workers[:WORKERS]]
-        note = None if len(workers) <= WORKERS else f"The busiest of {count(len(workers))}; workers.csv has all."
-        drawn = table("Workers", ["worker", "judge", *heads], rows, (0, 1))
-        shown.append(figure("Workers", drawn, note=note))
-    return section("Judges and workers", None, *shown)
 
 
 def _stages(figures: Figures) -> Html | None:

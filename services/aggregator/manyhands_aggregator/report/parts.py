@@ -129,7 +129,7 @@ def confidence(figures: Figures) -> Html | None:
 
 def agreement(figures: Figures) -> Html | None:
     """How far judges agree beyond chance, on what, and where they do not."""
-    said = figures.agreement()
+    said = figures.agreement
     shown: list[Child] = []
     if said is not None and "observed" in said:
         shown.append(_options(said["options"]))
