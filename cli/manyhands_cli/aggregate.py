@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +14,7 @@ import typer
 
 from manyhands_cli import show
 from manyhands_cli.options import AsJson
+from manyhands_cli.typed import Typed
 
 if TYPE_CHECKING:  # numpy takes its time to import
     from manyhands_aggregator.truth.ballots import Ints
@@ -36,13 +37,21 @@ def aggregate(
         ),
     ],
     method: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME",
             help=f"How: {', '.join(METHODS)}; or all, to compare them. docs/truth.md says which is good when.",
+            show_default=METHODS[-1],
             autocompletion=lambda: [*METHODS, "all"],
         ),
-    ] = METHODS[-1],
+    ] = None,
+    type_: Annotated[
+        Typed,
+        typer.Option(
+            "--type",
+            help="What labels are. choices: several, a|b; pairwise: the better item of the columns left and right.",
+        ),
+    ] = "choice",
     truth: Annotated[
         Path | None,
         typer.Option(
@@ -66,23 +75,31 @@ def aggregate(
     right to 1/m. In the file such an answer is the label with the most votes, or else the first. Seconds are the
     method's own.
 
+    Of other types --method all names the methods. A number is right within a twentieth of the range (of nine tenths of
+    the numbers given), a text if case, spaces and punctuation are all that differs. Comparisons (pairwise) have the
+    columns worker,left,right,label and come to a score for each item; their truths (item,label) are numbers, and
+    accuracy is the share of pairs of items in their order.
+
     Example: manyhands aggregate answers.csv --truth truth.csv --method all
+
+    Example: manyhands aggregate ages.csv --type number -o answers.csv
     """
+    if type_ != "choice":
+        _other(type_, answers, method, truth, out, json_)
+        return
+    method = method or METHODS[-1]
     if method not in (*METHODS, "all"):
         raise typer.BadParameter(
             f"there is no method {method!r}; there are {', '.join(METHODS)}, all", param_hint="--method"
         )
-    if out is not None and method == "all":
-        raise typer.BadParameter("answers are those of one method; name it with --method", param_hint="--out")
+    _one(method, out)
     from manyhands_aggregator.truth.methods import infer
-    from manyhands_cli.crowdfiles import name_bad, read_answers, read_truth
+    from manyhands_cli.crowdfiles import read_answers, read_truth
     from manyhands_cli.files import write_whole
 
     judged = read_answers(answers)
     truths, bad = (None, []) if truth is None else read_truth(truth, judged)
-    for path, some in ((answers, judged.bad), (truth, bad)):
-        for said in name_bad(path, some) if path else ():
-            show.notes().print(show.printable(said), soft_wrap=True)
+    _name_bad((answers, judged.bad), (truth, bad))
     found = []
     for name in METHODS if method == "all" else (method,):
         began = time.perf_counter()
@@ -90,6 +107,45 @@ def aggregate(
         found.append(said_of(name, inferred, judged, truths, time.perf_counter() - began))
         if out is not None:
             write_whole(out, rows(inferred, judged))
+    _say(found, method, json_)
+
+
+def _other(type_: Typed, answers: Path, method: str | None, truth: Path | None, out: Path | None, json_: bool) -> None:
+    from manyhands_cli.files import write_whole
+    from manyhands_cli.typed import read
+
+    there = read(type_, answers, truth)
+    method = method or there.default
+    if method not in (*there.methods, "all"):
+        raise typer.BadParameter(
+            f"there is no method {method!r} for {type_}; there are {', '.join(there.methods)}, all",
+            param_hint="--method",
+        )
+    _one(method, out)
+    _name_bad((answers, there.bad), (truth, there.bad_truths))
+    found = []
+    for name in there.methods if method == "all" else (method,):
+        figures, lines = there.make(name)
+        found.append(figures)
+        if out is not None:
+            write_whole(out, _csv(there.head, lines))
+    _say(found, method, json_)
+
+
+def _one(method: str, out: Path | None) -> None:
+    if out is not None and method == "all":
+        raise typer.BadParameter("answers are those of one method; name it with --method", param_hint="--out")
+
+
+def _name_bad(*files: tuple[Path | None, Sequence[str]]) -> None:
+    from manyhands_cli.crowdfiles import name_bad
+
+    for path, bad in files:
+        for said in name_bad(path, bad) if path else ():
+            show.notes().print(show.printable(said), soft_wrap=True)
+
+
+def _say(found: Sequence[dict[str, Any]], method: str, json_: bool) -> None:
     if json_:
         show.as_json(found if method == "all" else found[0])
     elif method == "all":
@@ -126,13 +182,16 @@ def rows(inferred: Inferred, judged: Judged) -> Iterator[bytes]:
 
     chosen = answers(inferred.posterior, judged.ballots.votes())
     confidence = inferred.posterior[range(len(chosen)), chosen]
-    lines = zip(judged.tasks, chosen.tolist(), confidence.tolist(), strict=True)
+    told = zip(judged.tasks, chosen.tolist(), confidence.tolist(), strict=True)
+    return _csv(("task", "label", "confidence"), ((task, judged.labels[k], f"{c:.6f}") for task, k, c in told))
+
+
+def _csv(head: Sequence[str], lines: Iterator[Sequence[str]]) -> Iterator[bytes]:
     text = io.StringIO()
-    write = csv.writer(text, lineterminator="\n").writerow
-    write(("task", "label", "confidence"))
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
     while True:
-        for task, label, stated in islice(lines, BLOCK):
-            write((task, judged.labels[label], f"{stated:.6f}"))
+        writer.writerows(islice(lines, BLOCK))
         if not text.tell():
             return
         yield text.getvalue().encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from manyhands.errors import ManyhandsError
 
 if TYPE_CHECKING:  # numpy takes its time to import
     from manyhands_aggregator.truth.ballots import Ballots, Ints
+    from manyhands_aggregator.truth.pairs import Pairs
 
 #: Bad rows that are named one by one; of more, only how many.
 NAMED = 10
@@ -41,10 +42,19 @@ class Judged:
     repeated: int = 0
 
 
-def read_answers(path: Path) -> Judged:
+@dataclass(slots=True)
+class Compared:
+    """A file of comparisons: ``pairs`` in numbers, and the items (``tasks``) that the numbers stand for."""
+
+    pairs: Pairs
+    tasks: list[str]
+    bad: list[str] = field(default_factory=list)
+
+
+def read_answers(path: Path, wrong: Callable[[str], str | None] | None = None) -> Judged:
     """Read a file of judgments; rows that cannot be used are left out and named in ``bad``.
 
-    A worker judges a task once: of several rows the first counts.
+    A worker judges a task once: of several rows the first counts. ``wrong`` says what is wrong with a label, or None.
 
     Raises:
         BadTable: it is no CSV with these columns, or no row of it can be used.
@@ -62,6 +72,9 @@ def read_answers(path: Path) -> Judged:
     bad: list[str] = []
     repeated = 0
     for line, (task, worker, label) in _rows(path, (("task",), ("worker",), ("label",)), bad):
+        if wrong is not None and (why := wrong(label)) is not None:
+            bad.append(f"line {line}: {why}")
+            continue
         t = tasks.setdefault(task, len(tasks))
         w = workers.setdefault(worker, len(workers))
         before = said.get(t << 32 | w)
@@ -94,21 +107,60 @@ def read_truth(path: Path, judged: Judged) -> tuple[Ints, list[str]]:
     """
     import numpy as np
 
-    places = {task: place for place, task in enumerate(judged.tasks)}
     labels = {label: number for number, label in enumerate(judged.labels)}
-    truth = np.full(len(places), -1, np.int32)
+    known, bad = read_truths(path, judged)
+    truth = np.full(len(judged.tasks), -1, np.int32)
+    for place, label in known.items():
+        truth[place] = labels.setdefault(label, len(labels))
+    return truth, bad
+
+
+def read_truths(path: Path, judged: Judged | Compared, what: str = "task") -> tuple[dict[int, str], list[str]]:
+    """The truths of judged tasks (or of items, by the name of the column) as they stand there, by number; bad rows.
+
+    Raises:
+        BadTable: it is no CSV with these columns, it has none of the tasks, or two truths of one.
+        OSError: it cannot be read.
+    """
+    places = {task: place for place, task in enumerate(judged.tasks)}
+    known: dict[int, str] = {}
     bad: list[str] = []
-    for line, (task, label) in _rows(path, (("task",), TRUTH), bad):
+    for line, (task, label) in _rows(path, ((what,), TRUTH), bad):
         place = places.get(task)
-        number = labels.setdefault(label, len(labels))
         if place is None:
             continue  # a truth of what nobody judged
-        if truth[place] not in (-1, number):
-            raise BadTable(f"{path}, line {line}: task {task!r} has two truths")
-        truth[place] = number
-    if (truth < 0).all():
-        raise BadTable(f"{path}: it has the truth of no task that was judged" + (f"; {bad[0]}" if bad else ""))
-    return truth, bad
+        if known.setdefault(place, label) != label:
+            raise BadTable(f"{path}, line {line}: {what} {task!r} has two truths")
+    if not known:
+        raise BadTable(f"{path}: it has the truth of no {what} that was judged" + (f"; {bad[0]}" if bad else ""))
+    return known, bad
+
+
+def read_pairs(path: Path) -> Compared:
+    """Read a file of comparisons: worker, left, right, and the label, which is the better of the two.
+
+    Raises:
+        BadTable: it is no CSV with these columns, or no row of it can be used.
+        OSError: it cannot be read.
+    """
+    from manyhands_aggregator.truth.pairs import Pairs
+
+    items: dict[str, int] = {}
+    workers: dict[str, int] = {}
+    columns: tuple[list[int], ...] = [], [], [], []
+    bad: list[str] = []
+    names = (("worker",), ("left",), ("right",), ("label",))
+    for line, (worker, left, right, label) in _rows(path, names, bad):
+        if left == right or label not in (left, right):
+            bad.append(f"line {line}: {label!r} is not one of two items")
+            continue
+        one, other = (items.setdefault(item, len(items)) for item in (left, right))
+        by = workers.setdefault(worker, len(workers))
+        for column, value in zip(columns, (one, other, int(label == left), by), strict=True):
+            column.append(value)
+    if not items:
+        raise BadTable(f"{path}: no row of it can be used" + (f"; {bad[0]}" if bad else ""))
+    return Compared(Pairs.of(*columns), list(items), bad)
 
 
 def name_bad(path: Path, bad: Sequence[str]) -> Iterator[str]:

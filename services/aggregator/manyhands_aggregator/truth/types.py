@@ -110,13 +110,17 @@ def number(columns: Columns, method: str) -> Found:
         gold = np.full(columns.tasks, math.nan)
         gold[list(columns.gold)] = list(columns.gold.values())
     found = numbers.METHODS[method](given, gold=gold)
-    span = columns.span
-    if span is None:
-        span = float(np.subtract(*np.quantile(value, [0.95, 0.05]))) if len(value) else 0.0
-    within, seen = WITHIN * span, _seen(columns)
+    within, seen = near(columns), _seen(columns)
     values = [one if judged else None for one, judged in zip(found.value.tolist(), seen, strict=True)]
     skill = None if found.variance is None else numbers.probability(np.sqrt(found.variance), within)
     return Found(values, np.where(seen, numbers.confidence(found, within), 0.0), skill)
+
+
+def near(columns: Columns) -> float:
+    """How far a number may be from the truth to be right: a twentieth of the range."""
+    if columns.span is not None:
+        return WITHIN * columns.span
+    return WITHIN * float(np.subtract(*np.quantile(columns.values, [0.95, 0.05]))) if len(columns.values) else 0.0
 
 
 def text(columns: Columns, method: str) -> Found:
