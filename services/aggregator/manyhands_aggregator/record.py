@@ -17,7 +17,8 @@ from manyhands.errors import UnknownJob
 from manyhands.messages import Failure, Judgments
 from manyhands.spec import received
 from manyhands_aggregator import answers, judging, reading, tables
-from manyhands_aggregator.suite import unpack_failures
+from manyhands_aggregator.plan import Plan
+from manyhands_aggregator.suite import unpack_answers, unpack_failures
 from manyhands_service.store import Store
 
 _suites = tables.suites
@@ -51,20 +52,35 @@ def versions() -> dict[str, str | None]:
 
 
 def tasks(store: Store, job: str) -> Iterator[bytes]:
-    """Every task in source order: position, id, suite, and where there is such a thing truth, refused, open.
+    """Every task in source order: position, id, suite, and where there is such a thing truth, refused, open, accepted.
 
-    ``refused`` says why nobody was asked of it; ``open``, that the job has ended before its suite was decided.
+    ``refused`` says why nobody was asked of it; ``open``, that the job has ended before its suite was decided;
+    ``accepted``, in a plan that cascades, which answer was accepted on the way, by what was believed at the time.
 
     Raises:
         UnknownJob: the aggregator has not heard of it, or not of its job file.
     """
-    _spec(store, job)
-    for rows in answers.pages(lambda of: store.read(lambda c: c.execute(_TASKS, of).all()), job, -1, answers.PAGE):
+    plan = Plan.of(received(_spec(store, job)))
+    query = _DECIDED if plan.cascades else _TASKS
+    for rows in answers.pages(lambda of: store.read(lambda c: c.execute(query, of).all()), job, -1, answers.PAGE):
         for row in rows:
-            yield b"".join(_task_lines(row))
+            accepted = _accepted(row) if plan.cascades and row.answers is not None else {}
+            yield b"".join(_task_lines(row, accepted))
 
 
-def _task_lines(row: sa.Row[Any]) -> Iterator[bytes]:
+def _accepted(row: sa.Row[Any]) -> dict[int, dict[str, Any]]:
+    """The answers of a suite, by position."""
+    decision = unpack_answers(row.answers)
+    stages = decision.stages or [0] * row.tasks
+    columns = zip(decision.values, decision.confidences, decision.counts, stages, strict=True)
+    return {
+        row.first + index: dict(zip(("value", "confidence", "votes", "stage"), one, strict=True))
+        for index, one in enumerate(columns)
+        if index not in decision.errors
+    }
+
+
+def _task_lines(row: sa.Row[Any], accepted: Mapping[int, Any]) -> Iterator[bytes]:
     truths = [None] * row.tasks if row.truths is None else msgpack.unpackb(row.truths, strict_map_key=False)
     refused = unpack_failures(row.refused)
     for position, own, truth in zip(range(row.first, row.first + row.tasks), answers.ids_of(row), truths, strict=True):
@@ -75,6 +91,8 @@ def _task_lines(row: sa.Row[Any]) -> Iterator[bytes]:
             said["refused"] = _failure(refused[position])
         if row.open:
             said["open"] = True
+        if position in accepted:
+            said["accepted"] = accepted[position]
         yield _line(said)
 
 
@@ -171,6 +189,8 @@ _TASKS = (
     .order_by(_suites.c.first)
     .limit(sa.bindparam("most"))
 )  # fmt: skip
+#: The same with what was decided.
+_DECIDED = _TASKS.add_columns(_suites.c.answers)
 
 #: What of a job streams, by name.
 STREAMS: dict[str, Callable[[Store, str], Iterator[bytes]]] = {"tasks": tasks, "judgments": judgments}

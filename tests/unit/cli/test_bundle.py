@@ -109,12 +109,62 @@ def _whole(*values: list[Any]) -> Callable[[Job, Bench], None]:
     return happens
 
 
+def _cascade(one: Any, other: Any, third: Any) -> Callable[[Job, Bench], None]:
+    """Three stages: the second is asked where the first two differ, and people where that does not settle it.
+
+    A deadline ends it, with tasks on their way.
+    """
+
+    def happens(job: Job, bench: Bench) -> None:
+        bench.take(*job.news())
+        for suite in range(job.suites):
+            first = job.positions(suite)[0]
+            bench.take(job.judged(suite, [one, other]), job.judged(suite, [other, other], judge="two"))
+            bench.take(job.failed(suite, judge="three", stage=1, positions=[first], attempt=3))
+            for slot, person in enumerate(("ann", "bob", "ann", "cem")[: 2 * suite]):
+                said = third if slot else one
+                bench.take(
+                    job.judged(suite, [said], judge="people", slot=slot, stage=2, worker=person, positions=[first])
+                )
+        bench.fake_clock.turn(10_000_000_000)
+        bench.swept()
+
+    return happens
+
+
+def _people(job: Job, bench: Bench) -> None:
+    bench.take(*job.news())
+    for suite in range(job.suites):
+        for slot in range(2):
+            bench.take(job.judged(suite, "a", judge="people", slot=slot, worker=f"p{slot}"))
+
+
+STAGES = [
+    {"judges": ["one", "two"], "accept": {"agree": 2}},
+    {"judges": ["three"], "accept": {"agree": 2}},
+    {"judges": [{"people": 2}], "accept": {"margin": 2, "at_most": 4}},
+]
+
+
 CASES: dict[str, tuple[dict[str, Any], Callable[[Job, Bench], None]]] = {
     "refused, failed, retried": ({"refused": {1: LARGE}, "ids": ["x", "=y", "ü", "5,5", "6", "z"]}, _choice),
     "weighted": ({"judges": [{"judge": "one", "weight": 2}, "two"], "more": {"method": "weighted"}}, _choice),
     "first": ({"more": {"method": "first"}}, _choice),
     "deadline": ({"more": {"deadline": 5}}, _late),
     "cancelled": ({}, _cancelled),
+    "cascade": ({"more": {"stages": STAGES, "deadline": 5}}, _cascade("a", "b", "c")),
+    "cascade by majority": (
+        {"more": {"stages": STAGES, "deadline": 5, "method": "majority"}},
+        _cascade("b", "a", "b"),
+    ),
+    "cascade of texts": (
+        {"more": {"stages": STAGES, "deadline": 5, "answer": {"type": "text"}}},
+        _cascade("x", "y", "z"),
+    ),
+    "one stage of people": (
+        {"more": {"stages": STAGES[2:]}, "judges": []},
+        _people,
+    ),
     "choices": (
         {"more": {"answer": {"type": "choices", "options": ["x", "y"]}}, "truths": [["x"], None] * 3},
         _whole([["y", "x"], []], [["x"], ["y"]]),

@@ -9,6 +9,7 @@ from manyhands_aggregator.answers import CANCELLED, ROWS, Block
 from manyhands_aggregator.bundle import whole
 from manyhands_aggregator.bundle.reading import Suite
 from manyhands_aggregator.decide import Decision
+from manyhands_aggregator.opinions import Compared
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import OVERDUE
 from manyhands_aggregator.truth.types import Found
@@ -25,17 +26,29 @@ def answers(
     plan = Plan.of(spec)
     found = None if method is None else whole.found(spec, method, suites)
     otherwise = CANCELLED if state == "cancelled" else OVERDUE
-    block = Block()
+    block = _block(plan)
     for suite in suites():
-        decision = None if suite.open else suite.state().decide(plan, otherwise=OVERDUE)
+        decision = None if suite.open else _decided(plan, suite)
         if found is not None and decision is not None:
             decision = _replaced(decision, found, suite.first)
         block.add(suite.first, suite.ids, decision, otherwise)
         if len(block.positions) >= ROWS:
             yield block
-            block = Block()
+            block = _block(plan)
     if block.positions:
         yield block
+
+
+def _block(plan: Plan) -> Block:
+    return Block(stages=[] if len(plan.steps) > 1 else None)
+
+
+def _decided(plan: Plan, suite: Suite) -> Decision | None:
+    """What becomes of a suite that nothing more is asked of."""
+    if not plan.cascades:
+        return suite.state().decide(plan, otherwise=OVERDUE)
+    _, decision = suite.state().proceed(plan, Compared(plan), None, OVERDUE)
+    return decision
 
 
 def _replaced(decision: Decision, found: Found, first: int) -> Decision:
@@ -48,4 +61,5 @@ def _replaced(decision: Decision, found: Found, first: int) -> Decision:
         [confidence if kept else None for confidence, kept in zip(stated, there, strict=True)],
         decision.counts,
         decision.errors,
+        stages=decision.stages,
     )

@@ -13,7 +13,7 @@ import orjson
 
 from manyhands.messages import Failure, Judgments
 from manyhands_aggregator.bundle.files import ANSWERS_JSONL, JUDGMENTS, TASKS, NoBundle
-from manyhands_aggregator.course import Slot
+from manyhands_aggregator.course import Accepted, Slot
 from manyhands_aggregator.suite import SuiteState
 
 #: A line of one of the files: ``record`` says what it holds.
@@ -45,12 +45,16 @@ class Suite:
         return bool(self.tasks[0].get("open"))
 
     def state(self) -> SuiteState:
-        """The suite as the aggregator has it in hand when all has been said."""
+        """The suite as the aggregator has it in hand when all has been said, with what was accepted on the way."""
         refused = {t["position"]: Failure(**t["refused"]) for t in self.tasks if "refused" in t}
         state = SuiteState(self.number, self.first, len(self.tasks), len(self.tasks) - len(refused), refused=refused)
         for message in self.messages():
             slot: Slot = (message.stage, message.judge, message.slot)
             state.said.setdefault(slot, []).append(message)
+            state.course.ask(slot, message.positions)
+        for task in self.tasks:
+            if "accepted" in task:
+                state.course.accepted[task["position"]] = Accepted(**task["accepted"])
         return state
 
     def messages(self) -> list[Judgments]:
