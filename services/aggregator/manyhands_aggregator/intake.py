@@ -227,7 +227,7 @@ class Intake:
             raise Conflict  # it has just ended: what is open counts otherwise now
         for job, one in judged.items():
             accounts[job].add(one.kept, one.change)
-            accounts[job].spend(one.spent, short=one.short)
+            accounts[job].spend(one.spent + one.dearer, short=one.short)
             if one.spent and accounts[job].over_budget(plans[job]):
                 raise Conflict  # others have asked for more meanwhile
             self._judged(job, one, result)

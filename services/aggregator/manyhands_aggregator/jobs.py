@@ -98,7 +98,7 @@ class Account:
         self.gold_right += counts.gold_right
 
     def spend(self, millionths: int, *, short: bool) -> None:
-        """Add to what was spent beyond the first stage; ``short``: the budget did not allow all that the plan asks."""
+        """Add to what was spent beyond the first stage's price; ``short``: the budget did not allow all of the plan."""
         self.spent += millionths
         if short and not self.over:
             self.reason = BUDGET

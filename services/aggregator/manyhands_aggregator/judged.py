@@ -59,8 +59,9 @@ class Judged:
     announced yet. ``aside``: messages that are set aside. ``escalated``: what is to be judged again. ``kept`` judgments
     and ``change`` are for the job's account, the rest for metrics: ``decided`` suites that had no answers before, and
     when their judges had ``finished`` with messages that said something new, with exemplars where they are ``traced``.
-    ``spent`` is what was newly asked, in millionths, ``short`` says that the budget did not allow more, ``lessons`` are
-    what the suites teach that were settled just now.
+    ``spent`` is what was newly asked, in millionths, ``dearer`` by how much what was judged cost more than was reckoned
+    when it was asked; ``short`` says that the budget did not allow more, ``lessons`` are what the suites teach that
+    were settled just now.
     """
 
     settled: list[int] = field(default_factory=list)
@@ -75,5 +76,6 @@ class Judged:
     finished: list[float] = field(default_factory=list)
     traced: list[tuple[float, dict[str, str]]] = field(default_factory=list)
     spent: int = 0
+    dearer: int = 0
     short: bool = False
     lessons: list[Lesson] = field(default_factory=list)

@@ -69,6 +69,7 @@ def judge(
                 repeated[message.suite] = said
             continue
         result.kept += len(taken.new.positions)
+        result.dearer += plan.dearer(taken.new)
         exemplar = None if said.delivery is None else tracing.exemplar(said.delivery)
         if exemplar is None:
             result.finished.append(message.finished)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from manyhands_aggregator.merge import Column, column
 
 #: Money is counted in whole millionths, so that a sum is the same in whatever order it is made.
 MILLION = 1_000_000
+
+#: Money that no judgment costs; a worker may say anything, and the sums must stay within 64 bits.
+MOST_COST = 1e6
 
 
 def millionths(money: float) -> int:
@@ -85,6 +89,12 @@ class Plan:
     def cost(self, sent: int, spent: int) -> int:
         """What was asked so far, in millionths: of so many tasks at the first stage, and beyond it."""
         return sent * self.steps[0].price + spent
+
+    def dearer(self, message: Judgments) -> int:
+        """By how much judgments that say what they cost were dearer than their judge's price; in millionths."""
+        stated = [min(cost, MOST_COST) for cost in message.costs or () if cost is not None]
+        price = self.steps[message.stage].prices[message.judge] if stated else 0
+        return millionths(math.fsum(stated)) - price * len(stated)
 
     @property
     def fits(self) -> bool:

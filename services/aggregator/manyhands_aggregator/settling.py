@@ -105,7 +105,7 @@ def _proceed(
     if state.settled:
         there = {"job": job, "suite": state.suite}
         state.stand_by(unpack_answers(connection.execute(_ANSWERS, there).scalar_one()))
-    purse = None if means.purse is None else means.purse - result.spent
+    purse = None if means.purse is None else means.purse - result.spent - result.dearer
     moves, decision = state.proceed(plan, means.opinion, purse, otherwise)
     result.spent += moves.spent
     result.short |= moves.short

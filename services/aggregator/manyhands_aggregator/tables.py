@@ -24,8 +24,8 @@ def _total(name: str, kind: type[sa.Integer] = sa.BigInteger) -> sa.Column[int]:
 #: ``overdue_at`` is its deadline. The counters are sums over its suites, kept beside them so that progress costs one
 #: row; once the job has ended by its deadline, ``failed`` counts the suites without answers too. ``announced``: its end
 #: needs no telling by the clock. ``sent`` counts the tasks that went to the first stage, ``spent`` is what all that was
-#: asked beyond it costs, in millionths. ``fit`` is ``due`` until its answers have been gone over as a whole, then
-#: ``done``; null where nobody does so.
+#: asked beyond it costs, and by how much judgments cost more than their price, in millionths. ``fit`` is ``due`` until
+#: its answers have been gone over as a whole, then ``done``; null where nobody does so.
 jobs = sa.Table(
     "aggregator_jobs",
     metadata,

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manyhands.broker import Delivery, Outgoing
 from manyhands.deadletters import Cause, suite_letter
 from manyhands.messages import Event, Failure, Judgments, Suite
+from manyhands_aggregator import tables
 from manyhands_aggregator.course import Accepted, Course
 from manyhands_service.store import Store
 from tests.unit.aggregator.kit import NAMES, Bench, Job, delivery, from_letter, letters, open_store, said
@@ -310,3 +312,49 @@ def test_order_and_repetition_change_nothing(one_store: Store, seed: int, order:
     first = outcome(0)
     assert outcome(order) == first
     assert first[0] == "partial"
+
+
+#: Everything goes on to the second stage, as far as the budget goes.
+PAID: list[Mapping[str, Any]] = [
+    {"judges": [{"judge": "one", "price": 0.5}], "accept": {"agree": 2}},
+    {"judges": [{"judge": "two", "price": 1}]},
+]
+
+
+def spent(bench: Bench, job: Job) -> int:
+    """What the job's account says was spent beside the first stage's price, in millionths."""
+    asked = sa.select(tables.jobs.c.spent).where(tables.jobs.c.job == job.id)
+    found: int = bench.store.read(lambda c: c.execute(asked).scalar_one())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("costs", "positions", "millions"),
+    [
+        (None, [0, 1], 2), ([0.5, 0.5], [0, 1], 2), ([0, 0.00025], [0, 1], 1.00025), ([1, 1], [0], 2),
+        ([1.25, None], [0], 1.75), ([9, 9], [], 17), ([1e300, 0.5], [], 1e6 - 0.5),
+    ],
+)  # fmt: skip
+def test_what_judgments_cost_counts_against_the_budget(
+    bench: Bench, costs: Sequence[float | None] | None, positions: Sequence[int], millions: float
+) -> None:
+    """In the place of the price that was reckoned with; before anything more is asked, and not again when repeated."""
+    job = job_of(PAID, more={"budget": 3})
+    bench.take(*job.news())
+    message = job.judged(0, ["a", "b"], costs=costs)
+    first = asked(bench.events(message))
+    assert [p for one in first for p in one[3]] == list(positions)
+    assert spent(bench, job) == round(millions * 1e6)
+    again = asked(bench.events(message, message))
+    assert [one[:4] for one in again] == [one[:4] for one in first]
+    assert spent(bench, job) == round(millions * 1e6)
+
+
+def test_costs_without_a_budget(bench: Bench) -> None:
+    """They are counted in a plan of one stage as well, in whatever order messages come; a failure costs nothing."""
+    job = Job(count=4, judges=["one"])
+    bench.take(*job.news())
+    bench.take(job.judged(1, costs=[0.25, 0.125]), job.failed(0), job.judged(1, costs=[0.25, 0.125]))
+    assert spent(bench, job) == 375_000
+    bench.take(job.judged(0, costs=[0.5, None]))
+    assert spent(bench, job) == 875_000
