@@ -173,6 +173,8 @@ def _fetch(recorded: Recorded, folder: Path) -> dict[str, Any]:
 
 
 def _sync(path: Path) -> None:
+    if path.is_dir() and os.name != "posix":  # elsewhere folders are no files
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -133,6 +133,8 @@ def agreement(figures: Figures) -> Html | None:
     shown: list[Child] = []
     if said is not None and "observed" in said:
         shown.append(_options(said["options"]))
+    elif said is not None and "options" in said:
+        shown.append(_labels(said["options"]))
     if figures.hardest:
         shown.append(_hardest(figures))
     if said is None and not shown:
@@ -170,6 +172,13 @@ def _options(options: Sequence[Mapping[str, Any]]) -> Html:
         rows.append([outside(said["option"]), count(said["judgments"]), share(agreed), drawn, other])
     heads = ["option", "said", "others say it too", "", "others say instead"]
     return figure("Option by option", table("Agreement by option", heads, rows, (0, 4)))
+
+
+def _labels(options: Sequence[Mapping[str, Any]]) -> Html:
+    rows: list[list[Child]] = [
+        [outside(said["option"]), count(said["judgments"]), number(said["alpha"])] for said in options[:ROWS]
+    ]
+    return figure("Label by label", table("Agreement by label", ["label", "said", "α"], rows))
 
 
 def _hardest(figures: Figures) -> Html:
