@@ -21,8 +21,9 @@ setup: .venv/.ready  ## make .venv with the pinned dependencies of uv.lock (fetc
 	@rm -f .venv/.bench
 	@touch $@
 
-demo: .venv/.ready  ## real images, three models, answers and how good they are: out/digits/
-	$(B)/manyhands run examples/digits/job.yaml --handlers examples/digits/handlers.py --out out/digits
+demo: .venv/.ready  ## real images, three models and a crowd in three stages, and how good the answers are: out/digits/
+	$(B)/manyhands run examples/digits/cascade.yaml --out out/digits
+	@$(B)/python examples/digits/compare.py out/digits/answers.csv
 
 # three at a time: half of their time is waiting for processes
 test: .venv/.ready  ## every test but the drills: unit, contract, broker, fault, e2e (finds or installs RabbitMQ, PostgreSQL)

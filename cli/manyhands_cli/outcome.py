@@ -46,6 +46,9 @@ def write(installation: Installation, spec: JobSpec, job: str, folder: Path, beg
     summary |= {key: said[key] for key in SOMETIMES if key in said}
     if (agreement := aggregator.agreement(job)) is not None and agreement["alpha"] is not None:
         summary["alpha"] = agreement["alpha"]
+    if (economy := aggregator.economy(job)) is not None:
+        summary["saved"] = f"asked {economy['asked']:,} of {economy['of']:,} judgments: saved {economy['saved']:.0%}"
+        summary["stages"] = economy["stages"]
     summary["judges"] = aggregator.judges(job)
     write_whole(folder / "summary.json", [json.dumps(summary, indent=2).encode() + b"\n"])
     return summary

@@ -208,8 +208,11 @@ def _say(summary: dict[str, Any], folder: Path, json_: bool) -> None:
     if json_:
         show.as_json(summary)
         return
-    show.pairs({key: value for key, value in summary.items() if key != "judges"})
+    show.pairs({key: value for key, value in summary.items() if key not in ("judges", "stages")})
     show.line("")
+    if "stages" in summary:
+        show.table(summary["stages"], ("stage", "judges", "judgments", "answers"))
+        show.line("")
     show.table(summary["judges"], ("judge", "judgments", "errors", "agreement", "accuracy", "seconds_per_task"))
     for judge in summary["judges"]:
         if judge["errors"]:

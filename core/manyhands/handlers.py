@@ -18,11 +18,37 @@ class Judgment(NamedTuple):
     """What a handler says of one task: a value of the job's answer type and, if it has one, its confidence (0..1).
 
     ``cost`` is what the judgment cost, in the job's money: of a paid service, say; it counts against the job's budget.
+    ``worker`` is the id of the person who gave it, where the judge stands for people.
     """
 
     value: Any
     confidence: float | None = None
     cost: float | None = None
+    worker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a suite is of, for a handler that stands for many people: each slot of a task is for another of them."""
+
+    job: str = ""
+    suite: int = 0
+    stage: int = 0
+    slot: int = 0
+
+
+_asked = Asked()
+
+
+def asked() -> Asked:
+    """Which suite is being judged in this process."""
+    return _asked
+
+
+def ask(suite: Asked) -> None:
+    """Say which suite is judged from now on; the worker's child does."""
+    global _asked
+    _asked = suite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

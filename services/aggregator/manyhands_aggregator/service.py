@@ -13,7 +13,7 @@ from manyhands.errors import BrokerError, UnknownJob
 from manyhands.process import declared
 from manyhands.runner import Runner
 from manyhands.topology import topology
-from manyhands_aggregator import answers, ledger, quality, reading, record
+from manyhands_aggregator import answers, economy, ledger, quality, reading, record
 from manyhands_aggregator.answers import Block
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.intake import Intake
@@ -212,6 +212,14 @@ class Aggregator:
         from manyhands_aggregator import workers
 
         return workers.of_job(self.store, job).rating(name)
+
+    def economy(self, job: str) -> dict[str, Any] | None:
+        """What each stage was asked and what the plan saved; None for a job of one stage without an accept rule.
+
+        Raises:
+            UnknownJob: the aggregator has not heard of it.
+        """
+        return economy.economy(self.store, job)
 
     def answers(self, job: str) -> Iterator[Block]:
         """The answers in source order.

@@ -19,6 +19,7 @@ from typing import Any
 
 from manyhands.codec import decode
 from manyhands.errors import DecodeError, HandlerError, ManyhandsError
+from manyhands.handlers import Asked, ask
 from manyhands.messages import Suite
 from manyhands.topology import Names
 from manyhands_worker import frames
@@ -122,11 +123,12 @@ class Bench:
             judge = self._judges.get(suite.judge) or self._make(suite.judge)
         except HandlerError as error:
             return all_failed(count, self._problem(error, suite)), 0.0
+        ask(Asked(suite.job, suite.suite, suite.stage, suite.slot))
         begun = time.perf_counter()
         said = judge(suite.positions, suite.payloads)
         seconds = time.perf_counter() - begun
-        values, confidences, errors, costs = sort(said)
-        findings = Findings(values=values, confidences=confidences, costs=costs)
+        values, confidences, errors, costs, workers = sort(said)
+        findings = Findings(values=values, confidences=confidences, costs=costs, workers=workers)
         if errors:
             # the same rung for all that failed alike, so that they travel together
             chance = random.random()
@@ -156,7 +158,7 @@ class Bench:
         for i, error in packable(findings.values).items():
             findings.problems[i] = Problem(code="not-plain", message=str(error))
         problems = {i: list(dataclasses.astuple(one)) for i, one in findings.problems.items()}
-        return [frames.PART, findings.values, findings.confidences, problems, seconds, findings.costs]
+        return [frames.PART, findings.values, findings.confidences, problems, seconds, findings.costs, findings.workers]
 
     def _group(self, group: int, runs: bool) -> None:
         (self._groups.add if runs else self._groups.discard)(group)

@@ -40,6 +40,7 @@ class Findings:
     values: list[Any]
     confidences: list[float | None] | None = None
     costs: list[float | None] | None = None
+    workers: list[str | None] | None = None
     problems: dict[int, Problem] = field(default_factory=dict)
 
 

@@ -84,6 +84,7 @@ class Part(NamedTuple):
     problems: dict[int, list[Any]]
     seconds: float
     costs: list[float | None] | None = None
+    workers: list[str | None] | None = None
 
 
 def pack(frame: Any) -> bytes:

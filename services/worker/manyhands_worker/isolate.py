@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from manyhands_worker.findings import Findings, Problem, problem_of
 from manyhands_worker.frames import Part
@@ -80,7 +81,8 @@ def search(
     task that takes too long alone is convicted at once: the limit is not chance, and waiting for it again is dear.
     ``first`` is the death that began it.
     """
-    findings = Findings(values=[None] * count, confidences=[None] * count, costs=[None] * count)
+    nobody: list[Any] = [None] * count
+    findings = Findings(values=[*nobody], confidences=[*nobody], costs=[*nobody], workers=[*nobody])
     alone = dict.fromkeys(range(count), 0)
     histories: dict[int, list[str]] = {i: [tell(first, count)] if first else [] for i in range(count)}
     killers: list[int] = []
@@ -106,18 +108,23 @@ def search(
             waiting.append(part)
     if findings.costs is not None and findings.costs.count(None) == count:
         findings.costs = None
+    if findings.workers is not None and findings.workers.count(None) == count:
+        findings.workers = None
     return findings, killers
 
 
 def _keep(findings: Findings, part: Sequence[int], said: Part) -> None:
     # told to the type checker: search() made the columns
     assert findings.confidences is not None and findings.costs is not None  # noqa: S101, PT018
+    assert findings.workers is not None  # noqa: S101
     for at, i in enumerate(part):
         findings.values[i] = said.values[at]
         if said.confidences is not None:
             findings.confidences[i] = said.confidences[at]
         if said.costs is not None:
             findings.costs[i] = said.costs[at]
+        if said.workers is not None:
+            findings.workers[i] = said.workers[at]
         if at in said.problems:
             findings.problems[i] = problem_of(said.problems[at])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgpack
 
@@ -17,6 +17,11 @@ from manyhands.errors import ManyhandsError, RetryTask
 from manyhands.handlers import Judgment
 from manyhands.outcome import BLAMELESS
 from manyhands_worker.limits import within
+
+#: Characters of a person's id, at most.
+PERSON = 200
+
+T = TypeVar("T")
 
 
 class NoJudgment(ManyhandsError):
@@ -113,24 +118,25 @@ def halving(
 
 
 class Sorted(NamedTuple):
-    """Columns of values, confidences and costs (None where nobody has one), and the exceptions by index."""
+    """Columns of values, confidences, costs and people (None where nobody has one), and the exceptions by index."""
 
     values: list[Any]
     confidences: list[float | None] | None
     errors: dict[int, BaseException]
     costs: list[float | None] | None = None
+    workers: list[str | None] | None = None
 
 
 def sort(said: list[Any]) -> Sorted:
-    """Part what a judge said into values, confidences and costs (None where nobody has one) and exceptions.
+    """Part what a judge said into values, confidences, costs, people (None where nobody has one) and exceptions.
 
     A confidence that is no number from 0 to 1 is an exception of its task, and so is a cost that is none from 0. The
     usual cases, only values or only judgments, are settled on the set of types: some 50 ns a task.
     """
     kinds = set(map(type, said))
     if kinds == {Judgment}:
-        values, confidences, costs = map(list, zip(*said, strict=True))
-        if _proper(confidences) and costs.count(None) == len(costs):
+        values, confidences, costs, workers = map(list, zip(*said, strict=True))
+        if _proper(confidences) and costs.count(None) == workers.count(None) == len(costs):
             return Sorted(values, confidences, {})
     elif not any(issubclass(kind, (Judgment, BaseException)) for kind in kinds):
         return Sorted(said, None, {})
@@ -141,6 +147,7 @@ def _sort_each(said: list[Any]) -> Sorted:
     values: list[Any] = [None] * len(said)
     confidences: list[float | None] = [None] * len(said)
     costs: list[float | None] = [None] * len(said)
+    workers: list[str | None] = [None] * len(said)
     errors: dict[int, BaseException] = {}
     for i, one in enumerate(said):
         if isinstance(one, BaseException):
@@ -151,10 +158,17 @@ def _sort_each(said: list[Any]) -> Sorted:
             try:
                 confidences[i] = _number(one.confidence, 1, "confidence")
                 costs[i] = _number(one.cost, math.inf, "cost")
+                workers[i] = _person(one.worker)
                 values[i] = one.value
             except NoJudgment as error:
                 confidences[i], errors[i] = None, error
-    return Sorted(values, _stated(confidences), errors, _stated(costs))
+    return Sorted(values, _stated(confidences), errors, _stated(costs), _stated(workers))
+
+
+def _person(worker: Any) -> str | None:
+    if worker is None or (isinstance(worker, str) and 0 < len(worker) <= PERSON):
+        return worker
+    raise NoJudgment(f"the worker {worker!r:.80} is no id of 1 to {PERSON} characters")
 
 
 def _number(stated: Any, most: float, what: str) -> float | None:
@@ -169,7 +183,7 @@ def _number(stated: Any, most: float, what: str) -> float | None:
     raise NoJudgment(f"the {what} {stated!r} is no number from 0{f' to {most:g}' if most < math.inf else ''}")
 
 
-def _stated(column: list[float | None]) -> list[float | None] | None:
+def _stated(column: list[T | None]) -> list[T | None] | None:
     return None if column.count(None) == len(column) else column
 
 

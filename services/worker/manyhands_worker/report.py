@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -68,8 +68,11 @@ def _sendable(report: Report, station: Station) -> list[Encoded]:
     def make(part: Sequence[int]) -> Judgments:
         return _message(report, station, part)
 
+    def all_of_it() -> list[Encoded]:
+        return [one for part in _by_person(findings, indices) for one in _fitting(make, part, station.limit)]
+
     try:
-        return list(_fitting(make, indices, station.limit))
+        return all_of_it()
     except (TypeError, ValueError, OverflowError):
         # only now, since looking at every value costs more than judging it may have
         for i, unsendable in packable(findings.values).items():
@@ -81,7 +84,17 @@ def _sendable(report: Report, station: Station) -> list[Encoded]:
             encode(make([i]), limit=station.limit)
         except TooLarge as error:
             _spoil(findings, i, "too-large", str(error))
-    return list(_fitting(make, indices, station.limit))
+    return all_of_it()
+
+
+def _by_person(findings: Findings, indices: Sequence[int]) -> Iterable[Sequence[int]]:
+    """The tasks in parts, one for each person who judged some of them: a message has one worker."""
+    if findings.workers is None:
+        return [indices]
+    parts: dict[str | None, list[int]] = {}
+    for i in indices:
+        parts.setdefault(findings.workers[i], []).append(i)
+    return parts.values()
 
 
 def _spoil(findings: Findings, index: int, code: str, message: str) -> None:
@@ -105,7 +118,8 @@ def _message(report: Report, station: Station, part: Sequence[int]) -> Judgments
     } if problems else {}  # fmt: skip
     return Judgments(
         job=suite.job, suite=suite.suite, stage=suite.stage, judge=suite.judge, slot=suite.slot,
-        worker=station.worker, positions=positions, values=values, confidences=confidences, errors=errors, costs=costs,
+        worker=(findings.workers[part[0]] if findings.workers else None) or station.worker, positions=positions,
+        values=values, confidences=confidences, errors=errors, costs=costs,
         version=report.version, attempt=suite.attempt, started=report.started, finished=report.finished,
     )  # fmt: skip
 

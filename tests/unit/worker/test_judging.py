@@ -106,3 +106,11 @@ def test_packable_keeps_what_is_plain() -> None:
     assert values == ["a", {"b": [1, [2, 3]]}, b"c", None, None]
     assert sorted(errors) == [3, 4]
     assert all(isinstance(error, NoJudgment) for error in errors.values())
+
+
+def test_people() -> None:
+    """A judge that stands for people says who judged each task; who is no id fails that task alone."""
+    assert sort([Judgment("a", 1.0), Judgment("b", 0.5)]).workers is None
+    said = sort([Judgment("a", worker="ann"), Judgment("b"), Judgment("c", worker=""), Judgment("d", worker="x" * 201)])
+    assert (said.values[:2], said.workers) == (["a", "b"], ["ann", None, None, None])
+    assert sorted(said.errors) == [2, 3]
