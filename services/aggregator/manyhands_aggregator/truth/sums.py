@@ -10,6 +10,8 @@ from manyhands_aggregator.truth.ballots import Ballots, Floats, Indices, Ints
 
 #: Numbers in all confusion matrices together, from which on they are not written out: 128 MiB.
 LARGE = 1 << 24
+#: Judgments of a task that are summed rank by rank; a task seldom has more.
+RANKS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,11 @@ class Choices:
 
     Attributes:
         task, choice: (n,), in the order of tasks.
-        worker, label: (P,), whose choice it is, and which label.
+        worker, label: (P,), whose choice it is, and which label; in the order of workers.
+        made: (n,), the tasks in the order of the choices made there, and ``begins`` (P,) where each choice's begin.
+        ranks: the choices of the first judgment of every task, of the second and so on; tasks are as in ``places``,
+            those with most judgments first.
+        further: rows of the judgments beyond the last rank.
     """
 
     task: Indices
@@ -31,28 +37,55 @@ class Choices:
     tasks: int
     workers: int
     classes: int
+    made: Indices
+    begins: Indices
+    ranks: tuple[Indices, ...]
+    places: Indices
+    further: Indices
 
     @classmethod
     def of(cls, ballots: Ballots) -> Choices:
         """The choices of all workers."""
         cells = ballots.worker.astype(np.intp) * ballots.classes + ballots.label
-        used = np.bincount(cells, minlength=ballots.workers * ballots.classes) > 0
-        order, _ = ballots.by_task()
-        rank = np.cumsum(used) - 1
-        chosen = np.flatnonzero(used)
+        uses = np.bincount(cells, minlength=ballots.workers * ballots.classes)
+        chosen = np.flatnonzero(uses)
+        order, ends = ballots.by_task()
+        task, choice = ballots.task[order].astype(np.intp), (np.cumsum(uses > 0) - 1)[cells[order]]
+        votes = np.diff(ends)
+        places = np.argsort(-votes, kind="stable")
+        ranks = []
+        for rank in range(min(RANKS, int(votes.max(initial=0)))):
+            ranks.append(choice[ends[places[: np.count_nonzero(votes > rank)]] + rank])
         return cls(
-            ballots.task[order].astype(np.intp), rank[cells[order]],
-            chosen // ballots.classes, chosen % ballots.classes,
+            task, choice, chosen // ballots.classes, chosen % ballots.classes,
             ballots.tasks, ballots.workers, ballots.classes,
+            made=task[np.argsort(choice, kind="stable")],
+            begins=np.concatenate(([0], np.cumsum(uses[chosen])[:-1])).astype(np.intp)[: len(chosen)],
+            ranks=tuple(ranks),
+            places=places,
+            further=np.flatnonzero(np.arange(len(task)) - ends[task] >= RANKS),
         )  # fmt: skip
 
     def over_tasks(self, table: Floats) -> Floats:
         """For each task the sum of the columns of its choices: (R, P) to (R, T)."""
-        return np.stack([tally(self.task, row.take(self.choice), self.tasks) for row in table])
+        found = np.zeros((len(table), self.tasks))
+        line = np.empty(self.tasks)
+        for row, sums in zip(table, found, strict=True):
+            line[:] = 0.0
+            for rank in self.ranks:
+                line[: len(rank)] += row.take(rank, mode="clip")
+            sums[self.places] = line
+            if len(self.further):
+                sums += tally(self.task[self.further], row.take(self.choice[self.further]), self.tasks)
+        return found
 
     def over_choices(self, table: Floats) -> Floats:
         """For each choice the sum of the columns of the tasks where it was made: (R, T) to (R, P)."""
-        return np.stack([tally(self.choice, row.take(self.task), len(self.worker)) for row in table])
+        found = np.zeros((len(table), len(self.worker)))
+        if len(self.made):
+            for row, sums in zip(table, found, strict=True):
+                np.add.reduceat(row.take(self.made, mode="clip"), self.begins, out=sums)
+        return found
 
     def over_workers(self, table: Floats) -> Floats:
         """For each worker the sum of the columns of its choices: (R, P) to (R, W)."""
