@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from shutil import rmtree
 from typing import Any
 
-from benchmarks import machine, micro, ours, recovery, report, scaling
+from benchmarks import inference, machine, micro, ours, recovery, report, scaling
 from benchmarks.children import ROOT
 from benchmarks.context import FULL, QUICK, Case, Context
 from benchmarks.rivals import cases as rivals
@@ -34,6 +34,7 @@ CASES = (
     Case(name="publish", title="adapter, quorum queue, window 1,000", run=micro.publishing),
     Case(name="scaling", title="workers with one child each, 10 ms a task", run=scaling.scaling),
     Case(name="recovery", title="a restart of the broker", run=recovery.recovery, once=True),
+    Case(name="truth", title="Dawid-Skene, a million judgments, ten classes", run=inference.truth),
     Case(name="memory", title="memory, suites of 500", run=ours.flat, once=True),
 )
 RESULTS = ROOT / "benchmarks" / "results.json"

@@ -28,15 +28,16 @@ class Sizes:
     micro: int
     naps: float
     restarts: int
+    judgments: int
 
 
 FULL = Sizes(
     rounds=3, tasks=500_000, singles=20_000, celery=5_000, chunked=100_000, dramatiq=20_000, latency=200,
-    memory=5_000_000, micro=20_000, naps=10, restarts=9,
+    memory=5_000_000, micro=20_000, naps=10, restarts=9, judgments=1_000_000,
 )  # fmt: skip
 QUICK = Sizes(
     rounds=1, tasks=100_000, singles=5_000, celery=1_000, chunked=20_000, dramatiq=5_000, latency=50,
-    memory=500_000, micro=5_000, naps=3, restarts=3,
+    memory=500_000, micro=5_000, naps=3, restarts=3, judgments=100_000,
 )  # fmt: skip
 
 

@@ -8,7 +8,18 @@ import sqlite3
 from importlib.metadata import version
 from pathlib import Path
 
-LIBRARIES = ("manyhands", "pika", "msgpack", "zstandard", "SQLAlchemy", "celery", "kombu", "amqp", "dramatiq")
+LIBRARIES = (
+    "manyhands",
+    "pika",
+    "msgpack",
+    "zstandard",
+    "SQLAlchemy",
+    "celery",
+    "kombu",
+    "amqp",
+    "dramatiq",
+    "crowd-kit",
+)
 
 
 def machine() -> dict[str, str | int]:

@@ -45,6 +45,13 @@ AIMS = (
     Aim("one task, sent to answered, median", ("latency", "median_ms"), 20, "at most", unit="ms"),
     Aim("eight workers, 10 ms of sleep a task, to one", ("scaling", "times"), 7.5),
     Aim("broker back to first answer, median", ("recovery", "median_s"), 3, "at most", unit="s"),
+    Aim(
+        "Dawid-Skene, a million judgments, to crowd-kit's",
+        ("truth", "ours_judgments_per_second"),
+        10,
+        over=("truth", "crowd_kit_judgments_per_second"),
+    ),
+    Aim("memory of Dawid-Skene, at most", ("truth", "ours_mib_at_most"), 1024, "at most", unit="MiB"),
     Aim("memory of the producer, at most", ("memory", "producer_mib_at_most"), 200, "at most", unit="MiB"),
     Aim("memory of the aggregator, at most", ("memory", "aggregator_mib_at_most"), 200, "at most", unit="MiB"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from manyhands_aggregator.truth.ballots import Ballots, number
+from manyhands_aggregator.truth.ballots import Ballots, in_order, number
 from manyhands_aggregator.truth.inferred import answers
 
 
@@ -50,3 +50,11 @@ def test_a_tie_goes_to_the_votes_and_then_to_the_first() -> None:
     """A difference of rounding is none."""
     posterior = np.array([[0.5, 0.5], [0.5, 0.5], [0.3, 0.7], [0.5 + 1e-13, 0.5 - 1e-13]])
     assert answers(posterior, np.array([[1, 2], [1, 1], [5, 0], [0, 1]])).tolist() == [1, 0, 1, 1]
+
+
+def test_keys_in_order_beyond_16_bits() -> None:
+    """Equal ones stay as they stand."""
+    keys = np.random.default_rng(1).integers(0, 1 << 18, 1000).astype(np.int32)
+    keys[500:] = keys[:500]
+    assert in_order(keys).tolist() == np.argsort(keys, kind="stable").tolist()
+    assert in_order(keys[:0]).tolist() == []

@@ -95,4 +95,15 @@ def number(values: Sequence[Hashable]) -> tuple[Ints, list[Hashable]]:
 
 def _grouped(keys: Ints, groups: int) -> tuple[Indices, Indices]:
     ends = np.concatenate(([0], np.cumsum(np.bincount(keys, minlength=groups))))
-    return np.argsort(keys, kind="stable"), ends.astype(np.intp)
+    return in_order(keys), ends.astype(np.intp)
+
+
+def in_order(keys: Ints | Indices) -> Indices:
+    """The places of keys, 0..2^32 - 1, in their order, equal ones as they stand.
+
+    numpy sorts numbers of 16 bits by radix, several times as fast as longer ones.
+    """
+    order = np.argsort((keys & 0xFFFF).astype(np.uint16), kind="stable")
+    if len(keys) and keys.max() > 0xFFFF:
+        order = order[np.argsort((keys[order] >> 16).astype(np.uint16), kind="stable")]
+    return order

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from manyhands_aggregator.truth.ballots import Ballots, Floats, Ints
-from manyhands_aggregator.truth.inferred import Inferred, pinned, shares
-from manyhands_aggregator.truth.sums import Choices, softmax
+from manyhands_aggregator.truth.inferred import UNKNOWN, Inferred, pinned, shares
+from manyhands_aggregator.truth.sums import Choices
 
 #: No probability is less: a logarithm must be finite. crowd-kit has the same.
 FLOOR = 1e-10
@@ -104,20 +104,29 @@ def _expectation_maximisation(
     prior, found, reached, rounds = beliefs.mean(axis=1), errors(counts), -math.inf, 0
     while rounds < iterations:
         rounds += 1
-        beliefs = choices.over_tasks(np.log(found))
-        beliefs += np.log(np.maximum(prior, FLOOR))[:, None]
-        beliefs = pinned(softmax(beliefs).T, gold).T
+        logits = choices.over_tasks(np.log(found))
+        logits += np.log(np.maximum(prior, FLOOR))[:, None]
+        beliefs, doubt = _softmax(logits)
+        if gold is not None:
+            beliefs, doubt = pinned(beliefs.T, gold).T, doubt * (gold == UNKNOWN)
         counts = choices.over_choices(beliefs)
         prior, found = beliefs.mean(axis=1), errors(counts)
-        likelihood = _likelihood(beliefs, counts, prior, found) / len(ballots)
+        likelihood = (_expected(counts, prior, found) + doubt.sum()) / len(ballots)
         if likelihood - reached < tolerance:
             break
         reached = likelihood
     return np.ascontiguousarray(beliefs.T), found, rounds
 
 
-def _likelihood(beliefs: Floats, counts: Floats, prior: Floats, errors: Floats) -> float:
-    """The lower bound that tells when to stop. As in crowd-kit a class counts once for each judgment."""
-    expected = np.sum(counts * np.log(errors)) + counts.sum(axis=1) @ np.log(np.maximum(prior, FLOOR))
-    held = np.maximum(beliefs, FLOOR)
-    return float(expected - np.sum(held * np.log(held)))
+def _expected(counts: Floats, prior: Floats, errors: Floats) -> float:
+    """The log-likelihood expected of classes and judgments; as in crowd-kit a class counts once for each judgment."""
+    return float(np.sum(counts * np.log(errors)) + counts.sum(axis=1) @ np.log(np.maximum(prior, FLOOR)))
+
+
+def _softmax(logits: Floats) -> tuple[Floats, Floats]:
+    """Columns (K, T) of logarithms, normed in place, as probabilities, and the entropy of each, shape (T,)."""
+    logits -= logits.max(axis=0)
+    found = np.exp(logits)
+    total = found.sum(axis=0)
+    found /= total
+    return found, np.log(total) - np.einsum("kt,kt->t", found, logits)

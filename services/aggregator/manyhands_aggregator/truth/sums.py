@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manyhands_aggregator.truth.ballots import Ballots, Floats, Indices, Ints
+from manyhands_aggregator.truth.ballots import Ballots, Floats, Indices, Ints, in_order
 
 #: Numbers in all confusion matrices together, from which on they are not written out: 128 MiB.
 LARGE = 1 << 24
@@ -52,14 +52,14 @@ class Choices:
         order, ends = ballots.by_task()
         task, choice = ballots.task[order].astype(np.intp), (np.cumsum(uses > 0) - 1)[cells[order]]
         votes = np.diff(ends)
-        places = np.argsort(-votes, kind="stable")
+        places = in_order(votes.max(initial=0) - votes)
         ranks = []
         for rank in range(min(RANKS, int(votes.max(initial=0)))):
             ranks.append(choice[ends[places[: np.count_nonzero(votes > rank)]] + rank])
         return cls(
             task, choice, chosen // ballots.classes, chosen % ballots.classes,
             ballots.tasks, ballots.workers, ballots.classes,
-            made=task[np.argsort(choice, kind="stable")],
+            made=task[in_order(choice)],
             begins=np.concatenate(([0], np.cumsum(uses[chosen])[:-1])).astype(np.intp)[: len(chosen)],
             ranks=tuple(ranks),
             places=places,
@@ -69,11 +69,12 @@ class Choices:
     def over_tasks(self, table: Floats) -> Floats:
         """For each task the sum of the columns of its choices: (R, P) to (R, T)."""
         found = np.zeros((len(table), self.tasks))
-        line = np.empty(self.tasks)
+        line, more = np.empty((2, self.tasks))
         for row, sums in zip(table, found, strict=True):
             line[:] = 0.0
             for rank in self.ranks:
-                line[: len(rank)] += row.take(rank, mode="clip")
+                end = len(rank)
+                np.add(line[:end], row.take(rank, out=more[:end], mode="clip"), out=line[:end])
             sums[self.places] = line
             if len(self.further):
                 sums += tally(self.task[self.further], row.take(self.choice[self.further]), self.tasks)
@@ -83,8 +84,9 @@ class Choices:
         """For each choice the sum of the columns of the tasks where it was made: (R, T) to (R, P)."""
         found = np.zeros((len(table), len(self.worker)))
         if len(self.made):
+            at = np.empty(len(self.made))
             for row, sums in zip(table, found, strict=True):
-                np.add.reduceat(row.take(self.made, mode="clip"), self.begins, out=sums)
+                np.add.reduceat(row.take(self.made, out=at, mode="clip"), self.begins, out=sums)
         return found
 
     def over_workers(self, table: Floats) -> Floats:
