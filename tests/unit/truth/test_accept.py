@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manyhands_aggregator.truth.accept import Rule, accepts, spent, stops
+from manyhands_aggregator.truth.accept import Rule, accepts, error_of_margin, margin_for, spent, stops
 from manyhands_aggregator.truth.belief import Beliefs, Vote
 
 
@@ -84,3 +84,48 @@ def test_a_surer_posterior_is_accepted_no_less(confidence: float, one: float, ot
     rule, votes = Rule(confidence=confidence), votes_for(0)
     made = [np.array([p, (1 - p) / 2, (1 - p) / 2]) for p in (low, high)]
     assert accepts(rule, made[1], votes) >= accepts(rule, made[0], votes)
+
+
+@pytest.mark.parametrize(
+    ("margin", "right", "classes", "error"),
+    [
+        (0, 0.8, 2, 0.5),
+        (1, 0.8, 2, 0.2),
+        (2, 0.8, 2, 0.04 / (0.64 + 0.04)),
+        (3, 0.7, 2, 0.027 / (0.343 + 0.027)),
+        (1, 0.7, 4, 0.3),
+        (2, 0.7, 4, 3 / 49 / (1 + 3 / 49)),
+        (1, 0.7, 1, 0.0),
+    ],
+)
+def test_the_error_of_a_margin(margin: int, right: float, classes: int, error: float) -> None:
+    """By hand; with one vote it is the voter's own."""
+    assert error_of_margin(margin, right, classes) == pytest.approx(error)
+
+
+@pytest.mark.parametrize("labels", [[1, 1], [0, 1, 1, 1], [1, 2, 1, 1], [0, 1, 2, 1, 1]])
+def test_the_bound_holds_for_a_posterior(labels: list[int]) -> None:
+    """Of new voters, margin two: the posterior of whatever votes led there is no worse than the bound."""
+    votes = votes_for(*labels)
+    assert accepts(Rule(margin=2), np.ones(3) / 3, votes)
+    assert 1 - Beliefs(3).posterior(votes)[1] <= error_of_margin(2, 0.7, 3) + 1e-12
+
+
+def test_two_classes_are_exact() -> None:
+    """Simulated: voters right 7 times in 10, asked until one answer is two ahead."""
+    rng = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(4000):
+        ahead = 0
+        while abs(ahead) < 2:
+            ahead += 1 if rng.random() < 0.7 else -1
+        wrong += ahead < 0
+    assert wrong / 4000 == pytest.approx(error_of_margin(2, 0.7, 2), abs=0.02)
+
+
+def test_the_least_margin_for_an_error() -> None:
+    """By hand: 1 / (1 + (7/3)^m) is 0.3, 0.155, 0.073, 0.033 for m = 1..4."""
+    assert [margin_for(error, 0.7, 2) for error in (0.3, 0.2, 0.1, 0.05)] == [1, 2, 3, 4]
+    for error, right, classes in ((0.1, 0.5, 2), (0.1, 0.2, 5), (0.0, 0.9, 2)):
+        with pytest.raises(ValueError, match="no margin is enough"):
+            margin_for(error, right, classes)

@@ -61,6 +61,7 @@ def test_learning_in_another_order_is_the_same_state(learned: list, random: obje
 def test_a_state_stored_and_read_is_the_same(learned: list[tuple[str, int, int]], votes: list[Vote]) -> None:
     """`of_counts` undoes `counts`."""
     beliefs = beliefs_of(learned)
+    beliefs.study(votes)
     again = Beliefs.of_counts(beliefs.counts())
     assert np.array_equal(again.posterior(votes), beliefs.posterior(votes))
 
@@ -97,8 +98,11 @@ def test_what_the_votes_of_a_task_teach() -> None:
     assert lessons(votes[:1], 2) == []
     beliefs = Beliefs(2)
     beliefs.study(votes)
-    assert beliefs.skill("ann") == pytest.approx((0.7 + 2.8) / 5)
-    assert beliefs.skill("cid") == pytest.approx((0.3 + 2.8) / 5)
+    crowd = (1.7 + 2.8) / 7
+    assert beliefs.skill("ann") == pytest.approx(0.7 + 0.8 * 1 / 5 * (0.7 - crowd))
+    assert beliefs.skill("cid") == pytest.approx(0.62 + 0.8 * 1 / 5 * (0.62 - crowd))
+    beliefs.learn("cid", 0, 0)  # gold counts as it is, beside what was studied, which weighs five
+    assert beliefs.skill("cid") == pytest.approx((5 * (0.62 + 0.8 * 1 / 5 * (0.62 - crowd)) + 1) / 6)
 
 
 def test_a_model_that_is_alone_with_a_task_is_not_borne_out() -> None:
@@ -134,9 +138,9 @@ def test_what_was_studied_can_be_withdrawn(tasks: list[list[Vote]]) -> None:
 
 
 def test_memory_grows_with_the_voters_only() -> None:
-    """Two numbers each, however many tasks they judge."""
+    """A few numbers each, however many tasks they judge."""
     beliefs = Beliefs(2)
     for task in range(300):
         beliefs.study([Vote("ann", task % 2), Vote("bob", 1, 0.5), Vote("cid", 0)])
-    assert sorted(beliefs.counts()["voters"]) == ["ann", "bob", "cid"]
-    assert all(len(counts) == 2 for counts in beliefs.counts()["voters"].values())
+    assert sorted(beliefs.counts()["studied"]) == ["ann", "bob", "cid"]
+    assert all(len(counts) == 2 for counts in beliefs.counts()["studied"].values())

@@ -14,6 +14,9 @@ from manyhands_aggregator.truth.calibrate import Calibration
 #: Before anything is known a voter is taken to be right as Beta(2.8, 1.2) has it: 70 %, worth four judgments.
 RIGHT, WRONG = 2.8, 1.2
 NEW = RIGHT / (RIGHT + WRONG)
+#: Shares of agreement are drawn to the middle: a voter's own vote counts in them, and few votes leave every share far
+#: from certain. Differences between voters come out about half as large as they are, and are stretched by so much.
+STRETCH = 1.8
 #: Nobody is believed to be right more often than this; errors that agree are not seen until they are paid for.
 SUREST = 0.995
 #: Lessons are counted in whole thousandths of a judgment, so that sums do not depend on their order.
@@ -40,7 +43,7 @@ class Beliefs:
     and that tasks of which the votes agree need fewer of them does not make voters look better than they are.
 
     A task's posterior starts from equal chances for the K classes: learned class shares feed on their own guesses.
-    Memory grows with the voters, never with the tasks: two whole numbers each, and 29 pairs for one that states its
+    Memory grows with the voters, never with the tasks: four whole numbers each, and 29 pairs for one that states its
     confidence.
     """
 
@@ -48,18 +51,24 @@ class Beliefs:
         if classes < 1:
             raise ValueError("there must be at least one class")
         self.classes = classes
-        self._counts: dict[str, list[int]] = {}  # voter: right and judged, in thousandths
+        self._studied: dict[str, list[int]] = {}  # voter: how far right, in thousandths, and of how many judgments
+        self._known: dict[str, list[int]] = {}  # voter: right, and of how many that were compared
+        self._crowd = [0, 0]  # the sums over what was studied
         self._stated: dict[str, Calibration] = {}
 
     def study(self, votes: Sequence[Vote], before: Sequence[Vote] = ()) -> None:
         """Take in a task's votes, in the place of those ``before`` of them that were studied already."""
         for sign, some in ((-1, before), (1, votes)):
             for worker, right in lessons(some, self.classes):
-                self._count(worker, sign * right, sign * UNIT)
+                for counts in (self._studied.setdefault(worker, [0, 0]), self._crowd):
+                    counts[0] += sign * right
+                    counts[1] += sign
 
     def learn(self, worker: str, said: int, truth: int, confidence: float | None = None) -> None:
         """Count one judgment of a voter against gold or an accepted answer; it is not to be studied as well."""
-        self._count(worker, UNIT * (said == truth), UNIT)
+        counts = self._known.setdefault(worker, [0, 0])
+        counts[0] += said == truth
+        counts[1] += 1
         if confidence is not None:
             self.heed(worker, said, truth, confidence)
 
@@ -69,8 +78,15 @@ class Beliefs:
 
     def skill(self, worker: str) -> float:
         """The probability, 0..1, that the voter's next judgment is right."""
-        right, judged = self._counts.get(worker, (0, 0))
-        return (right / UNIT + RIGHT) / (judged / UNIT + RIGHT + WRONG)
+        right, judged = self._studied.get(worker, (0, 0))
+        weight = judged + RIGHT + WRONG
+        found = (right / UNIT + RIGHT) / weight
+        if judged:
+            crowd, of = self._crowd
+            middle = (crowd / UNIT + RIGHT) / (of + RIGHT + WRONG)
+            found += (STRETCH - 1) * judged / weight * (found - middle)
+        right, judged = self._known.get(worker, (0, 0))
+        return min(1.0, max(0.0, (found * weight + right) / (weight + judged)))
 
     def right(self, vote: Vote) -> float:
         """The probability, 0..1, that a vote is right: by what its voter states if that may be believed."""
@@ -100,7 +116,8 @@ class Beliefs:
         """The whole state as plain values, to store; `of_counts` makes the same beliefs of it."""
         return {
             "classes": self.classes,
-            "voters": {worker: list(counts) for worker, counts in self._counts.items() if any(counts)},
+            "studied": {worker: list(counts) for worker, counts in self._studied.items() if any(counts)},
+            "known": {worker: list(counts) for worker, counts in self._known.items()},
             "stated": {worker: list(map(list, of.bins().items())) for worker, of in self._stated.items()},
         }
 
@@ -108,17 +125,14 @@ class Beliefs:
     def of_counts(cls, counts: Mapping[str, Any]) -> Beliefs:
         """The beliefs that `counts` described."""
         beliefs = cls(counts["classes"])
-        beliefs._counts = {worker: list(found) for worker, found in counts["voters"].items()}
+        beliefs._studied = {worker: list(found) for worker, found in counts["studied"].items()}
+        beliefs._known = {worker: list(found) for worker, found in counts["known"].items()}
+        beliefs._crowd = [sum(column) for column in zip((0, 0), *beliefs._studied.values(), strict=True)]
         beliefs._stated = {
             worker: Calibration({place: (right, compared) for place, (right, compared) in bins})
             for worker, bins in counts["stated"].items()
         }
         return beliefs
-
-    def _count(self, worker: str, right: int, judged: int) -> None:
-        counts = self._counts.setdefault(worker, [0, 0])
-        counts[0] += right
-        counts[1] += judged
 
 
 def lessons(votes: Sequence[Vote], classes: int) -> list[tuple[str, int]]:
