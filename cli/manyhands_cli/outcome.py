@@ -13,9 +13,9 @@ from manyhands_cli.balance import balance
 from manyhands_cli.files import write_whole
 from manyhands_cli.installation import Installation
 
-#: What the summary takes from the aggregator's progress; the last three where there is such a thing.
+#: What the summary takes from the aggregator's progress; those below where there is such a thing.
 KEYS = ("job", "name", "state", "tasks", "answered", "failed", "cancelled", "judgments")
-SOMETIMES = ("accuracy", "gold", "reason")
+SOMETIMES = ("accuracy", "gold", "reason", "spent")
 
 
 def write(installation: Installation, spec: JobSpec, job: str, folder: Path, began: float | None) -> dict[str, Any]:

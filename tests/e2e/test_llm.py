@@ -57,8 +57,10 @@ def test_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (answers["m10"]["answer"], answers["m10"]["confidence"]) == ("nothing", "1")
     assert sorted(Counter(seen.values()).items()) == [(1, 7), (2, 5)]
     assert all(headers["authorization"] == f"Bearer {KEY}" for headers in server.headers)
-    # 12 good answers, one that was none, and one that was no option
-    assert costs(out) == pytest.approx((12 * (200 * 0.15 + 5 * 0.6) + 2 * (100 * 0.15 + 10 * 0.6)) / 1e6)
+    # 12 good answers, one that was none, and one that was no option; the account is kept in millionths
+    cost = (12 * (200 * 0.15 + 5 * 0.6) + 2 * (100 * 0.15 + 10 * 0.6)) / 1e6
+    assert costs(out) == pytest.approx(cost)
+    assert said["spent"] == pytest.approx(cost, abs=3e-6)
     for left in (path for path in out.rglob("*") if path.is_file()):
         assert KEY.encode() not in left.read_bytes(), left
     assert KEY not in done.stdout + done.stderr

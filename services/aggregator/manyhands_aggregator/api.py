@@ -48,6 +48,7 @@ class Progress(BaseModel):
     gold: int | None = None
     accuracy: float | None = None
     reason: str | None = None
+    spent: float | None = None
 
 
 class Page(BaseModel):

@@ -10,17 +10,25 @@ import sqlalchemy as sa
 from manyhands.errors import UnknownJob
 from manyhands.spec import received
 from manyhands_aggregator import judging, tables
+from manyhands_aggregator.plan import MILLION, Plan
 
 _jobs, _suites, _judgments = tables.jobs, tables.suites, tables.judgments
 
 
 def progress(connection: sa.Connection, job: str, now: float) -> dict[str, Any]:
-    """How far a job is.
+    """How far a job is, and what was spent for it, if anything is.
 
     Raises:
         UnknownJob: the aggregator has not heard of it.
     """
-    return _progress(_job(connection, job), now)
+    row = _job(connection, job)
+    said = _progress(row, now)
+    if row.spec:
+        plan = Plan.of(received(row.spec))
+        spent = plan.cost(row.sent, row.spent)
+        if spent or plan.budget is not None:
+            said["spent"] = spent / MILLION
+    return said
 
 
 def _progress(row: sa.Row[Any], now: float) -> dict[str, Any]:

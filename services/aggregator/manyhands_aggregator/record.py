@@ -27,7 +27,7 @@ _suites = tables.suites
 FACTS = (
     "job", "name", "state", "tasks", "answered", "failed", "cancelled", "judgments", "opened", "ended", "seconds",
 )  # fmt: skip
-SOMETIMES = ("reason", "gold", "accuracy")
+SOMETIMES = ("reason", "gold", "accuracy", "spent")
 
 
 def about(store: Store, job: str, now: float) -> dict[str, Any]:

@@ -344,6 +344,7 @@ def test_what_judgments_cost_counts_against_the_budget(
     message = job.judged(0, ["a", "b"], costs=costs)
     first = asked(bench.events(message))
     assert [p for one in first for p in one[3]] == list(positions)
+    assert bench.progress(job)["spent"] == pytest.approx(millions + 1)
     assert spent(bench, job) == round(millions * 1e6)
     again = asked(bench.events(message, message))
     assert [one[:4] for one in again] == [one[:4] for one in first]
@@ -354,6 +355,7 @@ def test_costs_without_a_budget(bench: Bench) -> None:
     """They are counted in a plan of one stage as well, in whatever order messages come; a failure costs nothing."""
     job = Job(count=4, judges=["one"])
     bench.take(*job.news())
+    assert "spent" not in bench.progress(job)
     bench.take(job.judged(1, costs=[0.25, 0.125]), job.failed(0), job.judged(1, costs=[0.25, 0.125]))
     assert spent(bench, job) == 375_000
     bench.take(job.judged(0, costs=[0.5, None]))
