@@ -219,6 +219,21 @@ def test_another_method(shelf: Shelf) -> None:
         computed(bundle, method="mean")
 
 
+def test_another_method_is_not_held_to_what_was_accepted(shelf: Shelf) -> None:
+    """Answers accepted on the way through a cascade are those of its own method only."""
+    stages = [{"judges": ["one", "two"], "accept": {"agree": 2, "at_most": 3}}]
+    job = Job(count=2, size=1, more={"stages": stages, "method": "majority"})
+    shelf.bench.take(*job.news())
+    for suite in range(2):
+        shelf.bench.take(job.judged(suite, "a"), job.judged(suite, "b", judge="two"))
+        shelf.bench.take(job.judged(suite, "b", slot=1))  # which is asked because these two differ
+    bundle = shelf.bundle(job)
+    assert computed(bundle)[1].different == 0
+    assert computed(bundle, method="majority")[1].different == 0
+    first = computed(bundle, method="first")[0].decode().splitlines()
+    assert [line.split(",")[1] for line in first[1:]] == ["a", "a"]
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_was_changed_is_named(shelf: Shelf, name: str) -> None:
     """By one byte, or away."""

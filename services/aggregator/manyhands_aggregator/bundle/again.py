@@ -12,7 +12,7 @@ from manyhands_aggregator import export, values
 from manyhands_aggregator.answers import Block
 from manyhands_aggregator.bundle.answering import answers
 from manyhands_aggregator.bundle.files import Bundle
-from manyhands_aggregator.bundle.reading import settled, suites
+from manyhands_aggregator.bundle.reading import Suite, settled, suites
 from manyhands_aggregator.bundle.whole import named
 
 
@@ -37,14 +37,19 @@ def again(bundle: Bundle, compared: Compared, method: str | None = None) -> Iter
         NoMethod: there is no such method for answers of this type.
         SpecError: a method of the job file that is not for answers of this type.
     """
-    spec, state = bundle.spec(), str(bundle.manifest["state"])
-    if method in get_args(Plain) and method != bundle.manifest["method"]:
-        spec, method = received({**spec.plain(), "method": method}), None
-    elif method == bundle.manifest["method"]:
+    spec, state, own = bundle.spec(), str(bundle.manifest["state"]), bundle.manifest["method"]
+    other = None if method == own else method
+    if other in get_args(Plain):
+        spec, method = received({**spec.plain(), "method": other}), None
+    elif other is None:
         method = None
-    if method is not None:
-        named(spec.answer, method)
-    return _beside(bundle, spec, answers(spec, state, lambda: suites(bundle.folder), method), compared)
+    else:
+        named(spec.answer, other)
+
+    def read() -> Iterator[Suite]:
+        return suites(bundle.folder)
+
+    return _beside(bundle, spec, answers(spec, state, read, accepted=other is None, method=method), compared)
 
 
 def _beside(bundle: Bundle, spec: JobSpec, blocks: Iterable[Block], compared: Compared) -> Iterator[Block]:

@@ -16,19 +16,25 @@ from manyhands_aggregator.truth.types import Found
 
 
 def answers(
-    spec: JobSpec, state: str, suites: Callable[[], Iterator[Suite]], method: str | None = None
+    spec: JobSpec,
+    state: str,
+    suites: Callable[[], Iterator[Suite]],
+    *,
+    accepted: bool = True,
+    method: str | None = None,
 ) -> Iterator[Block]:
     """The answers of a job that has ended in this ``state``, in source order.
 
-    By the job's own method, or by a ``method`` of the truth package. Memory is that of a block, and with a method some
-    forty bytes for each judgment.
+    By the method of the job file, or by a ``method`` of the truth package. What was ``accepted`` on the way through a
+    plan that cascades stands, unless it is not to. Memory is that of a block, and with a method of the truth package
+    some forty bytes for each judgment.
     """
     plan = Plan.of(spec)
     found = None if method is None else whole.found(spec, method, suites)
     otherwise = CANCELLED if state == "cancelled" else OVERDUE
     block = _block(plan)
     for suite in suites():
-        decision = None if suite.open else _decided(plan, suite)
+        decision = None if suite.open else _decided(plan, suite, accepted)
         if found is not None and decision is not None:
             decision = _replaced(decision, found, suite.first)
         block.add(suite.first, suite.ids, decision, otherwise)
@@ -43,11 +49,14 @@ def _block(plan: Plan) -> Block:
     return Block(stages=[] if len(plan.steps) > 1 else None)
 
 
-def _decided(plan: Plan, suite: Suite) -> Decision | None:
+def _decided(plan: Plan, suite: Suite, accepted: bool) -> Decision | None:
     """What becomes of a suite that nothing more is asked of."""
+    state = suite.state()
     if not plan.cascades:
-        return suite.state().decide(plan, otherwise=OVERDUE)
-    _, decision = suite.state().proceed(plan, Compared(plan), None, OVERDUE)
+        return state.decide(plan, otherwise=OVERDUE)
+    if not accepted:
+        state.course.accepted.clear()
+    _, decision = state.proceed(plan, Compared(plan), None, OVERDUE)
     return decision
 
 
