@@ -36,11 +36,11 @@ def page(figures: Figures, manifest: Mapping[str, Any]) -> bytes:
     """The report of a job, from its figures and the manifest of its bundle."""
     shown = [
         parts.answers(figures, manifest["answered"]),
+        _stages(figures),
         parts.confidence(figures),
         parts.agreement(figures),
         voters(figures),
         parts.confusion(figures, figures.spec),
-        _stages(figures),
         _time(figures, manifest),
         _failures(figures),
         _made(manifest),
@@ -134,7 +134,17 @@ def _stages(figures: Figures) -> Html | None:
         rows.append([str(at), outside(names), count(found.tasks), share(part), bar(part), count(found.judgments),
                      count(found.last)])  # fmt: skip
     heads = ["stage", "judges", "tasks", "share", "", "judgments", "went no further"]
-    return section("Stages", None, figure("What each stage judged", table("Stages", heads, rows, (0, 1))))
+    made, all_of_them = sum(s.judgments for s in figures.stages.values()), total * _slots(figures)
+    lede = None
+    if 0 < made < all_of_them:
+        lede = f"{count(made)} judgments; {count(all_of_them)} if every judge had been asked of every task: "
+        lede += f"{share(1 - made / all_of_them)} fewer."
+    return section("Stages", lede, figure("What each stage judged", table("Stages", heads, rows, (0, 1))))
+
+
+def _slots(figures: Figures) -> int:
+    """Judgments of a task by all the judges of the plan."""
+    return sum(judge.judgments for stage in figures.spec.stages for judge in stage.judges)
 
 
 def _time(figures: Figures, manifest: Mapping[str, Any]) -> Html | None:
