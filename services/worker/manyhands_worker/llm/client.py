@@ -31,7 +31,7 @@ PATH = "/chat/completions"
 NO_MONEY = b"insufficient_quota"
 #: Seconds that a server may have us pause, at most: it may be wrong about the rest.
 LONGEST = 600.0
-#: Seconds to connect, at most.
+#: Seconds to connect, at most; and no more than a fourth of what the request may take.
 CONNECT = 10.0
 #: Characters of what a server says that are told.
 SAID = 300
@@ -77,7 +77,7 @@ class Client:
         self._pace = Pace(requests, tokens, self._clock, sleep)
         self._http = httpx.Client(
             headers={"content-type": "application/json", **filled},
-            timeout=httpx.Timeout(time_limit, connect=min(time_limit, CONNECT)),
+            timeout=httpx.Timeout(time_limit, connect=min(time_limit / 4, CONNECT)),
             limits=httpx.Limits(max_connections=llm.concurrency, max_keepalive_connections=llm.concurrency),
         )
 
