@@ -99,5 +99,7 @@ JOB_CANCELLED = "job.cancelled"
 SUITES_SETTLED = "suites.settled"
 #: The aggregator needs these positions judged again; data: suite, stage, judge, slot, positions, attempt, reason.
 SUITE_ESCALATED = "suite.escalated"
+#: A job's rules act on a worker, or no longer do; data: worker, action, reasons, judgments, accuracy with its bounds.
+WORKER_RATED = "worker.rated"
 #: The aggregator has ended the job; data: state, tasks, answered, failed, cancelled.
 JOB_COMPLETED = "job.completed"

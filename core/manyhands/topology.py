@@ -169,7 +169,7 @@ class Names:
 
 #: Which events each role is told.
 EVENTS: dict[str, tuple[str, ...]] = {
-    "producer": ("suites.settled", "suite.escalated", "job.completed"),
+    "producer": ("suites.settled", "suite.escalated", "worker.rated", "job.completed"),
     "aggregator": ("job.opened", "suites.opened", "job.sealed", "job.cancelled"),
 }
 

@@ -41,7 +41,7 @@ class JobSpec(Model):
     )
     gold: Gold | None = None
     quality: Quality | None = Field(
-        default=None, description="What is done about workers. Without it they are rated only."
+        default=None, description="What is done about workers. Without it they are measured only."
     )
     rewards: Rewards | None = Field(default=None, description="What people are paid for their judgments.")
     suite: int = Field(default=100, ge=1, le=10_000, description="Tasks that travel together.")
@@ -87,8 +87,8 @@ class JobSpec(Model):
 
     @property
     def cascades(self) -> bool:
-        """Whether anything is asked after the first judgments of a task: there are more stages, or accept rules."""
-        return len(self.stages) > 1 or self.stages[0].accept is not None
+        """Whether anything may be asked after the first judgments of a task: more stages, or rules that want more."""
+        return len(self.stages) > 1 or self.stages[0].accept is not None or self.quality is not None
 
     @property
     def decide_by(self) -> Method:

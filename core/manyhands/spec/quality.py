@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from manyhands.spec.base import Model
@@ -46,15 +48,16 @@ class Bounds(Model):
 
 
 class Quality(Model):
-    """Rules for workers, machines and people alike; of the rules that hold, the gravest one acts."""
+    """Rules for workers, machines and people alike; of those that hold, the gravest one acts. False: no such rule."""
 
     qualify: Qualify | None = Field(default=None, description="When a worker is known to be good.")
-    warn: Bounds | None = Field(
+    warn: Bounds | Literal[False] = Field(
         default=Bounds(spam=0.3, copying=True, loss=0.1, repeats=0.001), description="When the requester is told."
     )
-    pause: Bounds | None = Field(
-        default=Bounds(spam=0.6, copying=True), description="When a worker is given nothing for the time being."
+    pause: Bounds | Literal[False] = Field(
+        default=Bounds(spam=0.6, copying=True),
+        description="When a worker is given nothing, and its judgments do not count, for the time being.",
     )
-    retire: Bounds | None = Field(
-        default=Bounds(spam=0.95), description="When a worker's judgments do not count any more."
+    retire: Bounds | Literal[False] = Field(
+        default=Bounds(spam=0.95), description="The same for good; open tasks that rest on it are judged anew."
     )

@@ -8,7 +8,7 @@ said, in the order of the plan, and not on the order in which it came.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -58,11 +58,14 @@ def advance(
     opinion: Opinion,
     purse: int | None,
     otherwise: Failure | None = None,
+    out: Set[str] = frozenset(),
 ) -> Moves:
     """Take each of the tasks at these positions as far as it goes, and note in the course what is asked and accepted.
 
     ``purse`` is what may still be spent, in millionths; None is without limit. With ``otherwise`` nothing more is
-    asked: the tasks are answered with what there is, and fail of that where there is nothing.
+    asked: the tasks are answered with what there is, and fail of that where there is nothing. What workers say who are
+    ``out`` does not count, and they are not asked: others are, in their place. Only where there is nothing else and
+    nobody to be asked it is better than no answer.
     """
     moves = Moves()
     beyond = course.slots()
@@ -75,10 +78,10 @@ def advance(
             moves.open += 1
             continue
         step = plan.steps[max(stage for stage, _, _ in asked)]
-        votes, repeats = counted(heard := _in_order(plan, of))
+        votes, in_vain = counted(heard := _in_order(plan, of), out)
         content = votes and step.accept is not None and opinion.accepts(step.accept, votes)
         if otherwise is None and not content:
-            slots, reason = _next(plan, step, asked, repeats)
+            slots, reason = _next(plan, step, asked, in_vain, out)
             price = sum(plan.steps[stage].prices[judge] for stage, judge, _ in slots)
             if slots and purse is not None and price > purse:
                 moves.short, slots = True, []
@@ -90,7 +93,7 @@ def advance(
                     course.ask(slot, [position])
                     moves.asked.setdefault((slot, reason), []).append(position)
                 continue
-        if votes:
+        if votes := votes or in_vain:
             value, confidence, tied = opinion.answer(votes)
             moves.ties += tied
             course.accepted[position] = Accepted(value, confidence, len(votes), step.number)
@@ -110,20 +113,23 @@ def _in_order(plan: Plan, of: Mapping[Slot, Voice]) -> list[Voice]:
     return sorted(of.values(), key=place)
 
 
-def _next(plan: Plan, step: Step, asked: Sequence[Slot], repeats: Sequence[Voice]) -> tuple[Sequence[Slot], str]:
+def _next(
+    plan: Plan, step: Step, asked: Sequence[Slot], useless: Sequence[Voice], out: Set[str]
+) -> tuple[Sequence[Slot], str]:
     """Who is asked next, of a task that its stage is not content with: one more, the next stage, or nobody.
 
-    A person's second judgment is no judgment that the stage has bought; but should nobody else come, that has an end.
+    What does not count is no judgment that the stage has bought; but should nobody else come, that has an end.
     """
     here = [slot for slot in asked if slot[0] == step.number]
-    in_vain = sum(voice.slot[0] == step.number for voice in repeats)
-    if len(here) - in_vain < step.most and len(here) < 2 * step.most:
-        counts = {judge: sum(slot[1] == judge for slot in here) for judge in step.order}
+    in_vain = sum(voice.slot[0] == step.number for voice in useless)
+    counts = {judge: sum(slot[1] == judge for slot in here) for judge in step.order if judge not in out}
+    if counts and len(here) - in_vain < step.most and len(here) < 2 * step.most:
         # people first: another of them is another opinion, where a model says what it said before
         judge = PEOPLE if PEOPLE in counts else min(counts, key=lambda name: (counts[name], step.order[name]))
         return [(step.number, judge, counts[judge])], MORE
-    if step.number + 1 < len(plan.steps):
-        return plan.steps[step.number + 1].slots, UNSURE
+    for later in plan.steps[step.number + 1 :]:
+        if slots := [slot for slot in later.slots if slot[1] not in out]:
+            return slots, UNSURE
     return [], UNSURE
 
 

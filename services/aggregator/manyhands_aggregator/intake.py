@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -24,13 +24,14 @@ from manyhands.messages import JOB_ID, SUITES_SETTLED, Event, Judgments
 from manyhands.outcome import trace
 from manyhands.runner import Finish, Outcome
 from manyhands.topology import Names
-from manyhands_aggregator import counting, deadfiles, early, jobs, judging, news
+from manyhands_aggregator import counting, deadfiles, early, jobs, judging, news, ratings
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.judged import Aside, Judged, Means, Said
 from manyhands_aggregator.minds import Minds
 from manyhands_aggregator.news import News
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.senders import ANYBODY, FORGED, Senders
+from manyhands_aggregator.settling import settle
 from manyhands_aggregator.suite import STRANGER, UNDECODABLE
 from manyhands_service.store import Conflict, Store
 
@@ -89,6 +90,19 @@ class Intake:
     def again(self, held: list[Delivery], finish: Finish) -> None:
         """The same for what was held in the store: who sent it is known no more, and was looked at when it came."""
         self._handle(held, finish, ANYBODY)
+
+    def reopen(self, job: str, suites: Sequence[int], gone: Set[str]) -> list[Outgoing]:
+        """Take back the answers of open suites that rest on what these workers said; what is to be published of it.
+
+        Raises:
+            StoreUnavailable: nothing was taken back.
+        """
+        result = self._store.write(lambda c: self._reopen(c, job, suites, gone))
+        self.minds.learn(result.lessons)
+        self._over |= result.over
+        self._on_commit(result)
+        counting.count(result, len(suites), self._clock.now())
+        return result.out
 
     def _handle(self, deliveries: list[Delivery], finish: Finish, senders: Senders) -> None:
         commit = None if tracing.spans is None else tracing.spans.batch(deliveries)
@@ -237,7 +251,28 @@ class Intake:
     def _means(self, connection: sa.Connection, job: str, plan: Plan) -> Means | None:
         if not plan.cascades:
             return None
-        return Means(self.minds.opinion(connection, job, plan), jobs.purse(connection, job, plan))
+        opinion, purse = self.minds.opinion(connection, job, plan), jobs.purse(connection, job, plan)
+        return Means(opinion, purse, ratings.out(connection, job) if plan.spec.quality else frozenset())
+
+    def _reopen(self, connection: sa.Connection, job: str, suites: Sequence[int], gone: Set[str]) -> Result:
+        """The same inside of the transaction."""
+        plan, now, result, judged = self._plans.get(connection, job), self._clock.now(), Result(), Judged()
+        if plan is None or not plan.cascades or jobs.states(connection, [job])[job] != "open":
+            return result
+        states = judging.load(connection, job, suites)
+        changed = [state for state in states.values() if state.take_back(gone)]
+        settle(connection, job, plan, changed, judged, over=False, means=self._means(connection, job, plan))
+        judged.settled = [state.suite for state in changed if state.settled]
+        accounts = jobs.lock(connection, [job])
+        if accounts[job].over:
+            raise Conflict  # it has just ended
+        accounts[job].add(0, judged.change)
+        accounts[job].spend(judged.spent, short=judged.short)
+        if judged.spent and accounts[job].over_budget(plan):
+            raise Conflict  # others have asked for more meanwhile
+        self._judged(job, judged, result)
+        self._end(connection, accounts, now, result)
+        return result
 
     def _judged(self, job: str, judged: Judged, result: Result) -> None:
         result.judged.append(judged)

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 
 class Means(NamedTuple):
-    """What a plan that cascades is decided with: an opinion, and what may still be spent (None: without limit)."""
+    """What a plan that cascades is decided with: an opinion, and what may still be spent (None: without limit).
+
+    ``out`` are the workers whose judgments do not count.
+    """
 
     opinion: Opinion
     purse: int | None
+    out: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)

@@ -106,7 +106,7 @@ def _proceed(
         there = {"job": job, "suite": state.suite}
         state.stand_by(unpack_answers(connection.execute(_ANSWERS, there).scalar_one()))
     purse = None if means.purse is None else means.purse - result.spent - result.dearer
-    moves, decision = state.proceed(plan, means.opinion, purse, otherwise)
+    moves, decision = state.proceed(plan, means.opinion, purse, otherwise, means.out)
     result.spent += moves.spent
     result.short |= moves.short
     for (slot, reason), positions in moves.asked.items():

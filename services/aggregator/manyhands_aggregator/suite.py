@@ -178,7 +178,12 @@ class SuiteState:
         return decision
 
     def proceed(
-        self, plan: Plan, opinion: Opinion, purse: int | None, otherwise: Failure | None = None
+        self,
+        plan: Plan,
+        opinion: Opinion,
+        purse: int | None,
+        otherwise: Failure | None = None,
+        out: Set[str] = frozenset(),
     ) -> tuple[Moves, Decision | None]:
         """Take each task as far through the plan as it goes; the answers, once there is nothing more to be asked.
 
@@ -186,7 +191,7 @@ class SuiteState:
         """
         said = voices(self.said)
         positions = [p for p in range(self.first, self.first + self.count) if p not in self.refused]
-        moves = advance(plan, self.course, positions, said, opinion, purse, otherwise)
+        moves = advance(plan, self.course, positions, said, opinion, purse, otherwise, out)
         return moves, None if moves.open else self._decision(plan, moves, said)
 
     def _decision(self, plan: Plan, moves: Moves, said: Voices) -> Decision:
@@ -207,6 +212,19 @@ class SuiteState:
             if len(votes) > 1:
                 decision.agreements.append(sum(vote.value == one.value for vote in votes) / len(votes))
         return decision
+
+    def take_back(self, gone: Set[str]) -> bool:
+        """Accept no more what rests on a judgment of these workers; whether anything did. Not once it is settled."""
+        if self.settled:
+            return False
+        resting = [
+            position
+            for position, of in voices(self.said, set(self.course.accepted)).items()
+            if any(voice.voter in gone and voice.value == self.course.accepted[position].value for voice in of.values())
+        ]
+        for position in resting:
+            del self.course.accepted[position]
+        return bool(resting)
 
     def stand_by(self, decision: Decision) -> None:
         """Take its answers, which stand in the store, for accepted."""

@@ -89,6 +89,19 @@ judgments = sa.Table(
     sa.Column("encoding", sa.Text),
 )
 
+#: What the rules of a job say to a worker of it: the last action, null where there is none any more; why, and what was
+#: measured then, as JSON.
+workers = sa.Table(
+    "aggregator_workers",
+    metadata,
+    sa.Column("job", sa.Text, primary_key=True),
+    sa.Column("worker", sa.Text, primary_key=True),
+    sa.Column("action", sa.Text),
+    sa.Column("rated", sa.Float, nullable=False),
+    sa.Column("reasons", sa.Text, nullable=False),
+    sa.Column("measured", sa.Text, nullable=False),
+)
+
 #: Judgments that came before the news of their job or suite wait here a while; ``id`` is a digest of the message.
 early = sa.Table(
     "aggregator_early",

@@ -15,13 +15,14 @@ from manyhands.codec import encode
 from manyhands.errors import BrokerError, StoreUnavailable
 from manyhands.spec import received
 from manyhands.topology import Names
-from manyhands_aggregator import counting, deadfiles, deadlist, jobs, judging, tables
+from manyhands_aggregator import counting, deadfiles, deadlist, jobs, judging, ratings, tables
 from manyhands_aggregator.confirms import publish_each
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.held import Sweep
 from manyhands_aggregator.intake import Intake
 from manyhands_aggregator.judged import Judged, Means
 from manyhands_aggregator.ledger import Ledger
+from manyhands_aggregator.oversight import Oversight
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.settling import settle
 from manyhands_service.store import Conflict, Store
@@ -60,12 +61,14 @@ class Upkeep:
         self._troubles: dict[str, str] = {}  # what each step waits for
         self._measured = -MEASURE_SECONDS
         self._ledger = Ledger(store)
+        self._oversight = Oversight(store, intake, publisher, names, clock)
 
     def round(self) -> bool:
         """One round; whether judgments are still held. What a step could not do is left to the next round."""
         held = self.sweep()
         self._try("deadlines", self.end_overdue)
         self._try("announcements", self.announce)
+        self._try("ratings of workers", self._oversight.round)
         if self._clock.monotonic() - self._measured >= MEASURE_SECONDS:
             self._measured = self._clock.monotonic()
             self._try("dead letters of earlier versions", self.complete)
@@ -132,7 +135,10 @@ class Upkeep:
         numbers = judging.overdue(connection, job, after, SOME)
         judged = Judged()
         states = judging.load(connection, job, numbers)
-        means = Means(self._intake.minds.opinion(connection, job, plan), None) if plan.cascades else None
+        means = None
+        if plan.cascades:
+            out = ratings.out(connection, job) if plan.spec.quality else frozenset()
+            means = Means(self._intake.minds.opinion(connection, job, plan), None, out)
         settle(connection, job, plan, states.values(), judged, over=False, overdue=True, means=means)
         account = jobs.lock(connection, [job])[job]
         if account.over:

@@ -6,7 +6,7 @@ of the same person, in another slot, is no vote and leaves its slot to be asked 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from manyhands.messages import Failure, Judgments
@@ -48,13 +48,19 @@ def voices(said: Mapping[Slot, Sequence[Judgments]], wanted: set[int] | None = N
     return found
 
 
-def counted(said: Iterable[Voice]) -> tuple[list[Voice], list[Voice]]:
-    """Of what slots said, in their order, the values that count; and those that are a person's second."""
+def counted(said: Iterable[Voice], out: Set[str] = frozenset()) -> tuple[list[Voice], list[Voice]]:
+    """Of what slots said, in their order, the values that count; and those that do not.
+
+    These are a person's second, and all of voters who are ``out``.
+    """
     votes: list[Voice] = []
     repeats: list[Voice] = []
     people: set[str] = set()
     for voice in said:
         if voice.failure is not None:
+            continue
+        if voice.voter in out:
+            repeats.append(voice)
             continue
         if voice.slot[1] == PEOPLE:
             if voice.voter in people:

@@ -101,8 +101,8 @@ def _share(value: float) -> float | None:
     return round(value, 4) if math.isfinite(value) else None
 
 
-def of_job(store: Store, job: str) -> Measured:
-    """Measure those who judged a job, as things stand: open tasks count, too.
+def of_job(store: Store, job: str, *, most: int | None = None) -> Measured:
+    """Measure those who judged a job, as things stand: open tasks count, too. Looks at ``LIMIT`` rows or ``most``.
 
     Raises:
         UnknownJob: the aggregator has not heard of it, or not of its plan.
@@ -115,7 +115,7 @@ def of_job(store: Store, job: str) -> Measured:
     rows = (
         store.read(lambda c: c.scalar(sa.select(sa.func.sum(_judgments.c.count)).where(_judgments.c.job == job))) or 0
     )
-    step = max(1, math.ceil(rows * columns.width / LIMIT))
+    step = max(1, math.ceil(rows * columns.width / (most or LIMIT)))
     last, more = -1, True
     while more:
         last, more = store.read(lambda c, after=last: _page(c, job, after, step, columns))  # type: ignore[misc]  # no lambda defaults in mypy

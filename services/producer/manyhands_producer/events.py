@@ -12,7 +12,7 @@ from manyhands.clock import Clock
 from manyhands.codec import decode
 from manyhands.deadletters import Cause, raw_letter
 from manyhands.errors import DecodeError, TooLarge, UnknownJob
-from manyhands.messages import JOB_COMPLETED, JOB_ID, SUITE_ESCALATED, SUITES_SETTLED, Event
+from manyhands.messages import JOB_COMPLETED, JOB_ID, SUITE_ESCALATED, SUITES_SETTLED, WORKER_RATED, Event
 from manyhands.runner import Finish, Outcome
 from manyhands.spec import received
 from manyhands.topology import Names
@@ -50,6 +50,8 @@ class Events:
                 elif event.name == JOB_COMPLETED:
                     if ended.get(event.job, {}).get("state") != "complete":  # after which nothing comes
                         ended[event.job] = _outcome(event)
+                elif event.name == WORKER_RATED:
+                    _rated(event)
                 else:
                     raise DecodeError(f"{event.name} is no event for the producer", delivery.body)
             except DecodeError as error:
@@ -106,6 +108,14 @@ class Events:
         except TooLarge as error:
             raise DecodeError(str(error), b"") from error
         return [message]
+
+
+def _rated(event: Event) -> None:
+    """Say it where requesters look for what became of their job; whom to ask, the aggregator decides."""
+    worker, action = event.data.get("worker"), event.data.get("action")
+    if not isinstance(worker, str) or not isinstance(action, str | None):
+        raise DecodeError(f"{event.name}: worker and action must be text", b"")
+    _log.info("worker rated", job=event.job, worker=worker[:200], action=action)
 
 
 def _event(delivery: Delivery) -> Event:

@@ -99,6 +99,15 @@ def test_escalations_of_what_is_gone_are_passed_over(bench: Bench) -> None:
     assert list(take(bench, delivery("suite.escalated", job, **data)).publish) == []
 
 
+def test_a_rating_is_noted(bench: Bench) -> None:
+    """Nothing goes out of it; one that makes no sense is set aside."""
+    job = submit(bench)
+    rated = delivery("worker.rated", job, worker="people/eve", action="retire", reasons=["spams"])
+    assert list(take(bench, rated, delivery("worker.rated", job, worker="people/eve", action=None)).publish) == []
+    (letter,) = take(bench, delivery("worker.rated", job, worker=7)).publish
+    assert letter.exchange.endswith("mh.dead")
+
+
 def test_an_escalation_to_the_next_stage(bench: Bench) -> None:
     """At first only the judges of the first stage are sent anything; the others what the aggregator asks them for."""
     stages = [{"judges": ["j"], "accept": {"confidence": 0.9}}, {"judges": ["k", "l"]}]

@@ -75,9 +75,11 @@ def test_the_rules_of_a_job_that_has_none_of_its_own(evidence: Evidence, action:
     assert why in " ".join(found.reasons)
 
 
-def test_a_rule_left_out_does_nothing() -> None:
-    """Null in the job file."""
-    found = verdict(Quality(warn=None, pause=None, retire=None), seen(0, 1000, spam=1.0, copies=1))
+def test_a_rule_switched_off_does_nothing() -> None:
+    """False in the job file, also when it has travelled."""
+    rules = Quality(warn=False, pause=False, retire=False)
+    rules = Quality.model_validate(rules.model_dump(mode="json", exclude_none=True))
+    found = verdict(rules, seen(0, 1000, spam=1.0, copies=1))
     assert found.action is None
 
 

@@ -59,13 +59,13 @@ def verdict(rules: Quality, evidence: Evidence) -> Verdict:
     Bounds are compared, never shares: so a worker with few judgments is not judged by chance, and no number of
     judgments makes a difference by itself.
     """
-    steps: tuple[tuple[Action, Bounds | None], ...] = (
+    steps: tuple[tuple[Action, Bounds | Literal[False]], ...] = (
         ("retire", rules.retire),
         ("pause", rules.pause),
         ("warn", rules.warn),
     )
     for action, rule in steps:
-        if rule is not None and (reasons := _reasons(action, rule, evidence)):
+        if rule and (reasons := _reasons(action, rule, evidence)):
             return Verdict(action, reasons)
     if rules.qualify is not None:
         low, _ = bounds(evidence.right, evidence.compared, rules.qualify.sure)

@@ -1,0 +1,148 @@
+"""The rules of a job act on its workers: they are rated, what they say does not count, and others are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from manyhands.messages import Event
+from manyhands_aggregator import oversight, ratings
+from manyhands_aggregator.ratings import Rating
+from manyhands_service.store import Store
+from tests.unit.aggregator.kit import Bench, Job, said
+
+#: Tasks by whose truth workers are known, in suites of two; and two tasks more.
+KNOWN = 60
+#: Whoever is bad goes for good.
+RULES: Mapping[str, Any] = {"warn": False, "pause": False, "retire": {"accuracy": 0.6}}
+#: Two people, and more of them until two more say one thing than say the next.
+PEOPLE: Sequence[Mapping[str, Any]] = [{"judges": [{"people": 2}], "accept": {"margin": 2, "at_most": 4}}]
+
+
+@pytest.fixture
+def bench(store: Store) -> Bench:
+    """An aggregator."""
+    return Bench(store)
+
+
+def job_of(stages: Sequence[Mapping[str, Any]] = PEOPLE, rules: Mapping[str, Any] = RULES) -> Job:
+    """A job whose first tasks are gold, and all b."""
+    truths = ["b"] * KNOWN + [None, None]
+    return Job(count=KNOWN + 2, truths=truths, more={"stages": list(stages), "quality": rules})
+
+
+def asked(events: Sequence[Event]) -> list[tuple[str, int, list[int]]]:
+    """What is asked: judge, slot, positions."""
+    return [(e.data["judge"], e.data["slot"], e.data["positions"]) for e in events if e.name == "suite.escalated"]
+
+
+def exposed(bench: Bench, job: Job, judge: str = "people", bad: str = "eve") -> None:
+    """One worker is wrong about all gold, two are right; the suites of gold are settled."""
+    bench.take(*job.news())
+    for suite in range(KNOWN // 2):
+        for slot, (worker, value) in enumerate(((bad, "a"), ("ann", "b"), ("bob", "b"), ("fay", "b"))):
+            name = judge if worker == bad else "people"
+            bench.take(job.judged(suite, value, judge=name, worker=worker, slot=0 if name != "people" else slot))
+
+
+def rated(bench: Bench, job: Job) -> dict[str, str | None]:
+    """The ratings there are."""
+    return {name: rating.action for name, rating in bench.store.read(lambda c: ratings.known(c, job.id)).items()}
+
+
+def test_what_rests_on_a_retired_worker_is_judged_anew(bench: Bench) -> None:
+    """Accepted on two votes, of which one counts no more: another is asked; so it is of the task that was open."""
+    job = job_of()
+    exposed(bench, job)
+    last = KNOWN // 2
+    bench.take(job.judged(last, ["a", "a"], judge="people", slot=0, worker="eve"))
+    more = bench.events(job.judged(last, ["a", "b"], judge="people", slot=1, worker="fay"))
+    assert asked(more) == [("people", 2, [KNOWN + 1])]
+    events = said(bench.swept())
+    assert rated(bench, job) == {"people/eve": "retire"}
+    assert asked(events) == [("people", 2, [KNOWN])]
+    bench.take(job.judged(last, ["b", "b"], judge="people", slot=2, worker="ann"))
+    done = bench.take(job.judged(last, ["b"], judge="people", slot=3, worker="bob", positions=[KNOWN]))
+    assert asked(said(done))  # fay said a, ann and bob b
+    bench.take(job.judged(last, ["b"], judge="people", slot=4, worker="gus", positions=[KNOWN]))
+    assert bench.answers(job).values[-2:] == ["b", "b"]
+    assert bench.state(job) == "complete"
+    bench.audit(job)
+
+
+def test_a_retired_worker_is_no_voter(bench: Bench) -> None:
+    """What it says from then on leaves its slot to others; and alone it is still better than no answer."""
+    job = job_of()
+    exposed(bench, job)
+    bench.swept()
+    last = KNOWN // 2
+    bench.take(job.judged(last, "a", judge="people", slot=0, worker="eve"))
+    events = bench.events(job.judged(last, "b", judge="people", slot=1, worker="ann"))
+    assert asked(events) == [("people", 2, [KNOWN, KNOWN + 1])]
+    assert asked(bench.events(job.judged(last, "b", judge="people", slot=2, worker="bob"))) == []
+    assert bench.answers(job).values[-2:] == ["b", "b"]
+    assert bench.answers(job).counts[-2:] == [2, 2]
+
+
+def test_a_machine_that_is_out_is_not_asked(bench: Bench) -> None:
+    """The stage behind it is, or the others of its stage; nobody waits for it in vain."""
+    stages: list[Mapping[str, Any]] = [
+        {"judges": [{"people": 2}], "accept": {"margin": 2}},
+        {"judges": ["model"], "accept": {"margin": 2}},
+        {"judges": [{"people": 1}]},
+    ]
+    job = job_of(stages)
+    exposed(bench, job)
+    last = KNOWN // 2
+    for worker, rating in (("model", "retire"), ("people/ann", "warn")):
+        found = [Rating(worker, rating, ("said so",), {})]
+        bench.store.write(lambda c, f=found: ratings.note(c, job.id, f, 1.0))  # type: ignore[misc]
+    bench.take(job.judged(last, "a", judge="people", slot=0, worker="ann"))
+    events = bench.events(job.judged(last, "b", judge="people", slot=1, worker="bob"))
+    assert [(e.data["stage"], e.data["judge"]) for e in events if e.name == "suite.escalated"] == [(2, "people")]
+
+
+def test_who_is_retired_stays_so_and_who_is_paused_may_come_back(bench: Bench) -> None:
+    """Only what is new is told."""
+
+    def note(*found: tuple[str, str | None]) -> list[tuple[str, str | None]]:
+        given = [Rating(name, action, ("why",), {"judgments": 1}) for name, action in found]
+        news = bench.store.write(lambda c: ratings.note(c, "j", given, 1.0))
+        return [(rating.worker, rating.action) for rating in news]
+
+    assert note(("x", "pause"), ("y", "retire"), ("z", None)) == [("x", "pause"), ("y", "retire")]
+    assert bench.store.read(lambda c: ratings.out(c, "j")) == {"x", "y"}
+    assert note(("x", "pause"), ("y", None)) == []
+    assert note(("x", None), ("y", "warn")) == [("x", None)]
+    assert bench.store.read(lambda c: ratings.out(c, "j")) == {"y"}
+    assert bench.store.read(lambda c: ratings.known(c, "j"))["y"].reasons == ("why",)
+
+
+def test_a_job_is_rated_at_a_modest_pace(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not again before its time, and not unless a tenth more has been said."""
+    job = job_of(rules={"retire": {"accuracy": 0.01}})
+    seen: list[str] = []
+    monkeypatch.setattr(oversight.Oversight, "rate", lambda _self, name: seen.append(name))
+    bench.take(*job.news(), job.judged(0, "b", judge="people", worker="ann"))
+    bench.take(*Job().news())  # without rules
+    bench.swept()
+    bench.swept()
+    assert seen == [job.id]
+    bench.fake_clock.turn(oversight.EVERY)
+    bench.swept()
+    assert seen == [job.id]
+    bench.take(job.judged(0, "b", judge="people", slot=1, worker="bob"))
+    bench.swept()
+    assert seen == [job.id] * 2
+
+
+def test_whom_it_concerns_is_told(bench: Bench) -> None:
+    """By an event, with what was measured and why."""
+    job = job_of()
+    exposed(bench, job)
+    (event,) = [event for event in said(bench.swept()) if event.name == "worker.rated"]
+    assert (event.job, event.data["worker"], event.data["action"]) == (job.id, "people/eve", "retire")
+    assert event.data["judgments"] == KNOWN
+    assert "right in at most" in event.data["reasons"][0]
