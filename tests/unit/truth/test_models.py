@@ -79,10 +79,16 @@ def test_pooled_by_hand() -> None:
     assert pooled(ONE, correlation=0.0, iterations=1).posterior[0, 0] == pytest.approx(odds(logit))
 
 
-def test_blend_is_the_mean() -> None:
-    """Of the posteriors."""
+def test_blend_is_the_mean_stated_more_surely() -> None:
+    """A power keeps every order, and the mean confidence lies halfway to that of the pooled model."""
     ballots, _ = crowd(5)
-    assert blend(ballots).posterior == pytest.approx((pooled(ballots).posterior + bwa(ballots).posterior) / 2)
+    found, first = blend(ballots).posterior, pooled(ballots).posterior
+    mean = (first + bwa(ballots).posterior) / 2
+    assert (found.argsort(axis=1) == mean.argsort(axis=1)).all()
+    halfway = (first.max(axis=1).mean() + mean.max(axis=1).mean()) / 2
+    assert found.max(axis=1).mean() == pytest.approx(halfway, abs=1e-5)
+    power = np.log(found[:, 0] / found[:, 1]) / np.log(mean[:, 0] / mean[:, 1])
+    assert power == pytest.approx(np.full(len(power), power[0]), rel=1e-6)
 
 
 def test_hard_tasks_are_not_stated_as_easy_ones() -> None:
