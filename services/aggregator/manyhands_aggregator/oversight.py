@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import sqlalchemy as sa
@@ -21,8 +22,10 @@ from manyhands_service.store import Store
 _log = logs.get(__name__)
 _suites, _judgments = tables.suites, tables.judgments
 
-#: Seconds between two ratings of a job, and by what share its judgments must have grown.
-EVERY, GROWN = 20.0, 1.1
+#: Seconds between two ratings of a job at least, and by what its judgments must have grown.
+EVERY, GROWN = 2.0, 1.1
+#: What share of the time may be spent on rating a job.
+EFFORT = 0.05
 #: Judgments looked at each time, at most; of more, evenly spread suites.
 LOOK = 200_000
 #: Suites that are re-opened in one transaction.
@@ -34,18 +37,19 @@ class Oversight:
 
     def __init__(self, store: Store, intake: Intake, publisher: Publisher, names: Names, clock: Clock) -> None:
         self._store, self._intake, self._publisher, self._names, self._clock = store, intake, publisher, names, clock
-        self._seen: dict[str, tuple[float, int]] = {}  # when a job was rated here, and how many judgments it had
+        self._seen: dict[str, tuple[float, int]] = {}  # when a job is to be rated next, and how many judgments it had
 
     def round(self) -> None:
         """Rate the jobs whose turn it is."""
-        now = self._clock.monotonic()
         open_jobs = self._store.read(ratings.ruled)
         self._seen = {job: self._seen[job] for job, _ in open_jobs if job in self._seen}
         for job, judgments in open_jobs:
-            rated, had = self._seen.get(job, (-EVERY, 0))
-            if judgments and now - rated >= EVERY and judgments >= had * GROWN:
+            due, had = self._seen.get(job, (-math.inf, 0))
+            began = self._clock.monotonic()
+            if judgments and began >= due and judgments >= had * GROWN:
                 self.rate(job)
-                self._seen[job] = now, judgments
+                ended = self._clock.monotonic()
+                self._seen[job] = ended + max(EVERY, (ended - began) / EFFORT), judgments
 
     def rate(self, job: str) -> None:
         """Rate the workers of a job, tell of what is new, and re-open what rests on those who are retired."""

@@ -13,6 +13,7 @@ from manyhands_aggregator.truth.ballots import Ballots, Floats, Ints
 from manyhands_aggregator.truth.copying import Copying, copying
 from manyhands_aggregator.truth.drift import Drift, drift
 from manyhands_aggregator.truth.peers import Peers, peers
+from manyhands_aggregator.truth.promotion import promoted
 from manyhands_aggregator.truth.repetition import Repetition, repetition
 from manyhands_aggregator.truth.reputation import attention, tally
 from manyhands_aggregator.truth.speed import Pace, pace
@@ -77,7 +78,8 @@ def assess(
 
     ``seconds`` (n,): what each judgment took, nan where nobody knows. ``gold`` (T,): the truths that are known, -1
     elsewhere. ``machines`` (W,): who is none of the people; they are as fast as they are, and copy nobody. It is done
-    twice: who is found to spam or copy the first time is not among those with whom all are compared the second time.
+    twice: who is found to spam or copy the first time is not among those with whom all are compared the second time;
+    then answers beyond doubt are gold, too.
     A judgment of several ``rows``, one for each of its labels, is the evidence of one: theirs is divided among them.
     Time O(n + T K) for most, O(n r) for the pairs of r judgments a task.
     """
@@ -88,6 +90,7 @@ def assess(
     copies = copying(ballots, first, fast.evidence, ordered=ordered, rows=rows)
     voters = (spam < OUT) & ((copies.victim < 0) | blind | (not ordered))
     others = peers(ballots, gold, voters)
+    others = peers(ballots, promoted(ballots, others), voters)
     spam, _ = attention(ballots, others, fast.evidence, rows=rows)
     copies = copying(ballots, others, fast.evidence, ordered=ordered, rows=rows)
     right, compared = tally(ballots, others)
