@@ -8,9 +8,11 @@ said, in the order of the plan, and not on the order in which it came.
 
 from __future__ import annotations
 
+import bisect
+import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from manyhands.messages import Failure
 from manyhands.spec import PEOPLE, Accept
@@ -24,13 +26,16 @@ UNSURE, MORE = "unsure", "more"
 
 
 class Opinion(Protocol):
-    """What is thought of the votes of one task, of which there is at least one."""
+    """What is thought of the votes of the task at a position, of which there is at least one."""
 
-    def answer(self, votes: Sequence[Voice]) -> tuple[object, float, bool]:
+    def answer(self, votes: Sequence[Voice], position: int) -> tuple[object, float, bool]:
         """The likeliest answer, its probability, and whether another was as likely."""
 
-    def accepts(self, accept: Accept, votes: Sequence[Voice]) -> bool:
+    def accepts(self, accept: Accept, votes: Sequence[Voice], position: int) -> bool:
         """Whether that is enough for a rule of the job file."""
+
+    def gain(self, votes: Sequence[Voice], position: int) -> float:
+        """How much one more judgment is expected to change, to compare tasks with."""
 
 
 @dataclass(slots=True)
@@ -63,11 +68,13 @@ def advance(
     """Take each of the tasks at these positions as far as it goes, and note in the course what is asked and accepted.
 
     ``purse`` is what may still be spent, in millionths; None is without limit. With ``otherwise`` nothing more is
-    asked: the tasks are answered with what there is, and fail of that where there is nothing. What workers say who are
+    asked: the tasks are answered with what there is, and fail of that where there is nothing. Where the purse is too
+    small for all, it goes to the tasks that one more judgment changes most for its price. What workers say who are
     ``out`` does not count, and they are not asked: others are, in their place. Only where there is nothing else and
     nobody to be asked it is better than no answer.
     """
     moves = Moves()
+    wishes: list[_Wish] = []
     beyond = course.slots()
     for position in positions:
         if position in course.accepted:
@@ -79,28 +86,62 @@ def advance(
             continue
         step = plan.steps[max(stage for stage, _, _ in asked)]
         votes, in_vain = counted(heard := _in_order(plan, of), out)
-        content = votes and step.accept is not None and opinion.accepts(step.accept, votes)
-        if otherwise is None and not content:
-            slots, reason = _next(plan, step, asked, in_vain, out)
+        content = votes and step.accept is not None and opinion.accepts(step.accept, votes, position)
+        task = _Task(position, step, heard, votes or in_vain)
+        slots, reason = ((), "") if otherwise is not None or content else _next(plan, step, asked, in_vain, out)
+        if slots:
             price = sum(plan.steps[stage].prices[judge] for stage, judge, _ in slots)
-            if slots and purse is not None and price > purse:
-                moves.short, slots = True, []
-            if slots:
-                purse = None if purse is None else purse - price
-                moves.spent += price
-                moves.open += 1
-                for slot in slots:
-                    course.ask(slot, [position])
-                    moves.asked.setdefault((slot, reason), []).append(position)
-                continue
-        if votes := votes or in_vain:
-            value, confidence, tied = opinion.answer(votes)
-            moves.ties += tied
-            course.accepted[position] = Accepted(value, confidence, len(votes), step.number)
+            wishes.append(_Wish(task, slots, reason, price))
         else:
-            said_first = next((voice.failure for voice in heard if voice.failure is not None), None)
-            moves.failed[position] = said_first or otherwise or NO_JUDGMENT
+            _close(task, course, opinion, otherwise, moves)
+    if purse is not None and sum(wish.price for wish in wishes) > purse:
+        # the next judgment goes where it changes most for its price
+        wishes.sort(key=lambda wish: -wish.worth(opinion))
+    for task, slots, reason, price in wishes:
+        if purse is not None and price > purse:
+            moves.short = True
+            _close(task, course, opinion, otherwise, moves)
+            continue
+        purse = None if purse is None else purse - price
+        moves.spent += price
+        moves.open += 1
+        for slot in slots:
+            course.ask(slot, [task.position])
+            bisect.insort(moves.asked.setdefault((slot, reason), []), task.position)
     return moves
+
+
+class _Task(NamedTuple):
+    """A task that was looked at: what was said of it, and which of that counts."""
+
+    position: int
+    step: Step
+    heard: Sequence[Voice]
+    votes: Sequence[Voice]
+
+
+class _Wish(NamedTuple):
+    """What a task would be asked next, and for how much, in millionths."""
+
+    task: _Task
+    slots: Sequence[Slot]
+    reason: str
+    price: int
+
+    def worth(self, opinion: Opinion) -> float:
+        if not self.task.votes or not self.price:
+            return math.inf
+        return opinion.gain(self.task.votes, self.task.position) / self.price
+
+
+def _close(task: _Task, course: Course, opinion: Opinion, otherwise: Failure | None, moves: Moves) -> None:
+    if task.votes:
+        value, confidence, tied = opinion.answer(task.votes, task.position)
+        moves.ties += tied
+        course.accepted[task.position] = Accepted(value, confidence, len(task.votes), task.step.number)
+    else:
+        said_first = next((voice.failure for voice in task.heard if voice.failure is not None), None)
+        moves.failed[task.position] = said_first or otherwise or NO_JUDGMENT
 
 
 def _in_order(plan: Plan, of: Mapping[Slot, Voice]) -> list[Voice]:

@@ -7,17 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from manyhands import logs, metrics
 from manyhands.broker import Outgoing
 from manyhands.measure import Few, elapsed, observe_all
 from manyhands.messages import Event
 from manyhands_aggregator.decide import Decision
-from manyhands_aggregator.judged import Judged
-
-if TYPE_CHECKING:
-    from manyhands_aggregator.opinions import Lesson
+from manyhands_aggregator.judged import Judged, Taught
 
 _log = logs.get(__name__)
 
@@ -29,7 +25,7 @@ class Result:
     ``opened`` says that there is news for which judgments may have been held, ``held`` that some were now; ``filed``
     counts dead letters by kind and code, ``settled`` tasks by result, ``late`` the judgments that came after a job was
     cancelled; ``ended`` are jobs that have ended just now, ``over`` those that had ended, just now or before.
-    ``lessons`` are what the suites of each job teach that were settled just now.
+    ``taught`` is what the suites of each job teach by now.
     """
 
     out: list[Outgoing] = field(default_factory=list)
@@ -38,7 +34,7 @@ class Result:
     filed: Counter[tuple[str, str]] = field(default_factory=Counter)
     settled: Counter[str] = field(default_factory=Counter)
     over: set[str] = field(default_factory=set)
-    lessons: dict[str, list[Lesson]] = field(default_factory=dict)
+    taught: dict[str, Taught] = field(default_factory=dict)
     late: int = 0
     opened: bool = False
     held: bool = False
@@ -50,7 +46,7 @@ class Result:
         self.filed += other.filed
         self.settled += other.settled
         self.over |= other.over
-        self.lessons |= other.lessons
+        self.taught |= other.taught
         self.late += other.late
         self.opened |= other.opened
         self.held |= other.held

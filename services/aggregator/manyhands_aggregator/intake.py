@@ -98,7 +98,7 @@ class Intake:
             StoreUnavailable: nothing was taken back.
         """
         result = self._store.write(lambda c: self._reopen(c, job, suites, gone))
-        self.minds.learn(result.lessons)
+        self.minds.learn(result.taught)
         self._over |= result.over
         self._on_commit(result)
         counting.count(result, len(suites), self._clock.now())
@@ -121,7 +121,7 @@ class Intake:
                 commit.end()
         now = self._clock.now()
         self._over |= result.over
-        self.minds.learn(result.lessons)
+        self.minds.learn(result.taught)
         self._on_commit(result)
         out = result.out if commit is None or tracing.spans is None else tracing.spans.caused(commit, result.out)
         finish(Outcome(deliveries=deliveries, publish=out))
@@ -276,8 +276,8 @@ class Intake:
 
     def _judged(self, job: str, judged: Judged, result: Result) -> None:
         result.judged.append(judged)
-        if judged.lessons:
-            result.lessons[job] = judged.lessons
+        if any(judged.taught):
+            result.taught[job] = judged.taught
         result.out += [self._event_out(event, headers) for event, headers in judged.escalated]
         self._aside(judged.aside, result)
         self._settled(job, judged.settled, result)

@@ -55,6 +55,13 @@ class Escalation(NamedTuple):
     headers: Mapping[str, str]
 
 
+class Taught(NamedTuple):
+    """What suites teach of the voters: those that were settled just now, and those under way, which will teach more."""
+
+    settled: dict[int, list[Lesson]]
+    under_way: dict[int, list[Lesson]]
+
+
 @dataclass(slots=True)
 class Judged:
     """What a job's judgments led to.
@@ -64,8 +71,7 @@ class Judged:
     and ``change`` are for the job's account, the rest for metrics: ``decided`` suites that had no answers before, and
     when their judges had ``finished`` with messages that said something new, with exemplars where they are ``traced``.
     ``spent`` is what was newly asked, in millionths, ``dearer`` by how much what was judged cost more than was reckoned
-    when it was asked; ``short`` says that the budget did not allow more, ``lessons`` are what the suites teach that
-    were settled just now.
+    when it was asked; ``short`` says that the budget did not allow more, ``taught`` what its suites teach by now.
     """
 
     settled: list[int] = field(default_factory=list)
@@ -82,4 +88,4 @@ class Judged:
     spent: int = 0
     dearer: int = 0
     short: bool = False
-    lessons: list[Lesson] = field(default_factory=list)
+    taught: Taught = field(default_factory=lambda: Taught({}, {}))

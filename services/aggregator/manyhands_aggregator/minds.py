@@ -1,13 +1,14 @@
 """What is believed of the voters of each job, in memory; made again from the store where it is not there.
 
-A settled suite teaches, once. What was accepted stands in the store, so beliefs need no transaction: they are brought
-up to date behind the commit, and replicas may know more or less than one another.
+A suite teaches with every message, and once more when it is settled, in the place of what it taught before. What it
+teaches follows from what stands in the store, so beliefs need no transaction: they are brought up to date behind the
+commit, replicas may know more or less than one another, and a restart believes the same.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -16,18 +17,42 @@ from manyhands_aggregator.cascade import Opinion
 from manyhands_aggregator.plan import Plan
 
 if TYPE_CHECKING:
+    from manyhands_aggregator.judged import Taught
     from manyhands_aggregator.opinions import Lesson
-    from manyhands_aggregator.truth.belief import Beliefs
+    from manyhands_aggregator.truth.belief import Vote
 
 #: Jobs whose beliefs are kept in memory, at most; of others they are made again from the store.
 JOBS = 100
+
+
+class Mind:
+    """The beliefs of one job, and what its suites under way have taught so far."""
+
+    def __init__(self, classes: int) -> None:
+        from manyhands_aggregator.truth.belief import Beliefs
+
+        self.beliefs = Beliefs(classes)
+        #: Of each task under way, the votes that have taught.
+        self.studied: dict[int, Sequence[Vote]] = {}
+        self._under_way: dict[int, list[Lesson]] = {}
+
+    def learn(self, suite: int, lessons: list[Lesson], *, settled: bool) -> None:
+        """Take in what a suite teaches now, in the place of what it taught while it was under way."""
+        for lesson in self._under_way.pop(suite, ()):
+            lesson.withdraw(self.beliefs)
+            self.studied.pop(lesson.position, None)
+        for lesson in lessons:
+            lesson.teach(self.beliefs)
+        if not settled and lessons:
+            self._under_way[suite] = lessons
+            self.studied |= {lesson.position: lesson.votes for lesson in lessons}
 
 
 class Minds:
     """The beliefs of the jobs that are at work. May be used by several threads."""
 
     def __init__(self) -> None:
-        self._beliefs: dict[str, Beliefs] = {}
+        self._minds: dict[str, Mind] = {}
         self._lock = threading.Lock()
 
     def opinion(self, connection: sa.Connection, job: str, plan: Plan) -> Opinion:
@@ -37,32 +62,39 @@ class Minds:
 
         if plan.spec.answer.type != "choice":
             return Compared(plan)
+        mind = self.mind(connection, job, plan)
+        return Believed(plan, mind.beliefs, mind.studied)
+
+    def mind(self, connection: sa.Connection, job: str, plan: Plan) -> Mind:
+        """What is believed of the voters of a job by now."""
         with self._lock:
-            beliefs = self._beliefs.get(job)
-            if beliefs is None:
-                beliefs = self._beliefs[job] = _recalled(connection, job, plan)
-                if len(self._beliefs) > JOBS:
-                    self._beliefs.pop(next(iter(self._beliefs)))
-        return Believed(plan, beliefs)
+            mind = self._minds.get(job)
+            if mind is None:
+                mind = self._minds[job] = _recalled(connection, job, plan)
+                if len(self._minds) > JOBS:
+                    self._minds.pop(next(iter(self._minds)))
+            return mind
 
-    def learn(self, lessons: Mapping[str, Iterable[Lesson]]) -> None:
-        """Take in what suites that were settled and committed have taught, by job."""
+    def learn(self, taught: Mapping[str, Taught]) -> None:
+        """Take in what suites have taught, by job, after it was committed."""
         with self._lock:
-            for job, some in lessons.items():
-                if (beliefs := self._beliefs.get(job)) is not None:  # else it is learned when it is asked for
-                    for lesson in some:
-                        lesson.teach(beliefs)
+            for job, some in taught.items():
+                if (mind := self._minds.get(job)) is not None:  # else it is learned when it is asked for
+                    for suite, lessons in some.under_way.items():
+                        mind.learn(suite, lessons, settled=False)
+                    for suite, lessons in some.settled.items():
+                        mind.learn(suite, lessons, settled=True)
 
 
-def _recalled(connection: sa.Connection, job: str, plan: Plan) -> Beliefs:
-    """What the settled suites of a job teach."""
-    from manyhands_aggregator.opinions import lessons
-    from manyhands_aggregator.settled import pages
-    from manyhands_aggregator.truth.belief import Beliefs
+def _recalled(connection: sa.Connection, job: str, plan: Plan) -> Mind:
+    """What the suites of a job teach."""
+    from manyhands_aggregator.opinions import glimpses, lessons
+    from manyhands_aggregator.settled import pages, under_way
 
-    beliefs = Beliefs(len(plan.spec.answer.options or ()))
+    mind = Mind(len(plan.spec.answer.options or ()))
     for page in pages(connection, job):
         for state, decision in page:
-            for lesson in lessons(plan, state, decision):
-                lesson.teach(beliefs)
-    return beliefs
+            mind.learn(state.suite, lessons(plan, state, decision), settled=True)
+    for state in under_way(connection, job):
+        mind.learn(state.suite, glimpses(plan, state), settled=False)
+    return mind

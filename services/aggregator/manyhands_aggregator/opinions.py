@@ -6,7 +6,7 @@ values of any other type are only compared with one another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -19,7 +19,8 @@ from manyhands_aggregator.decide import Decision
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import SuiteState
 from manyhands_aggregator.truth import accept as rules
-from manyhands_aggregator.truth.belief import Beliefs, Vote, tally
+from manyhands_aggregator.truth.belief import NEW, Beliefs, Vote, tally
+from manyhands_aggregator.truth.gain import gain
 from manyhands_aggregator.voices import Voice, counted, voices
 
 #: Probabilities closer than this are level.
@@ -34,32 +35,36 @@ def rule_of(accept: Accept) -> rules.Rule:
 
 
 class Believed:
-    """Of a ``choice``, by beliefs of its voters."""
+    """Of a ``choice``, by beliefs of its voters, which rest on what was ``studied`` of tasks under way, too."""
 
-    def __init__(self, plan: Plan, beliefs: Beliefs) -> None:
+    def __init__(self, plan: Plan, beliefs: Beliefs, studied: Mapping[int, Sequence[Vote]]) -> None:
         self._options = plan.spec.answer.options or []
         self._labels = {option: label for label, option in enumerate(self._options)}
-        self._beliefs = beliefs
+        self._beliefs, self._studied = beliefs, studied
         self._last: tuple[Sequence[Voice], list[Vote], NDArray[np.float64]] | None = None
 
-    def _posterior(self, votes: Sequence[Voice]) -> tuple[list[Vote], NDArray[np.float64]]:
+    def _posterior(self, votes: Sequence[Voice], position: int) -> tuple[list[Vote], NDArray[np.float64]]:
         if self._last is None or self._last[0] is not votes:
             cast = [Vote(voice.voter, self._labels[voice.value], voice.confidence) for voice in votes]
-            self._last = votes, cast, self._beliefs.posterior(cast)
+            self._last = votes, cast, self._beliefs.posterior(cast, self._studied.get(position, ()))
         return self._last[1], self._last[2]
 
-    def answer(self, votes: Sequence[Voice]) -> tuple[object, float, bool]:
+    def answer(self, votes: Sequence[Voice], position: int) -> tuple[object, float, bool]:
         """The likeliest option; of those level, the one with the most voters; of those again, the first."""
-        cast, posterior = self._posterior(votes)
+        cast, posterior = self._posterior(votes, position)
         level = np.flatnonzero(posterior >= posterior.max() - LEVEL)
         heads = tally(cast, len(posterior))
         label = max(level.tolist(), key=lambda one: (heads[one], -one))
         return self._options[label], float(posterior[label]), len(level) > 1
 
-    def accepts(self, accept: Accept, votes: Sequence[Voice]) -> bool:
+    def accepts(self, accept: Accept, votes: Sequence[Voice], position: int) -> bool:
         """Whether the likeliest option is enough for a rule."""
-        cast, posterior = self._posterior(votes)
+        cast, posterior = self._posterior(votes, position)
         return rules.accepts(rule_of(accept), posterior, cast)
+
+    def gain(self, votes: Sequence[Voice], position: int) -> float:
+        """What a judgment of somebody new is expected to tell."""
+        return gain(self._posterior(votes, position)[1], NEW)
 
 
 class Compared:
@@ -69,7 +74,7 @@ class Compared:
         self._rule = plan.rule
         self._key: Callable[[Any], Any] = values.canonical if plan.spec.answer.type in ("json", "choices") else _same
 
-    def answer(self, votes: Sequence[Voice]) -> tuple[object, float, bool]:
+    def answer(self, votes: Sequence[Voice], position: int) -> tuple[object, float, bool]:  # noqa: ARG002
         """The method's answer."""
         if len(votes) == 1:
             only = votes[0]
@@ -77,14 +82,18 @@ class Compared:
         verdict = self._rule([decide.Vote(voice.value, 1.0, voice.confidence) for voice in votes])
         return verdict.value, verdict.confidence, verdict.tied
 
-    def accepts(self, accept: Accept, votes: Sequence[Voice]) -> bool:
+    def accepts(self, accept: Accept, votes: Sequence[Voice], position: int) -> bool:
         """Whether its confidence, and the votes for the most frequent value, are enough for a rule."""
-        _, confidence, _ = self.answer(votes)
+        _, confidence, _ = self.answer(votes, position)
         known: dict[Any, int] = {}
         cast = [Vote(voice.voter, known.setdefault(self._key(voice.value), len(known))) for voice in votes]
         posterior = np.zeros(len(known))
         posterior[0] = confidence
         return rules.accepts(rule_of(accept), posterior, cast)
+
+    def gain(self, votes: Sequence[Voice], position: int) -> float:
+        """How far its confidence is from certainty."""
+        return 1.0 - self.answer(votes, position)[1]
 
 
 def _same(value: Any) -> Any:
@@ -92,11 +101,12 @@ def _same(value: Any) -> Any:
 
 
 class Lesson(NamedTuple):
-    """The votes of one task, the label that is known to be true, and the one that was accepted; None where none is."""
+    """The votes of the task at a position; the label known to be true, and the one accepted, None where none is."""
 
+    position: int
     votes: Sequence[Vote]
-    truth: int | None
-    answer: int | None
+    truth: int | None = None
+    answer: int | None = None
 
     def teach(self, beliefs: Beliefs) -> None:
         """Learn from it.
@@ -116,22 +126,36 @@ class Lesson(NamedTuple):
             if vote.confidence is not None and bearers - {vote.worker}:
                 beliefs.heed(vote.worker, vote.label, self.answer, vote.confidence)
 
+    def withdraw(self, beliefs: Beliefs) -> None:
+        """Undo the lesson of a task under way."""
+        beliefs.study((), self.votes)
+
 
 def lessons(plan: Plan, state: SuiteState, decision: Decision) -> list[Lesson]:
     """What a settled suite teaches of its voters."""
     labels = {option: label for label, option in enumerate(plan.spec.answer.options or ())}
     truths = None if state.truths is None else msgpack.unpackb(state.truths, strict_map_key=False)
     found: list[Lesson] = []
-    for position, of in sorted(voices(state.said).items()):
+    for position, votes in _votes(plan, state):
         index = position - state.first
-        heard, _ = counted(of[slot] for slot in sorted(of))
-        votes = [Vote(voice.voter, labels[voice.value], voice.confidence) for voice in heard]
         truth = None if truths is None or truths[index] is None else _label(plan, labels, truths[index])
         confidence = decision.confidences[index]
         sure = index not in decision.errors and confidence is not None and confidence >= LEARN_FROM
         if votes and (truth is not None or len(votes) > 1):
-            found.append(Lesson(votes, truth, labels[decision.values[index]] if sure else None))
+            found.append(Lesson(position, votes, truth, labels[decision.values[index]] if sure else None))
     return found
+
+
+def glimpses(plan: Plan, state: SuiteState) -> list[Lesson]:
+    """What a suite under way teaches by now: the votes of its tasks, as far as there is more than one."""
+    return [Lesson(position, votes) for position, votes in _votes(plan, state) if len(votes) > 1]
+
+
+def _votes(plan: Plan, state: SuiteState) -> Iterator[tuple[int, list[Vote]]]:
+    labels = {option: label for label, option in enumerate(plan.spec.answer.options or ())}
+    for position, of in sorted(voices(state.said).items()):
+        heard, _ = counted(of[slot] for slot in sorted(of))
+        yield position, [Vote(voice.voter, labels[voice.value], voice.confidence) for voice in heard]
 
 
 def _label(plan: Plan, labels: dict[str, int], truth: Any) -> int | None:

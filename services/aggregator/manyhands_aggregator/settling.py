@@ -68,6 +68,7 @@ def settle(
         else:
             decision = _proceed(connection, job, plan, state, result, means, otherwise)
             under_way.append({"b_job": job, "b_suite": state.suite, "b_course": state.course.pack()})
+            _teach(plan, state, decision, result)
         if decision is None:
             continue
         counts = state.count_up(plan, decision)
@@ -76,10 +77,6 @@ def settle(
         result.ties += decision.ties
         if state.counts is None:
             result.decided.append(decision)
-            if means is not None and plan.spec.answer.type == "choice":
-                from manyhands_aggregator.opinions import lessons
-
-                result.lessons += lessons(plan, state, decision)
         state.counts = counts
         updates.append(
             {
@@ -91,6 +88,18 @@ def settle(
         connection.execute(_SETTLE, updates)
     if under_way:
         connection.execute(_GO_ON, under_way)
+
+
+def _teach(plan: Plan, state: SuiteState, decision: Decision | None, result: Judged) -> None:
+    """Note what a suite teaches: once when it is settled, and anew with every message as long as it is under way."""
+    if plan.spec.answer.type != "choice" or state.counts is not None:
+        return
+    from manyhands_aggregator.opinions import glimpses, lessons
+
+    if decision is None:
+        result.taught.under_way[state.suite] = glimpses(plan, state)
+    else:
+        result.taught.settled[state.suite] = lessons(plan, state, decision)
 
 
 def _proceed(

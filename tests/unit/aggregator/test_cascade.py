@@ -16,6 +16,7 @@ from manyhands.deadletters import Cause, suite_letter
 from manyhands.messages import Event, Failure, Judgments, Suite
 from manyhands_aggregator import tables
 from manyhands_aggregator.course import Accepted, Course
+from manyhands_aggregator.truth.belief import Beliefs
 from manyhands_service.store import Store
 from tests.unit.aggregator.kit import NAMES, Bench, Job, delivery, from_letter, letters, open_store, said
 
@@ -192,20 +193,40 @@ def test_the_deadline_takes_what_there_is(bench: Bench) -> None:
     assert bench.answers(job).counts == [2, 2]
 
 
+def believed(bench: Bench, job: Job) -> Beliefs:
+    """What this aggregator believes of a job's judges, made again from the store if it has not heard of the job."""
+    plan = bench.store.read(lambda c: bench.intake._plans.get(c, job.id))
+    assert plan is not None
+    return bench.store.read(lambda c: bench.intake.minds.mind(c, job.id, plan).beliefs)
+
+
 def test_a_restart_believes_the_same(bench: Bench) -> None:
-    """What is believed of the judges is made again from the settled suites, to the last count."""
+    """What is believed of the judges is made again from the suites, settled or not, to the last count."""
     job = Job(count=8, truths=["a", None] * 4, more={"stages": STAGES})
     bench.take(*job.news())
     for suite in range(4):
-        bench.take(job.judged(suite, ["a", "b"], judge="one"), job.judged(suite, ["a", "a"], judge="two"))
-        bench.take(job.judged(suite, "b", judge="three", stage=1, positions=[2 * suite + 1]))
-    learned = bench.intake.minds._beliefs[job.id].counts()
-    again = Bench(bench.store)
-    plan = bench.store.read(lambda c: bench.intake._plans.get(c, job.id))
-    assert plan is not None
-    bench.store.read(lambda c: again.intake.minds.opinion(c, job.id, plan))
-    assert again.intake.minds._beliefs[job.id].counts() == learned
-    assert bench.intake.minds._beliefs[job.id].skill("one") > bench.intake.minds._beliefs[job.id].skill("two")
+        bench.take(job.judged(suite, ["a", "b"], judge="one"))
+        bench.take(job.judged(suite, ["a", "a"], judge="two"))
+        assert believed(Bench(bench.store), job).counts() == believed(bench, job).counts()
+        if suite < 3:
+            bench.take(job.judged(suite, "b", judge="three", stage=1, positions=[2 * suite + 1]))
+    assert believed(Bench(bench.store), job).counts() == believed(bench, job).counts()
+    assert believed(bench, job).skill("one") > believed(bench, job).skill("two")
+
+
+def test_suites_under_way_teach(bench: Bench) -> None:
+    """Every message does, not only the last of a suite; in the end gold teaches in the place of votes."""
+    job = Job(count=2, truths=["a", None], more={"stages": STAGES})
+    bench.take(*job.news())
+    bench.take(job.judged(0, ["a", "b"], judge="one"))
+    assert believed(bench, job).counts()["studied"] == {}
+    bench.take(job.judged(0, ["a", "a"], judge="two"))
+    # of three options: two voters who agree are taken to be right in 0.916, two who do not in 0.452
+    assert believed(bench, job).counts()["studied"] == {"one": [916 + 452, 2], "two": [916 + 452, 2]}
+    bench.take(job.judged(0, "b", judge="three", stage=1, positions=[1]))
+    counts = believed(bench, job).counts()
+    assert counts["known"] == {"one": [1, 1], "two": [1, 1]}
+    assert counts["studied"] == {"one": [794, 1], "two": [170, 1], "three": [794, 1]}
 
 
 def test_confidence_of_believed_judges(bench: Bench) -> None:
@@ -349,6 +370,20 @@ def test_what_judgments_cost_counts_against_the_budget(
     again = asked(bench.events(message, message))
     assert [one[:4] for one in again] == [one[:4] for one in first]
     assert spent(bench, job) == round(millions * 1e6)
+
+
+def test_a_small_budget_goes_where_it_changes_most(bench: Bench) -> None:
+    """Of two tasks that both would have a third opinion, the one that is level gets it."""
+    stages: list[Mapping[str, Any]] = [
+        {"judges": ["one", "two"], "accept": {"confidence": 0.99}},
+        {"judges": [{"judge": "three", "price": 1}]},
+    ]
+    job = job_of(stages, more={"budget": 1})
+    bench.take(*job.news())
+    more = bench.events(job.judged(0, ["a", "a"], judge="one"), job.judged(0, ["a", "b"], judge="two"))
+    assert asked(more) == [(1, "three", 0, [1], "unsure")]
+    bench.take(job.judged(0, "b", judge="three", stage=1, positions=[1]))
+    assert (bench.answers(job).values, bench.answers(job).counts) == (["a", "b"], [2, 3])
 
 
 def test_costs_without_a_budget(bench: Bench) -> None:

@@ -144,3 +144,14 @@ def test_memory_grows_with_the_voters_only() -> None:
         beliefs.study([Vote("ann", task % 2), Vote("bob", 1, 0.5), Vote("cid", 0)])
     assert sorted(beliefs.counts()["studied"]) == ["ann", "bob", "cid"]
     assert all(len(counts) == 2 for counts in beliefs.counts()["studied"].values())
+
+
+@given(TASKS, VOTES)
+def test_a_vote_is_no_evidence_for_itself(tasks: list[list[Vote]], votes: list[Vote]) -> None:
+    """What a task's own votes taught is left out where it is looked at."""
+    beliefs = Beliefs(3)
+    for other in tasks:
+        beliefs.study(other)
+    before = beliefs.posterior(votes)
+    beliefs.study(votes)
+    assert beliefs.posterior(votes, votes).tolist() == before.tolist()

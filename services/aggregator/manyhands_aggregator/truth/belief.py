@@ -78,37 +78,41 @@ class Beliefs:
 
     def skill(self, worker: str) -> float:
         """The probability, 0..1, that the voter's next judgment is right."""
+        return self._skill(worker, {}, self._crowd)
+
+    def _skill(self, worker: str, own: Mapping[str, int], crowd: Sequence[int]) -> float:
+        """The same without its own lesson of a task, where it has one, and with the sums of the crowd as given."""
         right, judged = self._studied.get(worker, (0, 0))
+        if worker in own:
+            right, judged = right - own[worker], judged - 1
         weight = judged + RIGHT + WRONG
         found = (right / UNIT + RIGHT) / weight
         if judged:
-            crowd, of = self._crowd
-            middle = (crowd / UNIT + RIGHT) / (of + RIGHT + WRONG)
+            middle = (crowd[0] / UNIT + RIGHT) / (crowd[1] + RIGHT + WRONG)
             found += (STRETCH - 1) * judged / weight * (found - middle)
         right, judged = self._known.get(worker, (0, 0))
         return min(1.0, max(0.0, (found * weight + right) / (weight + judged)))
 
-    def right(self, vote: Vote) -> float:
-        """The probability, 0..1, that a vote is right: by what its voter states if that may be believed."""
-        if vote.confidence is not None and (known := self._stated.get(vote.worker)) is not None:
-            found = known.right(vote.confidence)
-            if found is not None:
-                return found
-        return self.skill(vote.worker)
-
-    def posterior(self, votes: Sequence[Vote]) -> NDArray[np.float64]:
+    def posterior(self, votes: Sequence[Vote], studied: Sequence[Vote] = ()) -> NDArray[np.float64]:
         """The probability of each of the K classes, shape (K,), given the votes of a task; equal ones without votes.
 
         Each voter is right with its own probability and else says any other class as likely as the next (the one-coin
-        model of Dawid and Skene, 1979). Several votes of one voter weigh together as much as one: a model asked twice
-        is no second opinion.
+        model of Dawid and Skene, 1979): the probability that it states, if that may be believed, or its skill. Several
+        votes of one voter weigh together as much as one: a model asked twice is no second opinion. What those of them
+        taught that were ``studied`` is left out: a vote is no evidence for itself.
         """
         if self.classes == 1:
             return np.ones(1)
+        own = dict(lessons(studied, self.classes))
+        crowd = self._crowd[0] - sum(own.values()), self._crowd[1] - len(own)
         scores = [0.0] * self.classes
-        for said in _by_voter(votes).values():
+        for worker, said in _by_voter(votes).items():
+            known, skill = self._stated.get(worker), None
             for vote in said:
-                right = max(0.5 / self.classes, min(SUREST, self.right(vote)))
+                right = None if known is None or vote.confidence is None else known.right(vote.confidence)
+                if right is None:
+                    right = skill = self._skill(worker, own, crowd) if skill is None else skill
+                right = max(0.5 / self.classes, min(SUREST, right))
                 scores[vote.label] += math.log(right / (1 - right) * (self.classes - 1)) / len(said)
         return np.array(_shares(scores))
 

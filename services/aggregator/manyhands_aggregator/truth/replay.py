@@ -55,7 +55,7 @@ def reveal(ballots: Ballots, queues: Sequence[Indices], rule: Rule) -> Indices:
             votes[task].append(Vote(workers[row], labels[row]))
             beliefs.study(votes[task], before)
             judged.append(task)
-        open_ = [task for task in judged if not stops(rule, beliefs.posterior(votes[task]), votes[task])]
+        open_ = [task for task in judged if not stops(rule, beliefs.posterior(votes[task], votes[task]), votes[task])]
     return np.array(bought, np.intp)
 
 
