@@ -22,6 +22,8 @@ _jobs, _suites = tables.jobs, tables.suites
 PLANS = 500
 #: Why a job has less than it asked for: its budget did not allow more.
 BUDGET = "budget"
+#: Whether the answers of a job, whose method weighs voters, have been gone over as a whole.
+DUE, DONE = "due", "done"
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ class Account:
     gold_right: int
     sent: int
     spent: int
+    fit: str | None
     _read: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -96,6 +99,12 @@ class Account:
         self.failed += counts.failed
         self.gold += counts.gold
         self.gold_right += counts.gold_right
+        if self.fit == DONE and (judgments or any(counts)):
+            self.fit = DUE
+
+    def correct(self, counts: Counts) -> None:
+        """Take in what other answers in the place of some have changed: how many of them are right."""
+        self.gold_right += counts.gold_right
 
     def spend(self, millionths: int, *, short: bool) -> None:
         """Add to what was spent beyond the first stage's price; ``short``: the budget did not allow all of the plan."""
@@ -110,9 +119,12 @@ class Account:
     def end_if_done(self, now: float) -> None:
         """End it when it is sealed, all its suites are announced and every task has an answer or has failed.
 
+        One whose answers are to be gone over ends behind that; see :mod:`manyhands_aggregator.fitting`.
         One that ended partial becomes complete when its last failed task was replayed and answered.
         """
         if not self.known or self.sealed_tasks != self.tasks or self.answered + self.failed != self.tasks:
+            return
+        if self.state == "open" and self.fit == DUE:
             return
         if self.state == "open" or (self.state == "partial" and not self.failed):
             self.state = "partial" if self.failed else "complete"
@@ -197,7 +209,7 @@ def note(
         case Opened() if not account.known:
             values = {"spec": news.spec, "opened": news.opened, "overdue_at": news.overdue_at}
             connection.execute(sa.update(_jobs).where(_jobs.c.job == news.job).values(values))
-            account.known = True
+            account.known, account.fit = True, DUE if news.fits else None
         case Announced():
             known = _announced(connection, news)
             rows = [row for row in news.rows if row["suite"] not in known]

@@ -11,7 +11,7 @@ import msgpack
 
 from manyhands.errors import SpecError
 from manyhands.messages import JOB_CANCELLED, JOB_ID, JOB_OPENED, JOB_SEALED, SUITES_OPENED, Event, Failure
-from manyhands.spec import received
+from manyhands.spec import INFERENCE, received
 from manyhands_aggregator.decide import Decision
 from manyhands_aggregator.suite import pack_answers, pack_failures
 
@@ -23,12 +23,16 @@ LARGEST = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A job and its job file, packed; ``overdue_at`` is its deadline, if it has one."""
+    """A job and its job file, packed; ``overdue_at`` is its deadline, if it has one.
+
+    ``fits`` says that its answers are gone over as a whole before it ends.
+    """
 
     job: str
     spec: str
     opened: float
     overdue_at: float | None
+    fits: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +92,7 @@ def _opened(job: str, data: Mapping[str, Any]) -> Opened:
     if type(opened) not in (int, float) or not math.isfinite(opened):
         raise ValueError("opened is a time in seconds")
     overdue_at = None if spec.deadline is None else opened + spec.deadline
-    return Opened(job=job, spec=packed, opened=float(opened), overdue_at=overdue_at)
+    return Opened(job=job, spec=packed, opened=float(opened), overdue_at=overdue_at, fits=spec.decide_by in INFERENCE)
 
 
 def _announced(job: str, data: Mapping[str, Any]) -> Announced:

@@ -55,16 +55,18 @@ def tasks(store: Store, job: str) -> Iterator[bytes]:
     """Every task in source order: position, id, suite, and where there is such a thing truth, refused, open, accepted.
 
     ``refused`` says why nobody was asked of it; ``open``, that the job has ended before its suite was decided;
-    ``accepted``, in a plan that cascades, which answer was accepted on the way, by what was believed at the time.
+    ``accepted``, in a plan that cascades or whose method weighs voters, which answer was accepted, by what was believed
+    at the time and found in the end.
 
     Raises:
         UnknownJob: the aggregator has not heard of it, or not of its job file.
     """
     plan = Plan.of(received(_spec(store, job)))
-    query = _DECIDED if plan.cascades else _TASKS
+    accepts = plan.cascades or plan.fits
+    query = _DECIDED if accepts else _TASKS
     for rows in answers.pages(lambda of: store.read(lambda c: c.execute(query, of).all()), job, -1, answers.PAGE):
         for row in rows:
-            accepted = _accepted(row) if plan.cascades and row.answers is not None else {}
+            accepted = _accepted(row) if accepts and row.answers is not None else {}
             yield b"".join(_task_lines(row, accepted))
 
 

@@ -18,6 +18,7 @@ from manyhands.topology import Names
 from manyhands_aggregator import counting, deadfiles, deadlist, jobs, judging, ratings, tables
 from manyhands_aggregator.confirms import publish_each
 from manyhands_aggregator.counting import Result
+from manyhands_aggregator.fitting import Fitting
 from manyhands_aggregator.held import Sweep
 from manyhands_aggregator.intake import Intake
 from manyhands_aggregator.judged import Judged, Means
@@ -62,11 +63,13 @@ class Upkeep:
         self._measured = -MEASURE_SECONDS
         self._ledger = Ledger(store)
         self._oversight = Oversight(store, intake, publisher, names, clock)
+        self._fitting = Fitting(store, clock.now)
 
     def round(self) -> bool:
         """One round; whether judgments are still held. What a step could not do is left to the next round."""
         held = self.sweep()
         self._try("deadlines", self.end_overdue)
+        self._try("jobs to be gone over", self._fitting.round)
         self._try("announcements", self.announce)
         self._try("ratings of workers", self._oversight.round)
         if self._clock.monotonic() - self._measured >= MEASURE_SECONDS:

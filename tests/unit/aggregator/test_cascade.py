@@ -26,6 +26,8 @@ STAGES: list[Mapping[str, Any]] = [
     {"judges": ["three"], "accept": {"agree": 2}},
     {"judges": [{"people": 2}], "accept": {"margin": 2, "at_most": 4}},
 ]
+#: What is looked at here is the way to the answers, and not what becomes of them in the end.
+PLAIN: Mapping[str, Any] = {"method": "majority"}
 #: The last of them alone.
 PEOPLE: list[Mapping[str, Any]] = [{"judges": [{"people": 2}], "accept": {"margin": 2, "at_most": 4}}]
 
@@ -38,7 +40,7 @@ def bench(store: Store) -> Bench:
 
 def job_of(stages: Sequence[Mapping[str, Any]] = STAGES, **more: Any) -> Job:
     """One suite of two tasks."""
-    return Job(count=2, more={"stages": list(stages), **more.pop("more", {})}, **more)
+    return Job(count=2, more={**PLAIN, "stages": list(stages), **more.pop("more", {})}, **more)
 
 
 def asked(events: Sequence[Event]) -> list[tuple[int, str, int, list[int], str]]:
@@ -202,7 +204,7 @@ def believed(bench: Bench, job: Job) -> Beliefs:
 
 def test_a_restart_believes_the_same(bench: Bench) -> None:
     """What is believed of the judges is made again from the suites, settled or not, to the last count."""
-    job = Job(count=8, truths=["a", None] * 4, more={"stages": STAGES})
+    job = Job(count=8, truths=["a", None] * 4, more={**PLAIN, "stages": STAGES})
     bench.take(*job.news())
     for suite in range(4):
         bench.take(job.judged(suite, ["a", "b"], judge="one"))
@@ -232,7 +234,7 @@ def test_suites_under_way_teach(bench: Bench) -> None:
 def test_confidence_of_believed_judges(bench: Bench) -> None:
     """With gold a judge earns belief, and then what it says alone is accepted at the first stage."""
     stages: list[Mapping[str, Any]] = [{"judges": ["one"], "accept": {"confidence": 0.9}}, {"judges": ["two", "three"]}]
-    job = Job(count=80, size=40, truths=["a"] * 80, more={"stages": stages})
+    job = Job(count=80, size=40, truths=["a"] * 80, more={**PLAIN, "stages": stages})
     bench.take(*job.news())
     before = asked(bench.events(job.judged(0, judge="one")))
     assert [entry[:3] for entry in before] == [(1, "two", 0), (1, "three", 0)]
@@ -249,7 +251,7 @@ def test_numbers_go_through_a_plan_too(bench: Bench) -> None:
         {"judges": ["one", "two"], "accept": {"confidence": 0.95}},
         {"judges": ["three"]},
     ]
-    job = job_of(stages, more={"answer": answer})
+    job = job_of(stages, more={"answer": answer, "method": "mean"})
     bench.take(*job.news())
     more = bench.events(job.judged(0, [1.0, 1.0], judge="one"), job.judged(0, [1.2, 9.0], judge="two"))
     assert asked(more) == [(1, "three", 0, [1], "unsure")]
@@ -327,7 +329,7 @@ def test_order_and_repetition_change_nothing(one_store: Store, seed: int, order:
     refused = {1: Failure(code="bad-row", message="no")}
 
     def outcome(chance: int) -> tuple[Any, ...]:
-        job = Job(count=6, size=3, more={"stages": STAGES}, refused=refused)
+        job = Job(count=6, size=3, more={**PLAIN, "stages": STAGES}, refused=refused)
         return World(one_store, job, seed).run(random.Random(chance))
 
     first = outcome(0)

@@ -187,6 +187,7 @@ def test_answers_come_out_of_a_bundle_as_they_went_in(
     """Whatever became of the job: the same bytes, from the judgments alone; and its report can be drawn."""
     job = Job(count=6, size=2, **{"judges": ["one", "two"], **given})
     happens(job, shelf.bench)
+    shelf.bench.swept()  # ends it, if its answers are gone over first
     bundle = shelf.bundle(job)
     for kind in ("csv", "jsonl"):
         before = (bundle.folder / f"answers.{kind}").read_bytes()

@@ -52,7 +52,7 @@ def _block(plan: Plan) -> Block:
 def _decided(plan: Plan, suite: Suite, accepted: bool) -> Decision | None:
     """What becomes of a suite that nothing more is asked of."""
     state = suite.state()
-    if not plan.cascades:
+    if not (plan.cascades or plan.fits):
         return state.decide(plan, otherwise=OVERDUE)
     if not accepted:
         state.course.accepted.clear()

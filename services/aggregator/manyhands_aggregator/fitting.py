@@ -1,0 +1,148 @@
+"""Jobs of which everything is settled and whose method weighs voters: gone over as a whole before they end.
+
+It may be killed at any moment and begun again: what it finds depends on the judgments alone, and it writes answers in
+the place of answers, so that every account stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import add, sub
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from manyhands import logs
+from manyhands.errors import StoreUnavailable
+from manyhands.spec import received
+from manyhands_aggregator import jobs, settled, tables
+from manyhands_aggregator.jobs import DONE, DUE
+from manyhands_aggregator.plan import Plan
+from manyhands_aggregator.suite import Counts, SuiteState, pack_answers, unpack_answers
+from manyhands_service.store import Store
+
+if TYPE_CHECKING:
+    from manyhands_aggregator.wholly import Found, Gathered
+
+_log = logs.get(__name__)
+_jobs, _suites = tables.jobs, tables.suites
+
+#: Votes that are gone over together, at most: some hundred megabytes. A larger job is gone over in parts, of which each
+#: knows its voters well.
+VOTES = 2_000_000
+#: Jobs looked at in one go.
+SOME = 100
+
+
+class Fitting:
+    """Goes over what is due; each step may be repeated, and several replicas may do the same."""
+
+    def __init__(self, store: Store, now: Callable[[], float], *, votes: int = VOTES) -> None:
+        self._store, self._now, self._votes = store, now, votes
+
+    def round(self) -> None:
+        """Go over the jobs that are due, and end those that are open.
+
+        Raises:
+            StoreUnavailable: what is not done is begun again.
+        """
+        for job, spec, judgments in self._store.read(lambda c: c.execute(_DUE).all()):
+            try:
+                self._fit(job, Plan.of(received(spec)))
+            except StoreUnavailable:
+                raise
+            except Exception:  # noqa: BLE001  every job ends; its answers stand as they were accepted
+                _log.exception("a job could not be gone over", job=job)
+            self._store.write(lambda c, j=job, n=judgments: self._end(c, j, n))  # type: ignore[misc]  # mypy infers no lambda defaults
+
+    def _fit(self, job: str, plan: Plan) -> None:
+        from manyhands_aggregator.wholly import Gathered  # numpy takes its time to import
+
+        after: int | None = -1
+        while after is not None:
+            votes = Gathered(plan)
+            begun, after = after, self._gather(job, votes, after)
+            if votes.positions:
+                self._write(job, plan, votes.found(), begun, after)
+
+    def _gather(self, job: str, votes: Gathered, after: int) -> int | None:
+        """Gather the votes behind suite ``after``; the last suite of a part, None where there are no more."""
+        while page := self._store.read(lambda c, a=after: settled.page(c, job, a)):  # type: ignore[misc]
+            for state, _ in page:
+                votes.add(state)
+            after = page[-1][0].suite
+            if len(votes.task) >= self._votes:
+                return after
+        return None
+
+    def _write(self, job: str, plan: Plan, found: Found, after: int, last: int | None) -> None:
+        """Write what was found in the suites behind ``after`` up to ``last``, a page a transaction."""
+        at: int | None = after
+        while at is not None:
+            at = self._store.write(lambda c, a=at: _page(c, job, plan, found, a, last))  # type: ignore[misc]
+
+    def _end(self, connection: sa.Connection, job: str, judgments: int) -> None:
+        account = jobs.lock(connection, [job])[job]
+        if account.fit == DUE and account.judgments == judgments:  # else there is more to go over by now
+            account.fit = DONE
+            account.end_if_done(self._now())
+            jobs.save(connection, [account])
+
+
+#: Those of which nothing is open any more, and those that have ended and have had judgments since.
+_DUE = (
+    sa.select(_jobs.c.job, _jobs.c.spec, _jobs.c.judgments)
+    .where(_jobs.c.fit == DUE, _jobs.c.spec.is_not(None))
+    .where(
+        sa.or_(
+            _jobs.c.state.in_(("complete", "partial")),
+            sa.and_(
+                _jobs.c.state == "open", _jobs.c.sealed_tasks == _jobs.c.tasks,
+                _jobs.c.answered + _jobs.c.failed == _jobs.c.tasks,
+            ),
+        )
+    )
+    .order_by(_jobs.c.job)
+    .limit(SOME)
+)  # fmt: skip
+_LOCK = (
+    sa.select(
+        _suites.c.suite, _suites.c.first, _suites.c.count, _suites.c.sent, _suites.c.truths, _suites.c.answers,
+        *(_suites.c[name] for name in Counts._fields),
+    )
+    .where(
+        _suites.c.job == sa.bindparam("job"), _suites.c.suite > sa.bindparam("after"), _suites.c.answers.is_not(None)
+    )
+    .order_by(_suites.c.suite)
+    .limit(sa.bindparam("most"))
+    .with_for_update()
+)  # fmt: skip
+_WRITE = (
+    sa.update(_suites)
+    .where(_suites.c.job == sa.bindparam("b_job"), _suites.c.suite == sa.bindparam("b_suite"))
+    .values({name: sa.bindparam(f"b_{name}") for name in ("answers", *Counts._fields)})
+)
+
+
+def _page(connection: sa.Connection, job: str, plan: Plan, found: Found, after: int, last: int | None) -> int | None:
+    """Write a page of suites; the last of them, None where there are no more."""
+    rows = connection.execute(_LOCK, {"job": job, "after": after, "most": settled.PAGE}).all()
+    rows = [row for row in rows if last is None or row.suite <= last]
+    change = Counts()
+    updates = []
+    for row in rows:
+        suite, first, count, sent, truths, answers, *counts = row
+        decision = found.applied(plan, first, unpack_answers(answers))
+        packed = pack_answers(decision)
+        if packed == answers:
+            continue
+        now = SuiteState(suite, first, count, sent, truths).count_up(plan, decision)
+        change = Counts(*map(add, change, map(sub, now, counts)))
+        named = {f"b_{name}": n for name, n in zip(Counts._fields, now, strict=True)}
+        updates.append({"b_job": job, "b_suite": suite, "b_answers": packed, **named})
+    if updates:
+        connection.execute(_WRITE, updates)
+        account = jobs.lock(connection, [job])[job]
+        account.correct(change)
+        jobs.save(connection, [account])
+    return rows[-1].suite if rows else None
