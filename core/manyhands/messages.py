@@ -20,6 +20,10 @@ MAX_ATTEMPTS = 3
 PUBLISHED_AT = "mh-published"
 
 
+#: What a task of gold that was mixed in says as its id: no row of a source can have it.
+GOLD_ID = "\0"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why a task has no value: a short stable code and a sentence."""

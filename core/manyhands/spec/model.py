@@ -73,6 +73,8 @@ class JobSpec(Model):
             raise ValueError("rewards for gold and penalties need gold")
         if self.gold is not None and self.gold.column is not None and self.source is None:
             raise ValueError("gold.column needs a source; pushed tasks carry their truth themselves")
+        if self.gold is not None and self.gold.share is not None and self.source is None:
+            raise ValueError("gold.share needs a source to be mixed into")
         return self
 
     @property

@@ -36,9 +36,18 @@ class Gold(Model):
 
     path: str | None = Field(default=None, description="A CSV or JSON Lines file with the columns id and answer.")
     column: str | None = Field(default=None, description="The column of the source that holds the truth.")
+    share: float | None = Field(
+        default=None,
+        gt=0,
+        le=0.5,
+        description="The file has items of its own, with the columns of the source and answer; they are mixed in, so "
+        "that this share of all tasks is gold. Each is used once; they are no answers of the job.",
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Gold:
         if (self.path is None) == (self.column is None):
             raise ValueError("give either path or column")
+        if self.share is not None and self.path is None:
+            raise ValueError("share mixes in the items of a path; what is in a column is in the source already")
         return self

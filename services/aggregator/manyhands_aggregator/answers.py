@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ import msgpack
 import sqlalchemy as sa
 
 from manyhands.errors import UnknownJob
-from manyhands.messages import Failure
+from manyhands.messages import GOLD_ID, Failure
 from manyhands_aggregator import tables
 from manyhands_aggregator.decide import Decision
 from manyhands_aggregator.suite import OVERDUE, unpack_answers
@@ -43,11 +44,23 @@ class Block:
     stages: list[int | None] | None = None
 
     def extend(self, row: sa.Row[Any], otherwise: Failure) -> None:
-        """Add a suite as the store has it; one without answers has failed of ``otherwise``."""
+        """Add a suite as the store has it; one without answers has failed of ``otherwise``. Gold is left out."""
         self.add(row.first, ids_of(row), None if row.answers is None else unpack_answers(row.answers), otherwise)
 
     def add(self, first: int, ids: Sequence[str], decision: Decision | None, otherwise: Failure) -> None:
-        """Add a suite that begins at position ``first``; one without a decision has failed of ``otherwise``."""
+        """Add a suite that begins at position ``first``; one without a decision has failed of ``otherwise``.
+
+        Gold that was mixed in is no answer of the job's, and is left out.
+        """
+        if GOLD_ID in ids:
+            kept = [index for index, own in enumerate(ids) if own != GOLD_ID]
+            suite = Block(stages=None if self.stages is None else [])
+            suite._add(first, ids, decision, otherwise)
+            self._join(suite, kept)
+        else:
+            self._add(first, ids, decision, otherwise)
+
+    def _add(self, first: int, ids: Sequence[str], decision: Decision | None, otherwise: Failure) -> None:
         count, start = len(ids), len(self.positions)
         self.positions += range(first, first + count)
         self.ids += ids
@@ -65,6 +78,17 @@ class Block:
         self.confidences += decision.confidences
         self.counts += decision.counts
         self.errors |= {start + index: failure for index, failure in decision.errors.items()}
+
+    def _join(self, other: Block, rows: Sequence[int]) -> None:
+        """Add some rows of another block."""
+        start = len(self.positions)
+        for own, others in zip(self._columns(), other._columns(), strict=True):
+            own += [others[row] for row in rows]
+        self.errors |= {start + at: other.errors[row] for at, row in enumerate(rows) if row in other.errors}
+
+    def _columns(self) -> list[list[Any]]:
+        columns: list[list[Any]] = [self.positions, self.ids, self.values, self.confidences, self.counts]
+        return columns if self.stages is None else [*columns, self.stages]
 
     def between(self, start: int, end: int) -> Block:
         """The rows ``start`` up to ``end``."""
@@ -131,13 +155,13 @@ def _page(connection: sa.Connection, job: str, after: int, limit: int) -> Block:
                 return _behind(block, after, limit)
             block.extend(row, otherwise)
             expected = row.first + row.tasks
-        if block.positions and block.positions[-1] >= after + limit:
+        if len(block.positions) - bisect_right(block.positions, after) >= limit:
             break
     return _behind(block, after, limit)
 
 
 def _behind(block: Block, after: int, limit: int) -> Block:
-    start = max(0, after + 1 - block.positions[0]) if block.positions else 0
+    start = bisect_right(block.positions, after)
     return block.between(start, start + limit)
 
 

@@ -10,11 +10,23 @@ from dataclasses import dataclass
 from manyhands import backoff, logs, metrics
 from manyhands.clock import Clock
 from manyhands.errors import SourceError, StoreUnavailable
+from manyhands.messages import GOLD_ID
 from manyhands_producer.board import Board, Live
 from manyhands_producer.cutter import Limits, cut
 from manyhands_producer.errors import Moved, Repeated
 from manyhands_producer.record import Added, State
-from manyhands_producer.sources import Gold, Refusal, Roots, Rows, Source, check_roots, load_gold, open_source
+from manyhands_producer.sources import (
+    Gold,
+    Mixed,
+    Refusal,
+    Roots,
+    Rows,
+    Source,
+    check_roots,
+    load_gold,
+    load_mixed,
+    open_source,
+)
 from manyhands_producer.sources.base import BAD_ROW
 from manyhands_producer.sources.files import said
 from manyhands_producer.spool import Cut
@@ -38,6 +50,7 @@ class _Reading:
 
     source: Source | None = None
     gold: Gold | None = None
+    mixed: Mixed | None = None
     failures: int = 0
     again_at: float = 0.0
 
@@ -114,6 +127,7 @@ class Reader:
             if reading.source is None:
                 check_roots(live.spec, self._roots)  # links may lead elsewhere by now, and roots be others
                 reading.gold = load_gold(live.spec)
+                reading.mixed = load_mixed(live.spec, live.job, limit=self._limits.task, roots=self._roots)
                 row = self._store.job(live.job)
                 reading.source = open_source(
                     live.spec,
@@ -157,7 +171,11 @@ class Reader:
 
     def _spool(self, live: Live, reading: _Reading, source: Source, rows: Rows) -> None:
         first, suite = live.tasks, live.suites
-        _tell_truths(rows, reading.gold, first)
+        own_ids = rows.ids is not None
+        if reading.mixed is not None:
+            rows = reading.mixed.mix(rows, first)
+        else:
+            _tell_truths(rows, reading.gold, first)
         strict = live.spec.source is not None and live.spec.source.on_bad_row == "stop"
         reason: str | None = None
         while True:
@@ -169,7 +187,9 @@ class Reader:
                 continue  # cutting has found more: values that cannot travel
             if reason is not None:
                 state = "cancelled"
-            ids = [own for i, own in enumerate(rows.ids) if own and i not in rows.refused] if rows.ids else []
+            ids = []
+            if own_ids and rows.ids is not None:
+                ids = [own for i, own in enumerate(rows.ids) if own and own != GOLD_ID and i not in rows.refused]
             try:
                 self._store.add(
                     live.number, suite, Added(cuts=cuts, ids=ids, cursor=source.cursor, state=state, reason=reason)
@@ -210,7 +230,7 @@ def _tell_truths(rows: Rows, gold: Gold | None, first: int) -> None:
 def _refuse_repeated(rows: Rows, known: set[str]) -> None:
     seen = set(known)
     for index, own in enumerate(rows.ids or ()):
-        if own is None or index in rows.refused:
+        if own is None or own == GOLD_ID or index in rows.refused:
             continue
         if own in seen:
             rows.refused[index] = Refusal(BAD_ROW, f"{rows.where(index)}: the id {own!r} was there before")

@@ -20,6 +20,8 @@ def tasks_of(spec: JobSpec, most: int) -> Iterator[list[dict[str, Any]]]:
         SourceError: the source cannot be read; a row is bad, for a row that is left out could not be accounted for; or
             the payloads are bytes, which JSON cannot carry.
     """
+    if spec.gold is not None and spec.gold.share is not None:
+        raise SourceError("gold is mixed in by the producer that reads the source; it cannot be uploaded")
     source, gold, position = open_source(spec), load_gold(spec), 0
     try:
         while True:

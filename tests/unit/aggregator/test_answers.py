@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -13,10 +14,10 @@ import sqlalchemy as sa
 from arro3.io import read_parquet
 
 from manyhands.errors import UnknownJob
-from manyhands.messages import Failure
+from manyhands.messages import GOLD_ID, Failure
 from manyhands_aggregator import answers, export, ledger, reading, tables
 from manyhands_aggregator.suite import unpack_answers
-from tests.unit.aggregator.kit import Bench, Job, plain_spec
+from tests.unit.aggregator.kit import Bench, Job, open_store, plain_spec
 
 LARGE = Failure(code="too-large", message='1 MiB, of "at most" 1\nbyte')
 
@@ -232,3 +233,29 @@ def test_the_audit_finds_a_doctored_row(bench: Bench) -> None:
     account = ledger.audit(bench.store, job.id)
     assert not account["conserved"]
     assert account["difference"] == 2
+
+
+def test_gold_that_was_mixed_in_is_no_answer(tmp_path: Path) -> None:
+    """It is judged and counted; of answers, failures and pages it is left out, and the rest keep their ids."""
+    store = open_store(f"sqlite:///{tmp_path}/gold.db")
+    bench = Bench(store)
+    ids = [GOLD_ID, "0", "1", GOLD_ID, "2", GOLD_ID, GOLD_ID, "3"]
+    truths = ["b" if own == GOLD_ID else None for own in ids]
+    job = Job(count=8, size=2, ids=ids, truths=truths)
+    bench.take(*job.news())
+    for suite in (0, 2):
+        bench.take(job.judged(suite))
+    assert [(b.positions, b.ids) for b in answers.blocks(store, job.id)] == [([1, 4], ["0", "2"])]
+    assert answers.page(store, job.id, after=-1, limit=9).positions == [1]
+    bench.take(job.judged(1), job.failed(3))
+    block = bench.answers(job)
+    assert (block.positions, block.ids, block.values) == ([1, 2, 4, 7], ["0", "1", "2", "3"], ["a", "a", "a", None])
+    assert list(block.errors) == [3]
+    pages, after = [], -1
+    while (page := answers.page(store, job.id, after=after, limit=1)).positions:
+        pages.append(page.positions)
+        after = page.positions[-1]
+    assert pages == [[1], [2], [4], [7]]
+    assert bench.counts(job) == (8, 6, 2, 0, 0)
+    assert bench.progress(job)["gold"] == 4
+    store.close()

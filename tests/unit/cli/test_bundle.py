@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from manyhands.errors import SpecError
-from manyhands.messages import Failure
+from manyhands.messages import GOLD_ID, Failure
 from manyhands_aggregator import answers, record
 from manyhands_aggregator.bundle import files
 from manyhands_aggregator.bundle.files import FILES, Bundle, NoBundle, NoMethod
@@ -403,3 +403,17 @@ def test_a_bundle_is_a_whole_folder(tmp_path: Path) -> None:
     """--bundle goes with no option that is about one file."""
     done = CliRunner().invoke(app, ["results", "job-1", "--bundle", str(tmp_path / "b"), "--failed"])
     assert done.exit_code == 2
+
+
+@pytest.mark.parametrize("method", [None, "dawid-skene"])
+def test_gold_that_was_mixed_in_is_in_the_record_and_no_answer(shelf: Shelf, method: str | None) -> None:
+    """Its judgments are there, its answer is not; and the answers come out the same when they are computed again."""
+    job = letters(shelf.bench, ids=["0", GOLD_ID, "1", GOLD_ID, GOLD_ID, "2"])
+    bundle = shelf.bundle(job)
+    assert [line["position"] for line in _lines(bundle.folder / files.ANSWERS_JSONL)] == [0, 2, 5]
+    assert {line["position"] for line in _lines(bundle.folder / files.JUDGMENTS)} == set(range(6))
+    again, compared = computed(bundle, method=method)
+    assert len(again.splitlines()) == 4
+    if method is None:
+        assert again == shelf.answers(job)
+    assert compared.tasks == 3

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyhands.messages import GOLD_ID
 from manyhands.spec import JobSpec
 from manyhands_aggregator import export, values
 from manyhands_aggregator.agreement import gather, voters
@@ -98,7 +99,8 @@ class Figures:
         said: list[list[Line]] = [[] for _ in suite.tasks]
         for line in suite.judgments:
             said[line["position"] - suite.first].append(line)
-        for task, answer, lines in zip(suite.tasks, suite.answers, said, strict=True):
+        asked = [(task, lines) for task, lines in zip(suite.tasks, said, strict=True) if task["id"] != GOLD_ID]
+        for (task, lines), answer in zip(asked, suite.answers, strict=True):
             self._task(task, answer, lines)
         self.voters.worked(suite.judgments)
         self._met |= any(len(lines) > 1 for lines in said)

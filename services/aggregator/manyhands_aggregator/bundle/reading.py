@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from manyhands.messages import Failure, Judgments
+from manyhands.messages import GOLD_ID, Failure, Judgments
 from manyhands_aggregator.bundle.files import ANSWERS_JSONL, JUDGMENTS, TASKS, NoBundle
 from manyhands_aggregator.course import Accepted, Slot
 from manyhands_aggregator.suite import SuiteState
@@ -96,8 +96,9 @@ def suites(folder: Path) -> Iterator[Suite]:
 
 
 def settled(folder: Path) -> Iterator[tuple[Line, Line]]:
-    """Each task of a bundle and its answer."""
-    return zip(_lines(folder / TASKS), _lines(folder / ANSWERS_JSONL), strict=True)
+    """Each task of a bundle and its answer; gold that was mixed in has none."""
+    asked = (task for task in _lines(folder / TASKS) if task["id"] != GOLD_ID)
+    return zip(asked, _lines(folder / ANSWERS_JSONL), strict=True)
 
 
 def span(folder: Path) -> tuple[float, float] | None:

@@ -12,6 +12,7 @@ from manyhands_producer.sources.files import format_of, said
 from manyhands_producer.sources.folder import Folder
 from manyhands_producer.sources.gold import Gold, load_gold
 from manyhands_producer.sources.jsonlines import JsonLines
+from manyhands_producer.sources.mixed import Mixed, items_of, read_items
 from manyhands_producer.sources.parquet import ParquetFile
 from manyhands_producer.sources.roots import Roots
 
@@ -19,6 +20,7 @@ __all__ = [
     "Columns",
     "Cursor",
     "Gold",
+    "Mixed",
     "Refusal",
     "Roots",
     "Rows",
@@ -26,6 +28,7 @@ __all__ = [
     "check_roots",
     "check_source",
     "load_gold",
+    "load_mixed",
     "open_source",
 ]
 
@@ -56,6 +59,18 @@ def open_source(
     return opened
 
 
+def load_mixed(spec: JobSpec, job: str, *, limit: int = 1 << 20, roots: Roots | None = None) -> Mixed | None:
+    """The items of gold that are mixed into a job; None where there are none.
+
+    Raises:
+        SourceError: they cannot be read, one has no answer, or one could be told from the others.
+    """
+    items = items_of(spec)
+    if items is None or spec.gold is None or spec.gold.share is None:
+        return None
+    return read_items(spec, job, spec.gold.share, open_source(items, limit=limit, roots=roots))
+
+
 def check_source(spec: JobSpec, *, limit: int = 1 << 20, roots: Roots | None = None) -> None:
     """See that the source and the gold may and can be read, before anything is published.
 
@@ -67,6 +82,7 @@ def check_source(spec: JobSpec, *, limit: int = 1 << 20, roots: Roots | None = N
         if spec.source is not None:
             open_source(spec, limit=limit, roots=roots).close()
         load_gold(spec)
+        load_mixed(spec, "", limit=limit, roots=roots)
     except OSError as error:
         raise SourceError(said(error)) from error
 

@@ -22,12 +22,12 @@ Gold = Mapping[str, Any]
 
 
 def load_gold(spec: JobSpec) -> Gold | None:
-    """The truths of ``gold.path``, or None when the job has no such file.
+    """The truths of ``gold.path``, or None when the job has no such file, or one of items of its own.
 
     Raises:
         SourceError: it cannot be read, or has not the columns id and answer.
     """
-    if spec.gold is None or spec.gold.path is None:
+    if spec.gold is None or spec.gold.path is None or spec.gold.share is not None:
         return None
     path = spec.gold.path
     kind = format_of(path)

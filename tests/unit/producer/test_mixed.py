@@ -1,0 +1,120 @@
+"""Gold of its own among the rows of a source: where it lies, that nothing tells it, and that nobody is asked twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from manyhands.errors import SourceError
+from manyhands.messages import GOLD_ID
+from manyhands_producer.sources import load_mixed
+from manyhands_producer.sources.base import Rows
+from manyhands_producer.sources.mixed import Mixed
+from tests.unit.producer.support import Bench, job_spec
+from tests.unit.producer.test_reading import items, lines, sent
+
+TEXT = {"type": "choice", "options": ["y", "n"]}
+
+
+def gold(count: int, **more: Any) -> list[Any]:
+    """Items of gold: their numbers are negative, so that a test can tell them."""
+    return [{"id": f"g{i}", "x": -1 - i, "answer": "y", **more} for i in range(count)]
+
+
+def mixed_job(tmp_path: Path, rows: list[Any], known: list[Any], share: float = 0.2, **source: Any) -> Any:
+    """A job file that mixes in gold."""
+    source = {"path": lines(tmp_path, rows), "input": "x", "id": "id", **source}
+    keys = {"path": lines(tmp_path, known, "gold.jsonl"), "share": share}
+    return job_spec({k: v for k, v in source.items() if v is not None}, gold=keys, answer=TEXT)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 200), st.integers(0, 30), st.sampled_from([0.5, 0.3, 0.2, 0.05]), st.data())
+def test_however_it_is_read_it_is_the_same(rows: int, known: int, share: float, data: st.DataObject) -> None:
+    """In batches of any size: each row once and in its order, each item at most once, one in a run of positions."""
+    mixed = Mixed.of("job-1", share, [f"g{i}" for i in range(known)], ["y"] * known)
+    payloads: list[Any] = []
+    ids: list[Any] = []
+    read = 0
+    while read < rows:
+        size = data.draw(st.integers(1, rows - read))
+        some = mixed.mix(Rows(payloads=[f"r{i}" for i in range(read, read + size)]), len(payloads))
+        payloads += some.payloads
+        ids += some.ids or []
+        read += size
+    assert [p for p in payloads if p.startswith("r")] == [f"r{i}" for i in range(rows)]
+    assert [i for i in ids if i != GOLD_ID] == [str(i) for i in range(rows)]
+    at = [place for place, own in enumerate(ids) if own == GOLD_ID]
+    assert at == [place for place in range(len(payloads)) if mixed.item(place) is not None]
+    assert len({payloads[place] for place in at}) == len(at)
+    assert [place // mixed.every for place in at] == list(range(len(at)))
+    assert [mixed.before(p) for p in range(len(payloads))] == [sum(a < p for a in at) for p in range(len(payloads))]
+
+
+def test_another_job_has_it_elsewhere() -> None:
+    """Places and order follow from the job's id."""
+    known = [f"g{i}" for i in range(20)]
+    one, two = (Mixed.of(job, 0.05, known, known) for job in ("job-1", "job-2"))
+    assert one.order != two.order
+    assert [p for p in range(400) if one.item(p) is not None] != [p for p in range(400) if two.item(p) is not None]
+
+
+def test_it_goes_out_among_the_others(tmp_path: Path) -> None:
+    """Suites carry payloads alone; the truth and the sign go to the aggregator. It takes no id that it is known by."""
+    bench = Bench(tmp_path)
+    job = bench.requests.submit(mixed_job(tmp_path, items(20), gold(3)))
+    bench.run(job)
+    said = sent(bench, job)
+    assert sorted(said) == list(range(23))
+    assert [x for x in said.values() if x >= 0] == list(range(20))
+    assert sorted(x for x in said.values() if x < 0) == [-3, -2, -1]
+    opened = bench.told("suites.opened", job)
+    ids = [own for e in opened for suite in e["ids"] for own in suite]
+    truths = [t for e in opened for n, suite in enumerate(e["truths"]) for t in suite or [None] * e["counts"][n]]
+    assert [own for own in ids if own != GOLD_ID] == [f"r{i}" for i in range(20)]
+    assert [said[p] < 0 for p in range(23)] == [own == GOLD_ID for own in ids] == [t == "y" for t in truths]
+    assert bench.told("job.sealed", job) == [{"tasks": 23, "suites": 12}]
+
+
+def test_rows_without_an_id_keep_their_number(tmp_path: Path) -> None:
+    """Positions shift, and the ids do not."""
+    bench = Bench(tmp_path)
+    rows, known = ([{"x": one["x"]} | ({"answer": "n"} if "answer" in one else {}) for one in some]
+                   for some in (items(9), gold(9)))  # fmt: skip
+    job = bench.requests.submit(mixed_job(tmp_path, rows, known, id=None))
+    bench.run(job)
+    ids = [own for e in bench.told("suites.opened", job) for suite in e["ids"] for own in suite]
+    assert [own for own in ids if own != GOLD_ID] == [str(i) for i in range(9)]
+    assert ids.count(GOLD_ID) >= 1
+
+
+@pytest.mark.parametrize(
+    ("known", "why"),
+    [
+        ([*gold(1, z=1), {"id": "g", "x": 1, "answer": "y"}], "from one another"),
+        (gold(2, answer="q"), "'q' is no answer"),
+        ([{"id": "g", "x": 1}], "no answer"),
+    ],
+)
+def test_gold_that_is_no_good_is_refused(tmp_path: Path, known: list[Any], why: str) -> None:
+    """With a sentence, before there is a job."""
+    with pytest.raises(SourceError, match=why):
+        Bench(tmp_path).requests.submit(mixed_job(tmp_path, items(5, z=1), known, input=None))
+
+
+def test_gold_that_would_be_known_ends_the_job(tmp_path: Path) -> None:
+    """It has a column more than the source: seen at the first rows, of which none goes out."""
+    bench = Bench(tmp_path)
+    job = bench.requests.submit(mixed_job(tmp_path, items(5), gold(1, more=1), input=None))
+    bench.run(job)
+    assert "can be told from the source" in bench.told("job.cancelled", job)[0]["reason"]
+    assert bench.suites(job) == []
+
+
+def test_nothing_is_mixed_in_without_a_share() -> None:
+    """Then the file has truths of rows of the source."""
+    assert load_mixed(job_spec({"path": "x.csv"}, gold={"column": "t"}), "job-1") is None
