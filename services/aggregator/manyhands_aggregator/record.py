@@ -16,7 +16,7 @@ from manyhands import __version__
 from manyhands.errors import UnknownJob
 from manyhands.messages import Failure, Judgments
 from manyhands.spec import received
-from manyhands_aggregator import answers, judging, reading, tables
+from manyhands_aggregator import answers, judging, ratings, reading, tables
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import unpack_answers, unpack_failures
 from manyhands_service.store import Store
@@ -33,12 +33,16 @@ SOMETIMES = ("reason", "gold", "accuracy", "spent")
 def about(store: Store, job: str, now: float) -> dict[str, Any]:
     """What a bundle says of a job: what became of it, its job file, and the versions of what decided.
 
+    ``out`` are the workers whose judgments do not count by the job's rules, where there are any.
+
     Raises:
         UnknownJob: the aggregator has not heard of it, or not of its job file.
     """
     said = store.read(lambda c: reading.progress(c, job, now))
-    spec = _spec(store, job)
+    spec, out = _spec(store, job), sorted(store.read(lambda c: ratings.out(c, job)))
     facts = {key: said[key] for key in FACTS} | {key: said[key] for key in SOMETIMES if key in said}
+    if out:
+        facts["out"] = out
     return {**facts, "job_file": json.loads(spec), "versions": versions()}
 
 
