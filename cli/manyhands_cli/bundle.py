@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ from manyhands_service.store import Store
 STREAMED = (TASKS, JUDGMENTS, ANSWERS_CSV, ANSWERS_JSONL)
 #: Times that a job is read whose answers change meanwhile: late judgments may come, and letters be replayed.
 TRIES = 3
+#: Seconds that the answers of a job that its deadline has ended may still be gone over, and between two looks.
+PATIENCE, LOOK = 60.0, 0.2
 
 
 class Recorded(Protocol):
@@ -119,6 +122,18 @@ def write(recorded: Recorded, folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def _ended(recorded: Recorded) -> dict[str, Any]:
+    """What is said of the job, once its answers have been gone over."""
+    ends = time.monotonic() + PATIENCE
+    while (facts := recorded.facts())["state"] == "open" or facts.get("due"):
+        if facts["state"] == "open":
+            raise StillOpen(f"{facts['job']} has {facts['tasks'] - facts['answered']:,} tasks without an answer")
+        if time.monotonic() > ends:
+            raise StillOpen(f"the answers of {facts['job']} are still to be gone over as a whole by an aggregator")
+        time.sleep(LOOK)
+    return facts
+
+
 def _replace(folder: Path, new: Path) -> None:
     old = folder.with_name(f".{folder.name}.old")
     if folder.exists():
@@ -160,9 +175,7 @@ def free(folder: Path) -> None:
 def _fetch(recorded: Recorded, folder: Path) -> dict[str, Any]:
     """Fetch the files; what comes one after the other must be of one moment."""
     for _ in range(TRIES):
-        facts = recorded.facts()
-        if facts["state"] == "open":
-            raise StillOpen(f"{facts['job']} has {facts['tasks'] - facts['answered']:,} tasks without an answer")
+        facts = _ended(recorded)
         for name in STREAMED:
             with (folder / name).open("wb") as file:
                 for block in recorded.stream(name):

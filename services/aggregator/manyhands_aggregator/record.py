@@ -17,6 +17,7 @@ from manyhands.errors import UnknownJob
 from manyhands.messages import Failure, Judgments
 from manyhands.spec import received
 from manyhands_aggregator import answers, judging, ratings, reading, tables
+from manyhands_aggregator.jobs import DUE
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import unpack_answers, unpack_failures
 from manyhands_service.store import Store
@@ -33,7 +34,8 @@ SOMETIMES = ("reason", "gold", "accuracy", "spent")
 def about(store: Store, job: str, now: float) -> dict[str, Any]:
     """What a bundle says of a job: what became of it, its job file, and the versions of what decided.
 
-    ``out`` are the workers whose judgments do not count by the job's rules, where there are any.
+    ``out`` are the workers whose judgments do not count by the job's rules, where there are any; ``due`` is true while
+    the answers of a job that has ended are still to be gone over as a whole.
 
     Raises:
         UnknownJob: the aggregator has not heard of it, or not of its job file.
@@ -43,6 +45,9 @@ def about(store: Store, job: str, now: float) -> dict[str, Any]:
     facts = {key: said[key] for key in FACTS} | {key: said[key] for key in SOMETIMES if key in said}
     if out:
         facts["out"] = out
+    fit = store.read(lambda c: c.scalar(sa.select(tables.jobs.c.fit).where(tables.jobs.c.job == job)))
+    if fit == DUE and facts["state"] in ("complete", "partial"):
+        facts["due"] = True
     return {**facts, "job_file": json.loads(spec), "versions": versions()}
 
 
@@ -59,8 +64,8 @@ def tasks(store: Store, job: str) -> Iterator[bytes]:
     """Every task in source order: position, id, suite, and where there is such a thing truth, refused, open, accepted.
 
     ``refused`` says why nobody was asked of it; ``open``, that the job has ended before its suite was decided;
-    ``accepted``, in a plan that cascades or whose method weighs voters, which answer was accepted, by what was believed
-    at the time and found in the end.
+    ``accepted``, in a plan that cascades or whose method weighs voters, the answer that stands and how far the task
+    came: of one voter alone, and where nobody goes over the whole, it rests on what was believed at the time.
 
     Raises:
         UnknownJob: the aggregator has not heard of it, or not of its job file.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from manyhands.errors import SpecError
 from manyhands.messages import GOLD_ID, Failure
-from manyhands_aggregator import answers, record
+from manyhands_aggregator import answers, fitting, judging, record, settled
 from manyhands_aggregator.bundle import files
 from manyhands_aggregator.bundle.files import FILES, Bundle, NoBundle, NoMethod
 from manyhands_cli.bundle import FromStore, write
@@ -196,6 +197,48 @@ def test_answers_come_out_of_a_bundle_as_they_went_in(
         assert again == before
         assert (compared.tasks, compared.different, compared.right) == (6, 0, compared.was_right)
     assert b"<h1>" in (bundle.folder / files.REPORT).read_bytes()
+
+
+@pytest.mark.parametrize("method", ["blend", "one-coin", "dawid-skene"])
+@pytest.mark.parametrize("cascades", [False, True], ids=["one stage", "cascade"])
+def test_a_job_that_was_gone_over_as_a_whole(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, method: str, cascades: bool
+) -> None:
+    """In parts, with gold in it and tasks that one voter alone has judged: the same bytes out of the judgments."""
+    monkeypatch.setattr(settled, "PAGE", 2)
+    monkeypatch.setattr(fitting, "VOTES", 25)
+    shelf.bench.upkeep._fitting._votes = 25
+    chance, truths = random.Random(4), [None if p % 4 else "abc"[p % 3] for p in range(40)]
+    stages = [{"judges": ["one", "two"], "accept": {"agree": 2}}, {"judges": ["three", "four"]}]
+    more = {"method": method, **({"stages": stages} if cascades else {})}
+    job = Job(count=40, size=4, judges=["one", "two", "three", "four"], truths=truths, refused={5: LARGE}, more=more)
+    shelf.bench.take(*job.news())
+    for judge in ("one", "two", "three", "four"):
+        for suite in range(job.suites):
+            said = ["abc"[p % 3] if chance.random() < 0.6 else chance.choice("abc") for p in job.sent(suite)]
+            stage = int(cascades and judge in ("three", "four"))
+            asked: dict[str, Any] = {}
+            if stage:
+                with shelf.store.engine.connect() as connection:
+                    course = judging.load(connection, job.id, [suite])[suite].course.asked
+                asked = {"positions": sorted(course.get((1, judge, 0), ()))}
+                said = said[: len(asked["positions"])]
+            if suite == 7 and judge != "one":
+                shelf.bench.take(job.failed(suite, judge=judge, stage=stage, attempt=3, **asked))
+            elif said:
+                shelf.bench.take(job.judged(suite, said, judge=judge, stage=stage, **asked))
+    with pytest.raises(StillOpen):
+        shelf.bundle(job)
+    shelf.bench.swept()
+    bundle = shelf.bundle(job)
+    again, compared = computed(bundle)
+    assert again == shelf.answers(job) == (bundle.folder / files.ANSWERS_CSV).read_bytes()
+    assert (compared.tasks, compared.different) == (40, 0)
+    assert bundle.manifest["method"] == method
+    lines = (bundle.folder / files.JUDGMENTS).read_text()
+    other = lines.replace('"value":"a"', '"value":"b"')
+    (bundle.folder / files.JUDGMENTS).write_text(other)
+    assert computed(bundle)[1].different > 5  # it is the judgments that answers are made of
 
 
 def test_the_same_job_is_the_same_bundle(shelf: Shelf) -> None:

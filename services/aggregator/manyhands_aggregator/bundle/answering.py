@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from manyhands.spec import JobSpec
 from manyhands_aggregator.answers import CANCELLED, ROWS, Block
 from manyhands_aggregator.bundle import whole
+from manyhands_aggregator.bundle.fitted import fitted
 from manyhands_aggregator.bundle.reading import Suite
 from manyhands_aggregator.decide import Decision
 from manyhands_aggregator.opinions import Compared
@@ -26,23 +28,38 @@ def answers(
     """The answers of a job that has ended in this ``state``, in source order.
 
     By the method of the job file, or by a ``method`` of the truth package. What was ``accepted`` on the way through a
-    plan that cascades stands, unless it is not to. Memory is that of a block, and with a method of the truth package
-    some forty bytes for each judgment.
+    plan that cascades stands where the job is not gone over as a whole, unless it is not to. Memory is that of a block,
+    and where a job is gone over as a whole some forty bytes for each judgment.
     """
     plan = Plan.of(spec)
-    found = None if method is None else whole.found(spec, method, suites)
     otherwise = CANCELLED if state == "cancelled" else OVERDUE
     block = _block(plan)
-    for suite in suites():
+    for suite, change in _changes(plan, state, suites, method):
         decision = None if suite.open else _decided(plan, suite, accepted)
-        if found is not None and decision is not None:
-            decision = _replaced(decision, found, suite.first)
+        if decision is not None and change is not None:
+            decision = change(decision)
         block.add(suite.first, suite.ids, decision, otherwise)
         if len(block.positions) >= ROWS:
             yield block
             block = _block(plan)
     if block.positions:
         yield block
+
+
+def _changes(
+    plan: Plan, state: str, suites: Callable[[], Iterator[Suite]], method: str | None
+) -> Iterator[tuple[Suite, Callable[[Decision], Decision] | None]]:
+    """Each suite, and what becomes of its answers when the job is gone over as a whole, if it is."""
+    if method is not None:
+        by_method = whole.found(plan.spec, method, suites)
+        for suite in suites():
+            yield suite, partial(_replaced, found=by_method, first=suite.first)
+    elif plan.fits and state != "cancelled":
+        for suite, found in fitted(plan, suites):
+            yield suite, None if found is None else partial(found.applied, plan, suite.first)
+    else:
+        for suite in suites():
+            yield suite, None
 
 
 def _block(plan: Plan) -> Block:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from manyhands.spec import JobSpec
+from manyhands.spec import INFERENCE, JobSpec
 from manyhands_aggregator.bundle.figures import Figures
 from manyhands_aggregator.bundle.files import (
     FILES,
@@ -26,6 +27,7 @@ from manyhands_aggregator.bundle.files import (
 )
 from manyhands_aggregator.bundle.reading import span, suites
 from manyhands_aggregator.report.page import page
+from manyhands_aggregator.truth.methods import METHODS
 
 
 def complete(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,6 +59,9 @@ def complete(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
 def method(spec: JobSpec) -> dict[str, Any]:
     """How judgments became answers: the method, what it is told beside the judgments, and its seed where it has one."""
     parameters: dict[str, Any] = {}
+    if spec.decide_by in INFERENCE:
+        told = inspect.signature(METHODS[spec.decide_by]).parameters.values()
+        parameters = {p.name: p.default for p in told if p.default not in (p.empty, None)}
     if spec.decide_by == "weighted":
         parameters["weights"] = [{judge.judge: judge.weight for judge in stage.judges} for stage in spec.stages]
     return {"method": spec.decide_by, "parameters": parameters, "seed": None}

@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import orjson
 
 from manyhands.messages import GOLD_ID, Failure, Judgments
@@ -47,7 +48,10 @@ class Suite:
     def state(self) -> SuiteState:
         """The suite as the aggregator has it in hand when all has been said, with what was accepted on the way."""
         refused = {t["position"]: Failure(**t["refused"]) for t in self.tasks if "refused" in t}
-        state = SuiteState(self.number, self.first, len(self.tasks), len(self.tasks) - len(refused), refused=refused)
+        truths = [task.get("truth") for task in self.tasks]
+        known = msgpack.packb(truths) if any(truth is not None for truth in truths) else None
+        count = len(self.tasks)
+        state = SuiteState(self.number, self.first, count, count - len(refused), known, refused)
         for message in self.messages():
             slot: Slot = (message.stage, message.judge, message.slot)
             state.said.setdefault(slot, []).append(message)

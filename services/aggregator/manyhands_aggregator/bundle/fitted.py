@@ -1,0 +1,39 @@
+"""A bundle's answers gone over as a whole, in the parts in which the aggregator does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from manyhands_aggregator import fitting, settled
+from manyhands_aggregator.bundle.reading import Suite
+from manyhands_aggregator.plan import Plan
+from manyhands_aggregator.wholly import Found, Gathered
+
+
+def fitted(plan: Plan, suites: Callable[[], Iterator[Suite]]) -> Iterator[tuple[Suite, Found | None]]:
+    """Each suite with what was found of the part that it is in; None where nobody judged anything in it.
+
+    Memory is that of the votes of a part, of which there are at most about ``fitting.VOTES``.
+    """
+    behind = suites()
+    for count, found in _parts(plan, suites()):
+        for suite in islice(behind, count):
+            yield suite, found
+
+
+def _parts(plan: Plan, suites: Iterator[Suite]) -> Iterator[tuple[int, Found | None]]:
+    """How many suites each part has, and what is found in it."""
+    votes, count, paged = Gathered(plan), 0, 0
+    for suite in suites:
+        count += 1
+        state = suite.state()
+        if suite.open or not state.sent:
+            continue
+        votes.add(state)
+        paged += 1
+        if paged % settled.PAGE == 0 and len(votes.task) >= fitting.VOTES:
+            yield count, votes.found()
+            votes, count, paged = Gathered(plan), 0, 0
+    if count:
+        yield count, votes.found() if votes.positions else None
