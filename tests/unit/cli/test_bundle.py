@@ -455,6 +455,8 @@ def test_gold_that_was_mixed_in_is_in_the_record_and_no_answer(shelf: Shelf, met
     bundle = shelf.bundle(job)
     assert [line["position"] for line in _lines(bundle.folder / files.ANSWERS_JSONL)] == [0, 2, 5]
     assert {line["position"] for line in _lines(bundle.folder / files.JUDGMENTS)} == set(range(6))
+    rows = {row["judge"]: row for row in csv.DictReader((bundle.folder / files.WORKERS).read_text().splitlines())}
+    assert (rows["one"]["gold"], rows["one"]["compared"]) == ("6", "3")  # gold tells how good a judge is
     again, compared = computed(bundle, method=method)
     assert len(again.splitlines()) == 4
     if method is None:

@@ -99,9 +99,15 @@ class Figures:
         said: list[list[Line]] = [[] for _ in suite.tasks]
         for line in suite.judgments:
             said[line["position"] - suite.first].append(line)
-        asked = [(task, lines) for task, lines in zip(suite.tasks, said, strict=True) if task["id"] != GOLD_ID]
-        for (task, lines), answer in zip(asked, suite.answers, strict=True):
-            self._task(task, answer, lines)
+        answers = iter(suite.answers)
+        for task, lines in zip(suite.tasks, said, strict=True):
+            if task["id"] != GOLD_ID:
+                self._task(task, next(answers), lines)
+                continue
+            for line in lines:  # gold that was mixed in has no answer: it tells of its judges alone
+                self._judgment(line, None, task.get("truth"))
+        if next(answers, None) is not None:
+            raise ValueError(f"suite {suite.number} has more answers than tasks")
         self.voters.worked(suite.judgments)
         self._met |= any(len(lines) > 1 for lines in said)
         positions, messages = [task["position"] for task in suite.tasks], suite.messages()

@@ -26,23 +26,22 @@ class Voters:
         self.judges: dict[str, Tally] = {}
         self.workers: dict[tuple[str, str], Tally] = {}
 
-    def _of(self, line: Line) -> tuple[Tally, Tally]:
-        key = line["judge"], line["worker"]
-        worker = self.workers.get(key)
-        if worker is None:
-            worker = self.workers[key] = Tally()
-            self.judges.setdefault(key[0], Tally())
-        return self.judges[key[0]], worker
+    def _of(self, judge: str, worker: str) -> tuple[Tally, Tally]:
+        own = self.workers.get((judge, worker))
+        if own is None:
+            own = self.workers[judge, worker] = Tally()
+            self.judges.setdefault(judge, Tally())
+        return self.judges[judge], own
 
     def failed(self, line: Line) -> None:
         """Count a failure."""
-        for tally in self._of(line):
+        for tally in self._of(line["judge"], line["worker"]):
             tally.errors += 1
 
     def judged(self, line: Line, right: bool | None, answer: Any, answered: bool) -> None:
         """Count a judgment; ``right`` is None where the truth is not known."""
         value, cost = line["value"], line.get("cost", 0.0)
-        for tally in self._of(line):
+        for tally in self._of(line["judge"], line["worker"]):
             tally.judgments += 1
             tally.cost += cost
             if right is not None:
@@ -61,8 +60,8 @@ class Voters:
             (line["judge"], line["worker"], line["started"], line["finished"]) for line in lines
         ):
             seconds = max(0.0, finished - started)
-            self.judges[judge].seconds += seconds
-            self.workers[judge, worker].seconds += seconds
+            for tally in self._of(judge, worker):
+                tally.seconds += seconds
 
     def csv(self) -> Iterator[bytes]:
         """A line for each worker, in the order of their names."""
