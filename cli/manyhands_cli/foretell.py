@@ -1,18 +1,24 @@
-"""What a job will take, before it is run: counts from its source, times from a pilot of a few tasks."""
+"""What a job will take, before it is run: its source counted, its judges tried, and the rest foretold from that."""
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from manyhands.handlers import Asked, ask
+from manyhands.outcome import failure
 from manyhands.settings import load
-from manyhands.spec import JobSpec
+from manyhands.spec import PEOPLE, JobSpec
+from manyhands_aggregator import values
 from manyhands_aggregator.cost import Part, cost, makespan
+from manyhands_aggregator.sample import Said, Sample, Specimen
 from manyhands_cli.jobfile import references
-from manyhands_producer.sources import Source, open_source
+from manyhands_producer.sources import Gold, Rows, Source, load_gold, load_mixed, open_source
+from manyhands_worker.judging import sort
 from manyhands_worker.offer import make, offers
 from manyhands_worker.settings import WorkerSettings
 from manyhands_worker.sources import named_by, setup_of
@@ -23,69 +29,100 @@ ROWS, BYTES = 20_000, 8 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pilot:
-    """What a judge took in the pilot: seconds to get ready, then seconds for each task; how many it failed."""
+    """What a judge took in the pilot: seconds to get ready, then seconds for each judgment; how many it failed.
+
+    ``said`` has the judgments of each task, by slot.
+    """
 
     judge: str
     load_seconds: float
     seconds_per_task: float
     tasks: int
     failed: int
+    said: Sequence[Sequence[Said]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A source's rows: those that become tasks, those that are refused, and the first few payloads."""
+    """A source's rows: those that become tasks, those that are refused, and a few payloads with their truths."""
 
     tasks: int
     refused: int
     sample: Sequence[Any]
+    truths: Sequence[Any] = ()
 
 
-def count(spec: JobSpec, sample: int, said: Callable[[int], None]) -> Counted:
+def count(spec: JobSpec, sample: int, said: Callable[[int], None], seed: int | None = None) -> Counted:
     """Read the source once, as a stream; ``said`` is told now and then how far it is.
+
+    The sample is the first rows, or with a ``seed`` any, each as likely as the next (reservoir sampling: J. S. Vitter,
+    "Random Sampling with a Reservoir", ACM TOMS 11, 1985, algorithm R).
 
     Raises:
         SourceError: it cannot be read.
     """
     source: Source = open_source(spec)
+    gold, mixed = load_gold(spec), load_mixed(spec, spec.name)
     tasks = refused = 0
-    first: list[Any] = []
+    kept: list[tuple[Any, Any]] = []
+    rng = None if seed is None else random.Random(seed)
     try:
         while True:
             rows = source.read(ROWS, BYTES)
+            rows = rows if mixed is None else mixed.mix(rows, tasks)
+            for index, payload in enumerate(rows.payloads):
+                if index in rows.refused:
+                    refused += 1
+                elif len(kept) < sample:
+                    kept.append((payload, _truth(rows, index, tasks + index, gold)))
+                elif rng is not None and (place := rng.randrange(tasks + index + 1 - refused)) < sample:
+                    kept[place] = payload, _truth(rows, index, tasks + index, gold)
             tasks += len(rows.payloads)
-            refused += len(rows.refused)
-            if len(first) < sample:
-                first += [p for i, p in enumerate(rows.payloads) if i not in rows.refused][: sample - len(first)]
             said(tasks)
             if rows.end:
-                return Counted(tasks, refused, first)
+                return Counted(tasks, refused, [one for one, _ in kept], [truth for _, truth in kept])
     finally:
         source.close()
 
 
-def pilot(spec: JobSpec, job_file: Path, handlers: str | None, sample: Sequence[Any]) -> list[Pilot]:
+def _truth(rows: Rows, index: int, position: int, gold: Gold | None) -> Any:
+    if gold is not None:
+        return gold.get((rows.ids[index] if rows.ids is not None else None) or str(position))
+    return None if rows.truths is None else rows.truths[index]
+
+
+def pilot(
+    spec: JobSpec, job_file: Path, handlers: str | None, sample: Sequence[Any], without: Sequence[str] = ()
+) -> list[Pilot]:
     """Let every judge of the plan judge the sample, here and now; nothing is published or kept.
+
+    Each judge of each stage judges every task, as often as the plan may ask it; those ``without`` are left out.
 
     Raises:
         HandlerError: a judge cannot be loaded or made.
     """
-    judges = spec.judge_names
+    judges = [name for name in spec.judge_names if name not in without]
     settings = load(WorkerSettings, handlers=references(spec, handlers), config=job_file, judges=judges)
+    check, slots = values.check(spec.answer), slots_of(spec)
     found = []
     for name, offer in offers(setup_of(named_by(settings), settings, "pilot"), lambda _group, _runs: None).items():
         started = time.perf_counter()
         judge = make(name, offer)
         loaded = time.perf_counter()
-        said = judge(range(len(sample)), sample) if sample else []
+        said: list[list[Said]] = [[] for _ in sample]
+        for slot in range(slots[name] if sample else 0):
+            ask(Asked(job="pilot", slot=slot))
+            for of, one in zip(said, _heard(judge(range(len(sample)), sample), name, slot, check), strict=True):
+                of.append(one)
         seconds = time.perf_counter() - loaded
         found.append(
             Pilot(
                 judge=name,
                 load_seconds=loaded - started,
-                seconds_per_task=seconds / max(len(sample), 1),
+                seconds_per_task=seconds / max(len(sample) * slots[name], 1),
                 tasks=len(sample),
-                failed=sum(isinstance(one, BaseException) for one in said),
+                failed=sum(of[0].failure is not None for of in said),
+                said=said,
             )
         )
         close = getattr(judge, "close", None)
@@ -94,8 +131,67 @@ def pilot(spec: JobSpec, job_file: Path, handlers: str | None, sample: Sequence[
     return found
 
 
+def slots_of(spec: JobSpec) -> dict[str, int]:
+    """How often the plan may ask each judge for another opinion of a task.
+
+    A machine: as often as a stage has slots for it at once. People: by every stage, as often as it may.
+    """
+    found = dict.fromkeys(spec.judge_names, 1)
+    found |= {PEOPLE: 0} if PEOPLE in found else {}
+    for stage in spec.stages:
+        for judge in stage.judges:
+            if judge.judge == PEOPLE:
+                most = stage.accept.at_most if stage.accept is not None else None
+                others = sum(other.judgments for other in stage.judges if other is not judge)
+                found[PEOPLE] += judge.judgments if most is None else max(judge.judgments, most - others)
+            else:
+                found[judge.judge] = max(found[judge.judge], judge.judgments)
+    return found
+
+
+def _heard(said: list[Any], judge: str, slot: int, check: values.Check) -> list[Said]:
+    parted = sort(said)
+    nobody = [None] * len(said)
+    columns = zip(
+        parted.values, parted.confidences or nobody, parted.costs or nobody, parted.workers or nobody, strict=True
+    )
+    found = []
+    for index, (value, confidence, paid, worker) in enumerate(columns):
+        who = worker or (f"{judge}-{slot}" if judge == PEOPLE else judge)
+        try:
+            if index in parted.errors:
+                raise parted.errors[index]
+            found.append(Said(who, check(value), confidence, paid))
+        except BaseException as error:  # noqa: BLE001  whatever a handler raised; or the value is no answer
+            found.append(Said(who, failure=failure(error)))
+    return found
+
+
+def sampled(counted: Counted, pilots: Sequence[Pilot], skills: Mapping[str, float]) -> Sample:
+    """The sample that a pilot is, with what is stated of judges that did not take part."""
+    truths = counted.truths or [None] * len(counted.sample)
+    tasks = [
+        Specimen({p.judge: p.said[place] for p in pilots if p.said}, truth) for place, truth in enumerate(truths)
+    ] if pilots else []  # fmt: skip
+    return Sample(
+        tasks=tasks, skills=skills, seconds={p.judge: p.seconds_per_task for p in pilots},
+        load={p.judge: p.load_seconds for p in pilots},
+    )  # fmt: skip
+
+
+def stated(sample: Sample, skills: Mapping[str, float]) -> Sample:
+    """A sample in which some judges are as good as is stated, whatever is on record of them."""
+    if not skills:
+        return sample
+    tasks = [
+        replace(task, said={judge: said for judge, said in task.said.items() if judge not in skills})
+        for task in sample.tasks
+    ]
+    return replace(sample, tasks=tasks, skills={**sample.skills, **skills})
+
+
 def foretell(spec: JobSpec, counted: Counted, pilots: Sequence[Pilot], children: int) -> dict[str, Any]:
-    """Tasks, suites, messages, judgments, seconds and cost of a job; pure.
+    """Tasks, suites, messages, judgments, seconds and cost of a job of which every stage is asked all; pure.
 
     The time is the makespan bound of docs/cost-model.md over ``children`` equal processes: models are loaded once a
     child, the work is shared evenly, a suite is worked on by one. What the pipeline itself adds (some microseconds a
@@ -103,12 +199,14 @@ def foretell(spec: JobSpec, counted: Counted, pilots: Sequence[Pilot], children:
     """
     judged = counted.tasks - counted.refused
     by_judge = {p.judge: p for p in pilots}
+    nothing = Pilot(judge="", load_seconds=0.0, seconds_per_task=0.0, tasks=0, failed=0)
+    of = [by_judge.get(j.judge, nothing) for j in spec.judges]
     parts = [
-        Part(tasks=judged, judgments=j.judgments, price=j.price, seconds=by_judge[j.judge].seconds_per_task)
-        for j in spec.judges
+        Part(tasks=judged, judgments=j.judgments, price=j.price, seconds=took.seconds_per_task)
+        for j, took in zip(spec.judges, of, strict=True)
     ]
     longest = min(judged, spec.suite) * max(part.seconds for part in parts)
-    load = sum(by_judge[j.judge].load_seconds for j in spec.judges)
+    load = sum(p.load_seconds for p in pilots)
     suites = -(-judged // spec.suite)
     slots = sum(j.judgments for j in spec.judges)
     return {
@@ -125,12 +223,12 @@ def foretell(spec: JobSpec, counted: Counted, pilots: Sequence[Pilot], children:
             {
                 "judge": j.judge,
                 "judgments": judged * j.judgments,
-                "load_seconds": round(by_judge[j.judge].load_seconds, 3),
-                "seconds_per_task": round(by_judge[j.judge].seconds_per_task, 9),
+                "load_seconds": round(took.load_seconds, 3),
+                "seconds_per_task": round(took.seconds_per_task, 9),
                 "price": j.price,
-                "pilot_tasks": by_judge[j.judge].tasks,
-                "pilot_failed": by_judge[j.judge].failed,
+                "pilot_tasks": took.tasks,
+                "pilot_failed": took.failed,
             }
-            for j in spec.judges
+            for j, took in zip(spec.judges, of, strict=True)
         ],
     }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from manyhands import spec as specs
 from manyhands.errors import SpecError
 
 
-def read(file: Path, handlers: str | None) -> specs.JobSpec:
+def read(file: Path, handlers: str | None, without: Collection[str] | None = ()) -> specs.JobSpec:
     """The job of a file; every judge of its plan is a handler, a command, a URL or a model.
+
+    Those ``without`` need not be; None: nobody need, and the handlers are not even loaded.
 
     Raises:
         HandlerError: the handlers cannot be loaded.
@@ -22,8 +25,10 @@ def read(file: Path, handlers: str | None) -> specs.JobSpec:
         raise SpecError(
             f"{specs.where(file)}: source: this key is missing; a job without it gets its tasks over the API"
         )
+    if without is None:
+        return spec
     registered = [name for reference in references(spec, handlers) for name in load(reference)]
-    known = {*registered, *spec.commands, *spec.http, *spec.llm}
+    known = {*registered, *without, *spec.commands, *spec.http, *spec.llm}
     for number, stage in enumerate(spec.stages):
         for index, judge in enumerate(stage.judges):
             if judge.judge not in known:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from manyhands.spec import JobSpec
 from manyhands_aggregator import export
+from manyhands_cli import planned
 from manyhands_cli.balance import balance
 from manyhands_cli.files import write_whole
 from manyhands_cli.installation import Installation
@@ -18,8 +20,17 @@ KEYS = ("job", "name", "state", "tasks", "answered", "failed", "cancelled", "jud
 SOMETIMES = ("accuracy", "gold", "reason", "spent")
 
 
-def write(installation: Installation, spec: JobSpec, job: str, folder: Path, began: float | None) -> dict[str, Any]:
+def write(
+    installation: Installation,
+    spec: JobSpec,
+    job: str,
+    folder: Path,
+    began: float | None,
+    plan: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Write answers.csv, failed.csv where tasks failed, and summary.json; returns the summary.
+
+    With what was foretold in a ``plan`` the summary says how right that was.
 
     ``began`` is when it was submitted, in seconds since 1970; None for one that goes on, which counts from its opening,
     the break included.
@@ -49,6 +60,9 @@ def write(installation: Installation, spec: JobSpec, job: str, folder: Path, beg
     if (economy := aggregator.economy(job)) is not None:
         summary["saved"] = f"asked {economy['asked']:,} of {economy['of']:,} judgments: saved {economy['saved']:.0%}"
         summary["stages"] = economy["stages"]
+    if plan is not None:
+        stated = (one for block in aggregator.answers(job) for one in block.confidences if one is not None)
+        summary["planned"] = planned.compare(plan, planned.actual({**said, "seconds": seconds}, stated))
     summary["judges"] = aggregator.judges(job)
     write_whole(folder / "summary.json", [json.dumps(summary, indent=2).encode() + b"\n"])
     return summary

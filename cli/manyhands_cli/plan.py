@@ -1,20 +1,57 @@
-"""``manyhands plan``: what a job takes, before it is run."""
+"""``manyhands plan``: what a job takes and how right it will be, before it is run."""
 
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from manyhands_cli import show
-from manyhands_cli.options import AsJson, Handlers, JobFile
+from manyhands_cli.options import AGGREGATOR, AggregatorUrl, AsJson, Ca, Handlers, JobFile, Token, aggregator_client
+
+if TYPE_CHECKING:
+    from manyhands.spec import JobSpec
+    from manyhands_aggregator.sample import Sample
+    from manyhands_cli.foretell import Counted
+    from manyhands_cli.planned import Basis
+
+#: Tasks of a pilot that is not told how many: for how long judges take; and for what a plan with rules makes of them.
+FEW, SOME = 20, 100
 
 
 def plan(
     job: JobFile,
     handlers: Handlers = None,
-    pilot: Annotated[int, typer.Option(min=1, help="Tasks that every judge tries, to see how long it takes.")] = 20,
+    pilot: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Tasks, chosen by lot, that every judge of every stage tries. Default: 20, and 100 for plans with "
+            "accept; none where --from or --skill say enough.",
+            show_default=False,
+        ),
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="JOB",
+            help="Foretell from a job that has ended, in the place of a pilot: its id, the folder of a bundle or of a "
+            "`run`, or a summary.json.",
+            show_default=False,
+        ),
+    ] = None,
+    skill: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="JUDGE=SHARE",
+            help="Take this judge to be right so often, by itself, in the place of asking it; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     children: Annotated[
         int | None,
         typer.Option(
@@ -23,28 +60,127 @@ def plan(
             show_default=False,
         ),
     ] = None,
+    people: Annotated[
+        int | None, typer.Option(min=1, help="People at work at once. Default: all who were seen.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same tasks.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Keep it, for `run --plan` to say how right it was.", show_default=False
+        ),
+    ] = None,
     json_: AsJson = False,
+    aggregator: AggregatorUrl = AGGREGATOR,
+    token: Token = None,
+    ca: Ca = None,
 ) -> None:
-    """Foretell what a job takes before it is run: tasks, suites, judgments, time, cost.
+    """Foretell what a job takes before it is run: tasks, judgments, time, cost, and how right the answers will be.
 
-    Counts the source and lets every judge try a few tasks. Nothing is published or kept.
+    Counts the source and lets every judge try a few tasks; or goes by an earlier job. Then it rehearses the job many
+    times over, with the code that decides in the aggregator: accept rules, at_most and budget. Figures come with what
+    they lie between with 80 % certainty. Nothing is published or kept.
 
     Example: manyhands plan examples/digits/job.yaml --children 8
+
+    Example: manyhands plan examples/digits/cascade.yaml --pilot 200 -o plan.json
     """
     from manyhands import logs
-    from manyhands_cli import foretell, jobfile
+    from manyhands_aggregator.forecast import forecast
+    from manyhands_aggregator.sample import Unknowable, Urn
+    from manyhands_cli import foretell, jobfile, planned
     from manyhands_cli.progress import JobProgress
 
     logs.configure("plan", level="warning", format="text")
-    spec = jobfile.read(job, handlers)
+    skills = dict(map(_skill, skill or ()))
+    spec = jobfile.read(job, handlers, without=None if from_ else skills)
+    if from_ and pilot:
+        raise typer.BadParameter("--from takes the place of a pilot; give one of them")
+    tried = [] if from_ else [name for name in spec.judge_names if name not in skills]
+    if not tried and pilot:
+        raise typer.BadParameter("--skill leaves no judge for the pilot")
+    size = (pilot or (SOME if spec.cascades else FEW)) if tried else 0
     with JobProgress(f"counting {spec.name}", quiet=json_) as progress:
-        counted = foretell.count(spec, pilot, lambda tasks: progress.note(f"{tasks:,} tasks"))
-    pilots = foretell.pilot(spec, job, handlers, counted.sample)
-    said = foretell.foretell(spec, counted, pilots, children or os.cpu_count() or 1)
+        counted = foretell.count(spec, size, lambda tasks: progress.note(f"{tasks:,} tasks"), seed)
+    pilots = foretell.pilot(spec, job, handlers, counted.sample, list(skills)) if tried else []
+    if from_:
+        from manyhands_cli.recall import recall
+
+        found = recall(from_, spec, aggregator_client(aggregator, token, ca))
+        sample = foretell.stated(found, skills)
+    else:
+        sample = foretell.sampled(counted, pilots, skills)
+    at_work = children or os.cpu_count() or 1
+    said = foretell.foretell(spec, counted, pilots, at_work)
+    try:
+        urn = Urn(spec, sample, seed)
+        tasks = counted.tasks - counted.refused
+        foreseen = forecast(spec, urn, tasks, capacity=at_work, people=people or 0, seed=seed)
+        said = planned.foretold(spec, said, foreseen, _basis(spec, from_, sample, counted, urn.unseen))
+    except Unknowable as error:
+        said["assumed"] = [f"{error}: judgments and cost are those of asking everybody"]
+    if out is not None:
+        planned.write(out, spec, said)
     if json_:
         show.as_json(said)
-        return
-    judges = said.pop("judges")
-    show.pairs(said)
+    else:
+        _print(said)
+
+
+def _skill(text: str) -> tuple[str, float]:
+    judge, _, share = text.partition("=")
+    try:
+        found = float(share)
+    except ValueError:
+        found = -1.0
+    if not judge or not 0 <= found <= 1:
+        raise typer.BadParameter(f"--skill is JUDGE=SHARE with a share between 0 and 1, not {text!r}")
+    return judge, found
+
+
+def _basis(spec: JobSpec, from_: str | None, sample: Sample, counted: Counted, unseen: Sequence[str]) -> Basis:
+    """What a forecast rests on, in words."""
+    from manyhands.spec import PEOPLE
+    from manyhands_aggregator.sample import CROWD
+    from manyhands_cli.planned import Basis
+
+    many = len(sample.tasks)
+    rests_on = f"a pilot of {many:,} of {counted.tasks - counted.refused:,} tasks" if many else "stated skills alone"
+    if from_:
+        rests_on = f"{many:,} tasks of {from_}" if many else f"the summary {from_}"
+    assumed = [
+        f"{judge} is right in {sample.skills[judge]:.0%} of its judgments, whatever the others say, and states no "
+        "confidence"
+        for judge in unseen
+    ]
+    if PEOPLE in unseen:
+        assumed.append(f"there are {CROWD} people, all alike")
+    if not many:
+        assumed.append("every answer is as frequent as the next")
+    elif not any(task.truth is not None for task in sample.tasks):
+        assumed.append("no truth is known: what is right is taken from all judgments of a task together")
+    untimed = [judge for judge in spec.judge_names if not sample.seconds.get(judge)]
+    if untimed:
+        assumed.append(f"judgments of {', '.join(untimed)} take no time")
+    return Basis(rests_on=rests_on, assumed=assumed)
+
+
+def _print(said: dict[str, Any]) -> None:
+    judges, stages, between = said.pop("judges"), said.pop("stages", None), said.pop("between", {})
+    assumed = said.pop("assumed", ())
+    show.pairs({key: _with(key, value, between) for key, value in said.items()})
+    for sentence in assumed:
+        show.line(f"assumed: {sentence}")
     show.line("")
+    if stages:
+        show.table(stages, ("stage", "judges", "tasks", "judgments", "answers"))
+        show.line("")
     show.table(judges, ("judge", "judgments", "load_seconds", "seconds_per_task", "price", "pilot_failed"))
+
+
+def _with(key: str, value: Any, between: Mapping[str, Sequence[float]]) -> Any:
+    """A figure, and within what it lies."""
+    low, high = between.get(key, (value, value))
+    if low == high:
+        return value
+    return f"{show.cell(value, key)}  ({show.cell(low, key)} to {show.cell(high, key)})"

@@ -32,6 +32,14 @@ def results(
             show_default=False,
         ),
     ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What `plan -o` foretold: how right it was goes to standard error.",
+            show_default=False,
+        ),
+    ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="The tasks without an answer, and why (CSV).")] = False,
     aggregator: AggregatorUrl = AGGREGATOR,
     token: Token = None,
@@ -49,8 +57,8 @@ def results(
     Example: manyhands results digits-1f00ba11 --bundle digits
     """
     if bundle is not None:
-        if format_ or out or failed:
-            raise typer.BadParameter("--bundle is a whole folder; leave out --format, --out and --failed")
+        if format_ or out or failed or plan:
+            raise typer.BadParameter("--bundle is a whole folder; leave out --format, --out, --failed and --plan")
         _bundle(job, bundle, aggregator, token, ca)
         return
     ending = out.suffix.removeprefix(".") if out else ""
@@ -70,6 +78,10 @@ def results(
         show.notes().print(
             f"{job} is still open: {said['answered']:,} of {said['tasks']:,} tasks have an answer so far"
         )
+    if plan is not None:
+        from manyhands_cli import planned
+
+        planned.show_on(planned.of_job(client, job, planned.read(plan)), show.notes())
     blocks = client.stream(of_job(job, "/failed.csv" if failed else f"/answers.{kind}"))
     if out is not None:
         from manyhands_cli.files import write_whole

@@ -57,6 +57,12 @@ def run(
             show_default=False,
         ),
     ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="What `plan -o` foretold: the summary says how right it was.", show_default=False
+        ),
+    ] = None,
     children: Annotated[
         int | None,
         typer.Option(min=1, help="Child processes that run handlers. Default: one a core.", show_default=False),
@@ -75,7 +81,7 @@ def run(
     Example: manyhands run examples/digits/job.yaml --out out/digits
     """
     from manyhands import logs
-    from manyhands_cli import jobfile
+    from manyhands_cli import jobfile, planned
     from manyhands_cli.folder import Folder
     from manyhands_cli.installation import Installation, Wanted
     from manyhands_cli.outcome import write
@@ -84,6 +90,7 @@ def run(
 
     logs.configure("run", level="warning", format="text")
     spec = jobfile.read(job, handlers)
+    foretold = None if plan is None else planned.read(plan, spec)
     check_source(spec)
     if bundle is not None:
         from manyhands_cli import bundle as bundles
@@ -116,7 +123,7 @@ def run(
                 installation.producer.submit(spec, job=name)
             ended = _follow(installation, name, progress, stop)
             if ended:
-                summary = write(installation, spec, name, folder.path, None if resumed else began)
+                summary = write(installation, spec, name, folder.path, None if resumed else began, foretold)
                 if bundle is not None:
                     bundles.write(bundles.FromStore(installation.aggregator.store, name), bundle)
                 folder.end()
@@ -208,10 +215,15 @@ def _say(summary: dict[str, Any], folder: Path, json_: bool) -> None:
     if json_:
         show.as_json(summary)
         return
-    show.pairs({key: value for key, value in summary.items() if key not in ("judges", "stages")})
+    show.pairs({key: value for key, value in summary.items() if key not in ("judges", "stages", "planned")})
     show.line("")
     if "stages" in summary:
         show.table(summary["stages"], ("stage", "judges", "judgments", "answers"))
+        show.line("")
+    if "planned" in summary:
+        from manyhands_cli import planned
+
+        planned.show_on(summary["planned"])
         show.line("")
     show.table(summary["judges"], ("judge", "judgments", "errors", "agreement", "accuracy", "seconds_per_task"))
     for judge in summary["judges"]:

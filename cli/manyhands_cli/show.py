@@ -47,8 +47,8 @@ def line(text: str) -> None:
     sys.stdout.flush()
 
 
-def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Rows as a table on standard output."""
+def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], on: Console | None = None) -> None:
+    """Rows as a table on standard output, or ``on`` another."""
     from rich.table import Table
     from rich.text import Text
 
@@ -58,7 +58,7 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     for row in rows:
         # as Text: what looks like markup in an error is no markup
         drawn.add_row(*(Text(cell(row.get(column), column)) for column in columns))
-    out().print(drawn)
+    (on or out()).print(drawn)
 
 
 def pairs(data: Mapping[str, Any]) -> None:

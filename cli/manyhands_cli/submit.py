@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,6 +42,12 @@ def submit(
         typer.Option("--id", help="The job's id; giving the same again goes on with the same job.", show_default=False),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Watch it until it ends.")] = False,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="What `plan -o` foretold: with --wait, say how right it was.", show_default=False
+        ),
+    ] = None,
     json_: AsJson = False,
     producer: ProducerUrl = PRODUCER,
     aggregator: AggregatorUrl = AGGREGATOR,
@@ -57,6 +64,11 @@ def submit(
     from manyhands import spec as specs
 
     spec = specs.load(job)
+    foretold = None
+    if plan is not None:
+        from manyhands_cli import planned
+
+        foretold = planned.read(plan, spec)
     client = producer_client(producer, token, ca)
     name = job_id or f"{spec.name}-{secrets.token_hex(4)}"
     if upload:
@@ -68,9 +80,14 @@ def submit(
     elif not wait:
         show.as_json({"job": name})
     if wait:
-        said = follow(name, client, aggregator_client(aggregator, token, ca))
+        reader = aggregator_client(aggregator, token, ca)
+        said = follow(name, client, reader)
+        if foretold is not None:
+            said["planned"] = planned.of_job(reader, name, foretold)
         if json_:
             show.as_json(said)
+        elif foretold is not None:
+            planned.show_on(said["planned"])
         raise typer.Exit(code_of_end(said))
 
 

@@ -27,6 +27,7 @@ def test_plan_foretells_digits() -> None:
     said = json.loads(done.stdout)
     assert set(said) == {
         "name", "tasks", "refused", "suites", "messages", "judgments", "children", "seconds", "cost", "judges",
+        "accuracy", "confidence", "between", "rests_on", "assumed",
     }  # fmt: skip
     assert (said["tasks"], said["suites"], said["messages"], said["judgments"]) == (1797, 18, 54, 5391)
     assert said["seconds"] > 0

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from manyhands import logs
 from manyhands.errors import StoreUnavailable
 from manyhands.spec import received
-from manyhands_aggregator import jobs, ratings, settled, tables
+from manyhands_aggregator import jobs, settled, tables
 from manyhands_aggregator.jobs import DONE, DUE
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import Counts, SuiteState, pack_answers, unpack_answers
@@ -58,10 +58,9 @@ class Fitting:
     def _fit(self, job: str, plan: Plan) -> None:
         from manyhands_aggregator.wholly import Gathered  # numpy takes its time to import
 
-        out = self._store.read(lambda c: ratings.out(c, job)) if plan.spec.quality else frozenset()
         after: int | None = -1
         while after is not None:
-            votes = Gathered(plan, out)
+            votes = Gathered(plan)
             begun, after = after, self._gather(job, votes, after)
             if votes.positions:
                 self._write(job, plan, votes.found(), begun, after)

@@ -7,7 +7,6 @@ confidence that the voter had earned (docs/decisions/0017-the-whole-job-at-its-e
 from __future__ import annotations
 
 from array import array
-from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -48,13 +47,9 @@ class Found:
 
 @dataclass(slots=True)
 class Gathered:
-    """Votes of many tasks as columns, some thirty bytes for each; ``several``: tasks of more voters than one.
-
-    Voters who are ``out`` do not count.
-    """
+    """Votes of many tasks as columns, some thirty bytes for each; ``several``: tasks of more voters than one."""
 
     plan: Plan
-    out: Set[str] = frozenset()
     voters: dict[str, int] = field(default_factory=dict)
     task: array[int] = field(default_factory=lambda: array("i"))
     voter: array[int] = field(default_factory=lambda: array("i"))
@@ -71,7 +66,7 @@ class Gathered:
         labels = {option: label for label, option in enumerate(self.plan.spec.answer.options or ())}
         truths = None if state.truths is None else msgpack.unpackb(state.truths, strict_map_key=False)
         for position, of in sorted(voices(state.said).items()):
-            heard, _ = counted((of[slot] for slot in sorted(of)), self.out)
+            heard, _ = counted(of[slot] for slot in sorted(of))
             first = {voice.voter: voice for voice in reversed(heard)}
             gold = UNKNOWN if truths is None else self._gold(labels, truths[position - state.first])
             if len(first) < 2 and gold == UNKNOWN:

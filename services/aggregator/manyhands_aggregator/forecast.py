@@ -1,0 +1,184 @@
+"""What a job will take and how right it will be, foretold by rehearsing it many times over; pure.
+
+A method of Monte Carlo: each rehearsal draws anew which of the tasks on record the sample consists of (the bootstrap of
+B. Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 7, 1979), so that the intervals hold
+what a small sample leaves open, and then the tasks of the job.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from manyhands.spec import PEOPLE, JobSpec
+from manyhands_aggregator.cost import Part, makespan
+from manyhands_aggregator.plan import MILLION, Plan
+from manyhands_aggregator.rehearsal import Rehearsal, Rehearsed
+from manyhands_aggregator.sample import Urn
+
+#: Tasks of one rehearsal, at most: those of a larger job are taken to go like these.
+TASKS = 2000
+#: Tasks of all rehearsals together, about, and how many rehearsals there are.
+IN_ALL, LEAST, MOST = 10_000, 8, 50
+#: An interval holds the figure with 80 % certainty: so many standard deviations to either side.
+WIDE, CERTAINTY = 1.2816, 0.8
+
+
+class Estimate(NamedTuple):
+    """The mean of a figure, and within what it lies with 80 % certainty."""
+
+    expected: float
+    low: float
+    high: float
+
+
+class StageForecast(NamedTuple):
+    """Tasks that come to a stage, judgments that it buys, and answers that it gives."""
+
+    tasks: float
+    judgments: float
+    answers: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What is foretold of a job of so many ``tasks``.
+
+    ``cost`` is in the job's money. ``confidence`` is the mean that the answers state, ``accuracy`` the share of the
+    tasks of known truth that are answered with it; None where no truth is known. ``given`` are judgments by stage and
+    judge. ``pays_for`` is for how many tasks the budget allows all that the plan asks; None where there is none.
+    """
+
+    tasks: int
+    judgments: Estimate
+    cost: Estimate
+    seconds: Estimate
+    confidence: Estimate | None
+    accuracy: Estimate | None
+    failed: float
+    messages: float
+    stages: Sequence[StageForecast]
+    given: dict[tuple[int, str], float]
+    pays_for: int | None
+
+
+def forecast(spec: JobSpec, urn: Urn, tasks: int, *, capacity: int = 1, people: int = 0, seed: int = 0) -> Forecast:
+    """Foretell a job of so many tasks like those in the urn.
+
+    ``capacity`` counts the processes that work at once, ``people`` the people (0: as many as there are on record). The
+    same seed gives the same forecast.
+    """
+    plan, n = Plan.of(spec), min(tasks, TASKS)
+    if not n:
+        return _nothing(plan)
+    count = max(LEAST, min(MOST, IN_ALL // n))
+    free = [_rehearse(plan, urn, n, tasks, None, capacity, seed + number) for number in range(count)]
+    runs, pays_for = free, None
+    if plan.budget is not None:
+        each = float(np.mean([run.cost.mean() for run in free])) or 0.0
+        pays_for = tasks if each * tasks <= plan.budget else math.floor(plan.budget / each)
+        if any(run.cost.mean() * tasks > plan.budget for run in free):
+            budget = plan.budget * n // tasks
+            runs = [_rehearse(plan, urn, n, tasks, budget, capacity, seed + number) for number in range(count)]
+    scale = tasks / n
+    spent = _estimate(runs, lambda run: run.cost, tasks, unit=MILLION)
+    if plan.budget is not None and spent.expected <= (most := plan.budget / MILLION):
+        spent = spent._replace(high=min(spent.high, most))
+    seconds = [_seconds(spec, urn, run, scale, capacity, people) for run in runs]
+    certain = not plan.cascades
+    return Forecast(
+        tasks=tasks,
+        judgments=_estimate(runs, lambda run: run.judgments, tasks, certain=certain),
+        cost=spent,
+        seconds=_spread(seconds, float(np.std(seconds)), 0.0, math.inf),
+        confidence=_mean(runs, lambda run: run.confidence, tasks),
+        accuracy=_mean(runs, lambda run: run.right, tasks),
+        failed=float(np.mean([(run.stage < 0).mean() for run in runs])) * tasks,
+        messages=float(np.mean([run.messages for run in runs])) * scale,
+        stages=[
+            StageForecast(
+                float(np.mean([run.came[stage] for run in runs])) * scale,
+                float(np.mean([sum(k for (at, _), k in run.given.items() if at == stage) for run in runs])) * scale,
+                float(np.mean([(run.stage == stage).sum() for run in runs])) * scale,
+            )
+            for stage in range(len(plan.steps))
+        ],
+        given={
+            (stage, judge.judge): float(np.mean([run.given[stage, judge.judge] for run in runs])) * scale
+            for stage, each_stage in enumerate(spec.stages)
+            for judge in each_stage.judges
+        },
+        pays_for=pays_for,
+    )  # fmt: skip
+
+
+def _rehearse(plan: Plan, urn: Urn, n: int, tasks: int, budget: int | None, capacity: int, seed: int) -> Rehearsed:
+    rng = random.Random(seed)
+    known = len(urn.sample.tasks)
+    among = [rng.randrange(known) for _ in range(known)]
+    drawn = [urn.draw(rng, among) for _ in range(n)]
+    # of a part of the job as large a share is on its way at once as of the whole
+    in_flight = max(1, math.ceil(plan.spec.in_flight * n / tasks))
+    return Rehearsal(plan, urn, drawn, budget).run(capacity, in_flight)
+
+
+def _seconds(spec: JobSpec, urn: Urn, run: Rehearsed, scale: float, capacity: int, people: int) -> float:
+    """The makespan bound of docs/cost-model.md: machines and people work side by side, each by their capacity."""
+    each = urn.sample.seconds
+    suite = min(spec.suite, round(len(run.stage) * scale))
+    machines = {key: Part(tasks=k * scale, seconds=each.get(key[1], 0.0)) for key, k in run.given.items()}
+    persons = [machines.pop(key) for key in list(machines) if key[1] == PEOPLE]
+    longest = max((suite * part.seconds for part in machines.values() if part.given), default=0.0)
+    load = sum(urn.sample.load.get(judge, 0.0) for judge in spec.judge_names)
+    found = load + makespan(longest, sum(part.work for part in machines.values()), capacity)
+    if persons:
+        at_work = people or urn.sample.people or len(urn.persons)
+        longest = max(part.seconds for part in persons)
+        found = max(found, makespan(longest, sum(part.work for part in persons), at_work))
+    return found
+
+
+def _estimate(
+    runs: Sequence[Rehearsed],
+    of: Callable[[Rehearsed], np.ndarray],
+    tasks: int,
+    *,
+    unit: float = 1.0,
+    certain: bool = False,
+) -> Estimate:
+    found = _mean(runs, of, tasks)
+    expected, low, high = (0.0, 0.0, 0.0) if found is None else (one * tasks / unit for one in found)
+    return Estimate(expected, expected, expected) if certain else Estimate(expected, low, high)
+
+
+def _mean(runs: Sequence[Rehearsed], of: Callable[[Rehearsed], np.ndarray], tasks: int) -> Estimate | None:
+    """The mean over tasks; in rehearsals of fewer tasks than the job has, chance weighs more than it will then."""
+    columns = [column[~np.isnan(column)] for run in runs if len(column := of(run).astype(float))]
+    columns = [column for column in columns if len(column)]
+    if not columns:
+        return None
+    means = [float(column.mean()) for column in columns]
+    within = float(np.mean([column.var() for column in columns]))
+    share = tasks / len(of(runs[0]))
+    size = float(np.mean([len(column) for column in columns]))
+    variance = max(0.0, float(np.var(means)) - within / size + within / (size * share))
+    lowest, highest = min(float(column.min()) for column in columns), max(float(column.max()) for column in columns)
+    return _spread(means, math.sqrt(variance), lowest, highest)
+
+
+def _spread(found: Sequence[float], deviation: float, lowest: float, highest: float) -> Estimate:
+    mean = float(np.mean(found))
+    return Estimate(mean, max(lowest, mean - WIDE * deviation), min(highest, mean + WIDE * deviation))
+
+
+def _nothing(plan: Plan) -> Forecast:
+    zero = Estimate(0.0, 0.0, 0.0)
+    return Forecast(
+        tasks=0, judgments=zero, cost=zero, seconds=zero, confidence=None, accuracy=None, failed=0.0, messages=0.0,
+        stages=[StageForecast(0.0, 0.0, 0.0)] * len(plan.steps), given={}, pays_for=None if plan.budget is None else 0,
+    )  # fmt: skip

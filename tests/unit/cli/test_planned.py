@@ -1,0 +1,217 @@
+"""Plans foretold from pilots and earlier jobs, kept on file, and compared with what came."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from manyhands.spec import load
+from manyhands_cli import planned
+from manyhands_cli.client import Client
+from manyhands_cli.exits import Exit
+from manyhands_cli.main import app
+from manyhands_cli.planned import NoPlan
+from manyhands_cli.recall import NoRecord, recall
+from tests.unit.aggregator.kit import Job, open_store
+from tests.unit.cli.bundles import Shelf
+
+#: Of every ten numbers the first judge takes one for odd that is not; people know better.
+JUDGES = """
+from manyhands import Judgment, judge
+from manyhands.handlers import asked
+
+@judge("one")
+def one(payload):
+    return Judgment("odd" if int(payload) % 2 or int(payload) % 10 == 0 else "even", 0.9)
+
+@judge("two")
+def two(payload):
+    return "odd" if int(payload) % 2 else "even"
+
+@judge("people")
+def people(payload):
+    return Judgment(two(payload), worker=f"p{(int(payload) + asked().slot) % 7}")
+"""
+STAGES = [
+    {"judges": ["one", "two"], "accept": {"agree": 2}},
+    {"judges": [{"judge": "people", "judgments": 2, "price": 0.5}], "accept": {"margin": 2, "at_most": 3}},
+]
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No handlers of other tests, and fewer rehearsals than people wait for."""
+    monkeypatch.setattr("manyhands_aggregator.forecast.IN_ALL", 1600)
+    monkeypatch.setattr("manyhands.handlers._registry", {})
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    """Two hundred numbers, a cascade, and the truth in a column."""
+    rows = "".join(f"{n},{'odd' if n % 2 else 'even'}\n" for n in range(200))
+    (tmp_path / "rows.csv").write_text(f"n,truth\n{rows}")
+    (tmp_path / "judges.py").write_text(JUDGES)
+    file = tmp_path / "job.yaml"
+    spec = {
+        "name": "parity", "answer": {"type": "choice", "options": ["odd", "even"]}, "stages": STAGES, "suite": 20,
+        "source": {"path": "rows.csv", "input": "n"}, "gold": {"column": "truth"}, "handlers": "judges.py",
+    }  # fmt: skip
+    file.write_text(json.dumps(spec))
+    return file
+
+
+def plan(*arguments: object) -> dict[str, Any]:
+    """What `manyhands plan --json` says."""
+    done = CliRunner().invoke(app, ["plan", *map(str, arguments), "--json", "--children", "1"])
+    assert done.exit_code == 0, done.output
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
+def test_a_pilot_asks_every_judge_of_every_stage(job: Path) -> None:
+    """A tenth of the numbers, on which the machines differ, goes on to people; figures come with intervals."""
+    said = plan(job, "--pilot", 200)
+    assert said["rests_on"] == "a pilot of 200 of 200 tasks"
+    assert (said["stages"][0]["tasks"], said["stages"][0]["judgments"]) == (200, 400)
+    assert 170 <= said["stages"][0]["answers"] <= 190
+    low, high = said["between"]["judgments"]
+    assert low <= said["judgments"] <= high
+    assert 400 < said["judgments"] < 500
+    assert said["cost"] == pytest.approx((said["judgments"] - 400) * 0.5, abs=0.5)
+    assert said["accuracy"] > 0.98
+    assert [(j["judge"], j["pilot_tasks"], j["pilot_failed"]) for j in said["judges"]] == [
+        ("one", 200, 0), ("two", 200, 0), ("people", 200, 0),
+    ]  # fmt: skip
+    assert said["assumed"] == []
+
+
+def test_people_may_be_stated_instead_of_asked(job: Path) -> None:
+    """A judge of --skill need not be there; what is assumed of it is said."""
+    job.write_text(job.read_text().replace('"judges.py"', '"machines.py"'))
+    job.with_name("machines.py").write_text(JUDGES.partition('@judge("people")')[0])
+    refused = CliRunner().invoke(app, ["plan", str(job)])
+    assert refused.exit_code == Exit.INPUT
+    said = plan(job, "--pilot", 100, "--skill", "people=0.9")
+    assert said["assumed"][0].startswith("people is right in 90% of its judgments")
+    assert "there are 20 people, all alike" in said["assumed"]
+    assert said["judges"][2]["pilot_tasks"] == 0
+    assert said["stages"][1]["judgments"] > 0
+    everything = ["--skill", "one=0.9", "--skill", "two=0.9", "--skill", "people=0.9"]
+    said = plan(job, *everything)
+    assert said["rests_on"] == "stated skills alone"
+    assert 0.8 < said["accuracy"] < 1
+    for wrong in (
+        ["--skill", "one"],
+        ["--skill", "one=2"],
+        [*everything, "--pilot", "5"],
+        ["--from", "x", "--pilot", "5"],
+    ):
+        assert CliRunner().invoke(app, ["plan", str(job), *wrong]).exit_code == Exit.USAGE
+
+
+def test_the_summary_says_how_right_the_plan_was(job: Path, tmp_path: Path) -> None:
+    """Kept with -o, told to run: judgments, cost, seconds, accuracy, and the differences; then itself planned from."""
+    file, out = tmp_path / "plan.json", tmp_path / "out"
+    said = plan(job, "--pilot", 200, "-o", file)
+    done = CliRunner().invoke(app, ["run", str(job), "--out", str(out), "--plan", str(file), "--json"])
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.stdout)
+    rows = {row["figure"]: row for row in summary["planned"]}
+    assert list(rows) == ["judgments", "cost", "seconds", "accuracy"]
+    assert rows["judgments"]["planned"] == said["judgments"]
+    assert rows["judgments"]["actual"] == summary["judgments"]
+    assert rows["cost"]["actual"] == summary["spent"]
+    assert abs(rows["judgments"]["difference"]) <= 10
+    assert abs(rows["accuracy"]["difference"]) <= 10
+    again = plan(job, "--from", out)
+    assert again["rests_on"] == f"200 tasks of {out}"
+    assert again["judgments"] == pytest.approx(summary["judgments"], rel=0.1)
+    (out / "manyhands-aggregator.db").unlink()
+    rough = plan(job, "--from", out / "summary.json")
+    assert rough["rests_on"] == f"the summary {out / 'summary.json'}"
+    assert "one is right in 90% of its judgments, whatever the others say, and states no confidence" in rough["assumed"]
+
+
+def test_a_plan_is_of_its_job(job: Path, tmp_path: Path) -> None:
+    """Another job's plan, or what is no plan, is refused before anything is run."""
+    file = tmp_path / "plan.json"
+    with pytest.raises(NoPlan, match="cannot be read"):
+        planned.read(file)
+    file.write_text("{}")
+    with pytest.raises(NoPlan, match="format"):
+        planned.read(file)
+    planned.write(file, load(job), {"judgments": 5})
+    assert planned.read(file, load(job))["judgments"] == 5
+    job.write_text(job.read_text().replace("parity", "other"))
+    with pytest.raises(NoPlan, match="another job"):
+        planned.read(file, load(job))
+    assert CliRunner().invoke(app, ["run", str(job), "--plan", str(file)]).exit_code == Exit.INPUT
+
+
+def test_figures_are_compared_in_per_cent_of_the_planned() -> None:
+    """Confidence stands in for accuracy only where no truth is known."""
+    plan: dict[str, Any] = {"judgments": 200, "cost": 0.0, "seconds": 8.0, "accuracy": 0.8, "confidence": 0.9}
+    plan |= {"between": {"judgments": [190, 210]}}
+    progress = {"judgments": 210, "seconds": 10.0, "accuracy": 0.88, "spent": 1.0}
+    rows = planned.compare(plan, planned.actual(progress, []))
+    assert [(row["figure"], row["difference"]) for row in rows] == [
+        ("judgments", 5.0), ("cost", None), ("seconds", 25.0), ("accuracy", 10.0),
+    ]  # fmt: skip
+    assert (rows[0]["low"], rows[0]["high"]) == (190, 210)
+    del progress["accuracy"]
+    assert planned.compare(plan, planned.actual(progress, [0.8, 1.0]))[-1] == {
+        "figure": "confidence", "planned": 0.9, "low": None, "high": None, "actual": 0.9, "difference": 0.0,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[Shelf]:
+    """A store."""
+    store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    yield Shelf(store, tmp_path)
+    store.close()
+
+
+class Api(Client):
+    """The API of an aggregator that is this store."""
+
+    def __init__(self, shelf: Shelf, job: Job) -> None:
+        self._recorded = shelf.recorded(job)
+
+    def call(self, method: str, path: str, **options: Any) -> Any:  # noqa: ARG002
+        """The record."""
+        assert path.endswith("/record")
+        return self._recorded.facts()
+
+    def stream(self, path: str) -> Iterator[bytes]:
+        """A file, in blocks that end anywhere."""
+        whole = b"".join(self._recorded.stream(path.rpartition("/")[2]))
+        return (whole[at : at + 100] for at in range(0, len(whole), 100))
+
+
+def test_a_job_on_record_is_a_sample(shelf: Shelf) -> None:
+    """The same from its bundle as over the API; who failed first and judged later has judged; the truth is there."""
+    stages = [{"judges": ["one", "two"]}]
+    job = Job(count=4, size=2, truths=["a", None, "b", "c"], more={"stages": stages})
+    shelf.bench.take(*job.news())
+    for suite in range(2):
+        shelf.bench.take(job.failed(suite, judge="two"))
+        shelf.bench.take(job.judged(suite, ["a", "b"], judge="one", confidences=[0.5, None]))
+    bundle = shelf.bundle(job)
+    nobody = Client("aggregator", "http://127.0.0.1:9", None)
+    found = recall(str(bundle.folder), bundle.spec(), nobody)
+    assert [task.truth for task in found.tasks] == ["a", None, "b", "c"]
+    assert [(one.value, one.confidence) for task in found.tasks for one in task.said["one"]] == [
+        ("a", 0.5), ("b", None), ("a", 0.5), ("b", None),
+    ]  # fmt: skip
+    assert all(one.failure is not None for task in found.tasks for one in task.said["two"])
+    assert found.seconds == {"one": 0.5, "two": 0.5}  # a second for each suite of two
+    assert recall(job.id, bundle.spec(), Api(shelf, job)) == found
+    (shelf.folder / "empty").mkdir()
+    with pytest.raises(NoRecord, match="neither"):
+        recall(str(shelf.folder / "empty"), bundle.spec(), nobody)
