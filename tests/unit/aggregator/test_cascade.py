@@ -16,7 +16,7 @@ from manyhands.deadletters import Cause, suite_letter
 from manyhands.messages import Event, Failure, Judgments, Suite
 from manyhands_aggregator import tables
 from manyhands_aggregator.course import Accepted, Course
-from manyhands_aggregator.truth.belief import Beliefs
+from manyhands_aggregator.truth.belief import Beliefs, Vote
 from manyhands_service.store import Store
 from tests.unit.aggregator.kit import NAMES, Bench, Job, delivery, from_letter, letters, open_store, said
 
@@ -223,12 +223,17 @@ def test_suites_under_way_teach(bench: Bench) -> None:
     bench.take(job.judged(0, ["a", "b"], judge="one"))
     assert believed(bench, job).counts()["studied"] == {}
     bench.take(job.judged(0, ["a", "a"], judge="two"))
-    # of three options: two voters who agree are taken to be right in 0.916, two who do not in 0.452
-    assert believed(bench, job).counts()["studied"] == {"one": [916 + 452, 2], "two": [916 + 452, 2]}
+    votes = {"one": ("a", "b"), "two": ("a", "a")}
+    again = Beliefs(3)
+    for task in (0, 1):
+        again.study([Vote(judge, "abc".index(values[task])) for judge, values in votes.items()])
+    assert believed(bench, job).counts() == again.counts()
     bench.take(job.judged(0, "b", judge="three", stage=1, positions=[1]))
-    counts = believed(bench, job).counts()
-    assert counts["known"] == {"one": [1, 1], "two": [1, 1]}
-    assert counts["studied"] == {"one": [794, 1], "two": [170, 1], "three": [794, 1]}
+    settled = Beliefs(3)
+    for judge in votes:
+        settled.learn(judge, 0, 0)
+    settled.study([Vote("one", 1), Vote("two", 0), Vote("three", 1)])
+    assert believed(bench, job).counts() == settled.counts()
 
 
 def test_confidence_of_believed_judges(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,9 +15,10 @@ from manyhands_aggregator.truth.calibrate import Calibration
 #: Before anything is known a voter is taken to be right as Beta(2.8, 1.2) has it: 70 %, worth four judgments.
 RIGHT, WRONG = 2.8, 1.2
 NEW = RIGHT / (RIGHT + WRONG)
-#: Shares of agreement are drawn to the middle: a voter's own vote counts in them, and few votes leave every share far
-#: from certain. Differences between voters come out about half as large as they are, and are stretched by so much.
-STRETCH = 1.8
+#: The prior of a studied voter, as so many judgments of which the votes of the task leave no doubt.
+HELD = 3.0
+#: How often a voter is taken to be right where it is reckoned how much a task's votes can tell of one of them.
+MIDDLING = 0.75
 #: Nobody is believed to be right more often than this; errors that agree are not seen until they are paid for.
 SUREST = 0.995
 #: Lessons are counted in whole thousandths of a judgment, so that sums do not depend on their order.
@@ -37,13 +39,13 @@ class Vote(NamedTuple):
 class Beliefs:
     """How often each voter is right, in whole numbers; what was learned in another order is the same state.
 
-    Of a task whose truth is not known, the votes are studied: each counts as right as far as the votes of the task,
-    its own among them, bear it out if everybody is taken for a new voter. So what is believed is a sum over the tasks
-    of a function of their votes alone. It feeds on no guess of its own, it does not matter when a task was looked at,
-    and that tasks of which the votes agree need fewer of them does not make voters look better than they are.
+    Of a task whose truth is not known, the votes are studied (`lessons`). What is believed is a sum over the tasks of a
+    function of their votes alone: it feeds on no guess of its own, it does not matter when a task was looked at, and
+    that tasks of which the votes agree need fewer of them does not make voters look better than they are. A voter's
+    skill is then that of the crowd and a ridge regression of its lessons on how much each could tell of it.
 
     A task's posterior starts from equal chances for the K classes: learned class shares feed on their own guesses.
-    Memory grows with the voters, never with the tasks: four whole numbers each, and 29 pairs for one that states its
+    Memory grows with the voters, never with the tasks: six whole numbers each, and 29 pairs for one that states its
     confidence.
     """
 
@@ -51,18 +53,18 @@ class Beliefs:
         if classes < 1:
             raise ValueError("there must be at least one class")
         self.classes = classes
-        self._studied: dict[str, list[int]] = {}  # voter: how far right, in thousandths, and of how many judgments
+        self._studied: dict[str, list[int]] = {}  # voter: the sums of what its lessons count, and how many they are
         self._known: dict[str, list[int]] = {}  # voter: right, and of how many that were compared
-        self._crowd = [0, 0]  # the sums over what was studied
+        self._crowd = [0, 0, 0, 0]  # the sums over what was studied
         self._stated: dict[str, Calibration] = {}
 
     def study(self, votes: Sequence[Vote], before: Sequence[Vote] = ()) -> None:
         """Take in a task's votes, in the place of those ``before`` of them that were studied already."""
         for sign, some in ((-1, before), (1, votes)):
-            for worker, right in lessons(some, self.classes):
-                for counts in (self._studied.setdefault(worker, [0, 0]), self._crowd):
-                    counts[0] += sign * right
-                    counts[1] += sign
+            for worker, lesson in lessons(some, self.classes):
+                for sums in (self._studied.setdefault(worker, [0, 0, 0, 0]), self._crowd):
+                    for place, count in enumerate(lesson):
+                        sums[place] += sign * count
 
     def learn(self, worker: str, said: int, truth: int, confidence: float | None = None) -> None:
         """Count one judgment of a voter against gold or an accepted answer; it is not to be studied as well."""
@@ -80,18 +82,18 @@ class Beliefs:
         """The probability, 0..1, that the voter's next judgment is right."""
         return self._skill(worker, {}, self._crowd)
 
-    def _skill(self, worker: str, own: Mapping[str, int], crowd: Sequence[int]) -> float:
+    def _skill(self, worker: str, own: Mapping[str, Lesson], crowd: Sequence[int]) -> float:
         """The same without its own lesson of a task, where it has one, and with the sums of the crowd as given."""
-        right, judged = self._studied.get(worker, (0, 0))
+        sums: Sequence[int] = self._studied.get(worker, (0, 0, 0, 0))
         if worker in own:
-            right, judged = right - own[worker], judged - 1
+            sums = [count - left_out for count, left_out in zip(sums, own[worker], strict=True)]
+        agreed, told, squares, judged = sums
+        middle = (crowd[0] / UNIT**2 + RIGHT * (1 - NEW)) / (crowd[1] / UNIT + (RIGHT + WRONG) * (1 - NEW))
         weight = judged + RIGHT + WRONG
-        found = (right / UNIT + RIGHT) / weight
-        if judged:
-            middle = (crowd[0] / UNIT + RIGHT) / (crowd[1] + RIGHT + WRONG)
-            found += (STRETCH - 1) * judged / weight * (found - middle)
-        right, judged = self._known.get(worker, (0, 0))
-        return min(1.0, max(0.0, (found * weight + right) / (weight + judged)))
+        found = (RIGHT + judged * middle) / weight
+        found += (agreed / UNIT**2 - middle * told / UNIT) / (squares / UNIT**2 + HELD)
+        right, known = self._known.get(worker, (0, 0))
+        return min(1.0, max(0.0, (max(0.0, min(1.0, found)) * weight + right) / (weight + known)))
 
     def posterior(self, votes: Sequence[Vote], studied: Sequence[Vote] = ()) -> NDArray[np.float64]:
         """The probability of each of the K classes, shape (K,), given the votes of a task; equal ones without votes.
@@ -104,7 +106,7 @@ class Beliefs:
         if self.classes == 1:
             return np.ones(1)
         own = dict(lessons(studied, self.classes))
-        crowd = self._crowd[0] - sum(own.values()), self._crowd[1] - len(own)
+        crowd = [total - sum(counts) for total, *counts in zip(self._crowd, *own.values(), strict=True)]
         scores = [0.0] * self.classes
         for worker, said in _by_voter(votes).items():
             known, skill = self._stated.get(worker), None
@@ -131,7 +133,7 @@ class Beliefs:
         beliefs = cls(counts["classes"])
         beliefs._studied = {worker: list(found) for worker, found in counts["studied"].items()}
         beliefs._known = {worker: list(found) for worker, found in counts["known"].items()}
-        beliefs._crowd = [sum(column) for column in zip((0, 0), *beliefs._studied.values(), strict=True)]
+        beliefs._crowd = [sum(column) for column in zip((0,) * 4, *beliefs._studied.values(), strict=True)]
         beliefs._stated = {
             worker: Calibration({place: (right, compared) for place, (right, compared) in bins})
             for worker, bins in counts["stated"].items()
@@ -139,18 +141,59 @@ class Beliefs:
         return beliefs
 
 
-def lessons(votes: Sequence[Vote], classes: int) -> list[tuple[str, int]]:
-    """What the votes of a task teach of each of its voters: how far, in thousandths, it is taken to have been right.
+class Lesson(NamedTuple):
+    """What one task teaches of one of its voters, in whole numbers: y x, x, x² and 1.
 
-    The share is the posterior of what the voter said where every voter, itself among them, is right as often as a new
-    one. The vote of somebody who is alone with a task teaches nothing.
+    y, in thousandths, is how far the votes of the task, its own among them, bear the voter out; x, in thousandths, how
+    much higher that is for a voter who is always right than for one who never is. With few votes it is little.
+    """
+
+    agreed: int
+    told: int
+    squares: int
+    judged: int = 1
+
+
+def lessons(votes: Sequence[Vote], classes: int) -> list[tuple[str, Lesson]]:
+    """What the votes of a task teach of each of its voters.
+
+    How far they bear a voter out is the posterior of what it said where every voter, itself among them, is right as
+    often as a new one. The vote of somebody who is alone with a task teaches nothing.
     """
     said = _by_voter(votes)
     if len(said) < 2 or classes < 2:
         return []
-    gain = math.log(NEW / (1 - NEW) * (classes - 1))
-    shares = _shares([gain * count for count in tally(votes, classes)])
-    return [(worker, round(UNIT * sum(shares[vote.label] for vote in own) / len(own))) for worker, own in said.items()]
+    shares = _borne_out(tally(votes, classes))
+    told = _told(len(said), classes)
+    return [
+        (worker, Lesson(round(UNIT * sum(shares[vote.label] for vote in own) / len(own)) * told, told, told * told))
+        for worker, own in said.items()
+    ]
+
+
+def _borne_out(tally: Sequence[float]) -> list[float]:
+    gain = math.log(NEW / (1 - NEW) * (len(tally) - 1))
+    return _shares([gain * count for count in tally])
+
+
+@functools.cache
+def _told(voters: int, classes: int) -> int:
+    """How much the votes of so many tell of one of them, in thousandths: what x is in `Lesson`.
+
+    The others are right, each by itself, as often as ``MIDDLING`` says; their mistakes fall on all classes alike, and
+    none on the voter's.
+    """
+    found = 0.0
+    for right in range(voters):
+        counts = [float(right)] + [0.0] * (classes - 1)
+        for wrong in range(voters - 1 - right):
+            counts[1 + wrong % (classes - 1)] += 1
+        least = counts.index(min(counts[1:]), 1)
+        if_right = _borne_out([counts[0] + 1, *counts[1:]])[0]
+        counts[least] += 1
+        chance = math.comb(voters - 1, right) * MIDDLING**right * (1 - MIDDLING) ** (voters - 1 - right)
+        found += chance * (if_right - _borne_out(counts)[least])
+    return round(UNIT * found)
 
 
 def tally(votes: Sequence[Vote], classes: int) -> list[float]:

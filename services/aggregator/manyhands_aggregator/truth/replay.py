@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from manyhands_aggregator.truth.accept import Rule, stops
 from manyhands_aggregator.truth.ballots import Ballots, Indices, Ints
 from manyhands_aggregator.truth.belief import Beliefs, Vote
-from manyhands_aggregator.truth.methods import DEFAULT, answers, infer
+from manyhands_aggregator.truth.methods import DEFAULT, infer
+from manyhands_aggregator.truth.score import score
 
 #: The fixed redundancies that a rule is compared with, besides all judgments.
 FIXED = (1, 2, 3, 5)
@@ -61,10 +62,7 @@ def reveal(ballots: Ballots, queues: Sequence[Indices], rule: Rule) -> Indices:
 
 def bought(ballots: Ballots, rows: Indices, truth: Ints, method: str = DEFAULT) -> Bought:
     """What the job's method makes of some of the judgments in the end; ``truth`` (T,) is -1 where it is unknown."""
-    some = ballots.among(rows)
-    found = answers(infer(some, method).posterior, some.votes())
-    known = truth >= 0
-    return Bought(len(rows), float((found[known] == truth[known]).mean()))
+    return Bought(len(rows), score(infer(ballots.among(rows), method).posterior, truth).accuracy or 0.0)
 
 
 def needed(curve: Sequence[Bought], accuracy: float) -> float:
