@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -96,10 +96,10 @@ def of_store(url: str, job: str) -> Iterator[FromStore]:
         store.close()
 
 
-def write(recorded: Recorded, folder: Path) -> dict[str, Any]:
+def write(recorded: Recorded, folder: Path, plan: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Write the bundle of a job that has ended, in the place of one that is there; returns its manifest.
 
-    The folder is there whole or not at all.
+    The folder is there whole or not at all. With what was foretold in a ``plan`` the report says how right it was.
 
     Raises:
         StillOpen: the job has not ended.
@@ -112,7 +112,7 @@ def write(recorded: Recorded, folder: Path) -> dict[str, Any]:
     shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
     try:
         partial.mkdir()
-        manifest = complete(partial, _fetch(recorded, partial))
+        manifest = complete(partial, _fetch(recorded, partial), plan)
         for file in (*FILES, MANIFEST):
             _sync(partial / file)
         _sync(partial)

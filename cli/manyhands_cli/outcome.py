@@ -10,6 +10,7 @@ from typing import Any
 
 from manyhands.spec import JobSpec
 from manyhands_aggregator import export
+from manyhands_aggregator.hindsight import compare
 from manyhands_cli import planned
 from manyhands_cli.balance import balance
 from manyhands_cli.files import write_whole
@@ -62,7 +63,7 @@ def write(
         summary["stages"] = economy["stages"]
     if plan is not None:
         stated = (one for block in aggregator.answers(job) for one in block.confidences if one is not None)
-        summary["planned"] = planned.compare(plan, planned.actual({**said, "seconds": seconds}, stated))
+        summary["planned"] = compare(plan, planned.actual({**said, "seconds": seconds}, stated))
     summary["judges"] = aggregator.judges(job)
     write_whole(folder / "summary.json", [json.dumps(summary, indent=2).encode() + b"\n"])
     return summary

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from manyhands.errors import ManyhandsError
 from manyhands.spec import JobSpec
+from manyhands_aggregator.hindsight import compare
 from manyhands_cli import paths, show
 from manyhands_cli.files import write_whole
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:  # numpy, and what draws tables, take their time to import
 
 #: What a plan's file says it is.
 FORMAT = "manyhands.plan.v1"
-#: What is compared, in this order.
-FIGURES = ("judgments", "cost", "seconds", "accuracy", "confidence")
 
 
 class NoPlan(ManyhandsError):
@@ -106,29 +105,8 @@ def actual(said: Mapping[str, Any], confidences: Iterable[float]) -> dict[str, A
     return {name: value for name, value in found.items() if value is not None}
 
 
-def compare(plan: Mapping[str, Any], found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Planned and actual figures, a row each, and by how many per cent of the planned the actual one is more or less.
-
-    How right the answers are is compared on tasks of known truth; where there are none, how sure they are.
-    """
-    rows = []
-    names = [name for name in FIGURES if name in plan and name in found]
-    for name in names:
-        if name == "confidence" and "accuracy" in names:
-            continue
-        low, high = plan.get("between", {}).get(name, (None, None))
-        planned, came = plan[name], found[name]
-        rows.append(
-            {
-                "figure": name, "planned": planned, "low": low, "high": high, "actual": round(came, 6),
-                "difference": round(100 * (came / planned - 1), 1) if planned else (0.0 if not came else None),
-            }
-        )  # fmt: skip
-    return rows
-
-
 def of_job(client: Client, job: str, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The same of a job that an aggregator knows."""
+    """What was foretold of a job that an aggregator knows, beside what came of it."""
     said = client.call("GET", paths.of_job(job))
     stated: list[float] = []
     if "accuracy" not in said and "accuracy" not in plan:

@@ -36,7 +36,7 @@ def results(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="What `plan -o` foretold: how right it was goes to standard error.",
+            help="What `plan -o` foretold: how right it was goes to standard error; with --bundle, into the report.",
             show_default=False,
         ),
     ] = None,
@@ -57,9 +57,9 @@ def results(
     Example: manyhands results digits-1f00ba11 --bundle digits
     """
     if bundle is not None:
-        if format_ or out or failed or plan:
-            raise typer.BadParameter("--bundle is a whole folder; leave out --format, --out, --failed and --plan")
-        _bundle(job, bundle, aggregator, token, ca)
+        if format_ or out or failed:
+            raise typer.BadParameter("--bundle is a whole folder; leave out --format, --out and --failed")
+        _bundle(job, bundle, plan, aggregator, token, ca)
         return
     ending = out.suffix.removeprefix(".") if out else ""
     if ending and format_ is None and ending not in get_args(Format):
@@ -93,16 +93,17 @@ def results(
     stream.flush()
 
 
-def _bundle(job: str, folder: Path, aggregator: str, token: str | None, ca: Path | None) -> None:
-    from manyhands_cli import bundle
+def _bundle(job: str, folder: Path, plan: Path | None, aggregator: str, token: str | None, ca: Path | None) -> None:
+    from manyhands_cli import bundle, planned
     from manyhands_cli.folder import Folder
 
+    foretold = None if plan is None else planned.read(plan)
     run = Folder(Path(job))
     if run.job is not None:
         with bundle.of_store(run.store, run.job) as recorded:
-            manifest = bundle.write(recorded, folder)
+            manifest = bundle.write(recorded, folder, foretold)
     else:
-        manifest = bundle.write(bundle.OverApi(aggregator_client(aggregator, token, ca), job), folder)
+        manifest = bundle.write(bundle.OverApi(aggregator_client(aggregator, token, ca), job), folder, foretold)
     show.line(
         f"{manifest['tasks']:,} tasks and {manifest['judgments']:,} judgments; begin with {folder / 'report.html'}"
     )

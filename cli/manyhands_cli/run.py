@@ -125,7 +125,7 @@ def run(
             if ended:
                 summary = write(installation, spec, name, folder.path, None if resumed else began, foretold)
                 if bundle is not None:
-                    bundles.write(bundles.FromStore(installation.aggregator.store, name), bundle)
+                    bundles.write(bundles.FromStore(installation.aggregator.store, name), bundle, foretold)
                 folder.end()
             else:
                 progress.note("stopping; Ctrl-C once more ends it at once")

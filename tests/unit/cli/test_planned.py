@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from manyhands.spec import load
+from manyhands_aggregator.hindsight import compare
 from manyhands_cli import planned
 from manyhands_cli.client import Client
 from manyhands_cli.exits import Exit
@@ -118,7 +119,9 @@ def test_the_summary_says_how_right_the_plan_was(job: Path, tmp_path: Path) -> N
     """Kept with -o, told to run: judgments, cost, seconds, accuracy, and the differences; then itself planned from."""
     file, out = tmp_path / "plan.json", tmp_path / "out"
     said = plan(job, "--pilot", 200, "-o", file)
-    done = CliRunner().invoke(app, ["run", str(job), "--out", str(out), "--plan", str(file), "--json"])
+    bundle = tmp_path / "bundle"
+    more = ["--plan", str(file), "--bundle", str(bundle), "--json"]
+    done = CliRunner().invoke(app, ["run", str(job), "--out", str(out), *more])
     assert done.exit_code == 0, done.output
     summary = json.loads(done.stdout)
     rows = {row["figure"]: row for row in summary["planned"]}
@@ -128,6 +131,14 @@ def test_the_summary_says_how_right_the_plan_was(job: Path, tmp_path: Path) -> N
     assert rows["cost"]["actual"] == summary["spent"]
     assert abs(rows["judgments"]["difference"]) <= 10
     assert abs(rows["accuracy"]["difference"]) <= 10
+    in_bundle = json.loads((bundle / "bundle.json").read_text())["planned"]
+    assert [row | {"actual": 0, "difference": 0} for row in in_bundle] == [
+        row | {"actual": 0, "difference": 0} for row in summary["planned"]
+    ]
+    assert in_bundle[:2] == summary["planned"][:2]
+    report = (bundle / "report.html").read_text()
+    assert "How right the plan was" in report
+    assert f"{rows['judgments']['difference']:+.1f} %" in report
     again = plan(job, "--from", out)
     assert again["rests_on"] == f"200 tasks of {out}"
     assert again["judgments"] == pytest.approx(summary["judgments"], rel=0.1)
@@ -158,13 +169,13 @@ def test_figures_are_compared_in_per_cent_of_the_planned() -> None:
     plan: dict[str, Any] = {"judgments": 200, "cost": 0.0, "seconds": 8.0, "accuracy": 0.8, "confidence": 0.9}
     plan |= {"between": {"judgments": [190, 210]}}
     progress = {"judgments": 210, "seconds": 10.0, "accuracy": 0.88, "spent": 1.0}
-    rows = planned.compare(plan, planned.actual(progress, []))
+    rows = compare(plan, planned.actual(progress, []))
     assert [(row["figure"], row["difference"]) for row in rows] == [
         ("judgments", 5.0), ("cost", None), ("seconds", 25.0), ("accuracy", 10.0),
     ]  # fmt: skip
     assert (rows[0]["low"], rows[0]["high"]) == (190, 210)
     del progress["accuracy"]
-    assert planned.compare(plan, planned.actual(progress, [0.8, 1.0]))[-1] == {
+    assert compare(plan, planned.actual(progress, [0.8, 1.0]))[-1] == {
         "figure": "confidence", "planned": 0.9, "low": None, "high": None, "actual": 0.9, "difference": 0.0,
     }  # fmt: skip
 

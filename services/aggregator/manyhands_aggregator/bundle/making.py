@@ -26,14 +26,15 @@ from manyhands_aggregator.bundle.files import (
     pretty,
 )
 from manyhands_aggregator.bundle.reading import span, suites
+from manyhands_aggregator.hindsight import compare
 from manyhands_aggregator.report.page import page
 from manyhands_aggregator.truth.methods import METHODS
 
 
-def complete(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+def complete(folder: Path, facts: Mapping[str, Any], plan: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Add what is made of tasks, judgments and answers, which are in the folder, and the manifest; returns that.
 
-    ``facts`` is what the aggregator says of the job.
+    ``facts`` is what the aggregator says of the job, ``plan`` what was foretold of it, where that is on file.
 
     Raises:
         NoBundle: the files do not fit together.
@@ -49,6 +50,9 @@ def complete(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     rows = (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in figures.ratings)
     (folder / RATINGS).write_bytes(b"".join(rows))
     manifest = {"format": FORMAT, **said, **method(spec), "job_file": {"digest": fingerprint(job_file)}}
+    if plan is not None:
+        stated = {"cost": figures.cost, "accuracy": figures.accuracy.share, "confidence": figures.confidence.mean}
+        manifest["planned"] = compare(plan, {**said, **stated})
     manifest["files"] = {name: _file(folder / name) for name in FILES if name != REPORT}
     (folder / REPORT).write_bytes(page(figures, manifest))
     manifest["files"][REPORT] = _file(folder / REPORT)

@@ -12,6 +12,7 @@ from manyhands_aggregator.bundle.figures import TIMES, Figures
 from manyhands_aggregator.report import parts
 from manyhands_aggregator.report.charts import WHOLE, Column, columns
 from manyhands_aggregator.report.markup import Child, Html, el, join, outside
+from manyhands_aggregator.report.planned import planned
 from manyhands_aggregator.report.said import (
     NOTHING,
     count,
@@ -42,6 +43,7 @@ def page(figures: Figures, manifest: Mapping[str, Any]) -> bytes:
         voters(figures),
         parts.confusion(figures, figures.spec),
         _time(figures, manifest),
+        planned(manifest.get("planned", ())),
         _failures(figures),
         _made(manifest),
     ]
