@@ -17,6 +17,8 @@ CORRELATIONS = (0.0, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
 USUAL = 4.0
 #: Judgments that are held out at most, and how many are looked at in one go.
 HELD_OUT, CHUNK = 1 << 18, 1 << 16
+#: It has settled also when the tasks move by this share of the tolerance in the mean.
+STILL = 0.01
 #: Bounds of what each row of a worker's matrix counts beforehand, in judgments.
 LEAST, MOST = 0.5, 200.0
 
@@ -31,6 +33,7 @@ class Crowd:
     leaning: Floats  # (W,) how much of its habit is the crowd's
     rows: Floats  # (K, P) the probability of a choice in each class that follows from these
     strength: float  # judgments that each row counts for
+    sums: Floats  # (K, P) the digamma function of these and of the judgments expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def pooled(
         if found == taken:
             break
         taken = found
-        fit = _fit(choices, votes, start, taken, gold, iterations, tolerance)
+        fit = _fit(choices, votes, start, taken, gold, iterations, tolerance, fit)
     posterior = np.ascontiguousarray(fit.beliefs.T)
     right = tally(ballots.worker, posterior[ballots.task, ballots.label], ballots.workers)
     said = np.bincount(ballots.worker, minlength=ballots.workers)
@@ -102,10 +105,12 @@ def _fit(
     gold: Ints | None,
     iterations: int,
     tolerance: float,
+    last: Fit | None = None,
 ) -> Fit:
+    """The model with this correlation, from the shares of votes or from where it came to with another."""
     worth = 1.0 / (1.0 + np.maximum(votes - 1, 0) * correlation)
     shares_of_votes = start.sum(axis=1)
-    beliefs, crowd, rounds = start, None, 0
+    beliefs, crowd, rounds = (start, None, 0) if last is None else (last.beliefs, last.crowd, 0)
     while True:
         rounds += 1
         counts = choices.over_choices(beliefs)
@@ -113,14 +118,13 @@ def _fit(
         crowd = _crowd(choices, counts, totals, crowd, learn=rounds > 2)
         counts = counts + crowd.strength * crowd.rows
         totals = totals + crowd.strength
-        weight = digamma(counts)
-        weight -= digamma(totals).take(choices.worker, axis=1)
+        weight = crowd.sums - digamma(totals).take(choices.worker, axis=1)
         evidence = choices.over_tasks(weight)
         frequency = digamma(shares_of_votes + beliefs.sum(axis=1) + LEAST)
         found = pinned(softmax((evidence + frequency[:, None]) * worth).T, gold).T
-        moved = np.abs(found - beliefs).max(initial=0.0)
+        moved = np.abs(found - beliefs).max(axis=0, initial=0.0)
         beliefs = found
-        if moved < tolerance or rounds >= iterations:
+        if moved.max(initial=0.0) < tolerance or moved.mean() < tolerance * STILL or rounds >= iterations:
             return Fit(beliefs, frequency, evidence, weight, counts, totals, crowd, rounds)
 
 
@@ -146,12 +150,15 @@ def _crowd(choices: Choices, counts: Floats, totals: Floats, last: Crowd | None,
     rows[choices.label, at] += 1.0 - guesses.take(choices.worker)
     np.maximum(rows, 1e-4, out=rows)
     strength = USUAL if last is None else last.strength
-    if learn:  # one step of Minka's fixed point
-        beforehand = strength * rows
-        gained = np.sum(rows * (digamma(beforehand + counts) - digamma(beforehand)))
+    sums = digamma(strength * rows + counts)
+    if learn:  # one step of Minka's fixed point; but for the own label the rows of a choice are alike
+        own = rows[choices.label, at]
+        gained = np.sum(rows * sums) - own @ digamma(strength * own)
+        other = rows.sum(axis=0) - own
+        gained -= other @ digamma(strength * np.maximum(guesses.take(choices.worker) * habit, 1e-4))
         all_gained = np.sum(digamma(strength + totals) - digamma(np.array(strength)))
         strength = float(np.clip(strength * gained / max(all_gained, 1e-9), LEAST, MOST))
-    return Crowd(guesses, habit, common, leaning, rows, strength)
+    return Crowd(guesses, habit, common, leaning, rows, strength, sums)
 
 
 def _best(choices: Choices, votes: Indices, fit: Fit, gold: Ints | None) -> float:
