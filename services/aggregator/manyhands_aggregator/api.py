@@ -192,6 +192,11 @@ def build(aggregator: Aggregator, settings: ApiSettings) -> FastAPI:
         """The same of one worker, and what it says of which option."""
         return aggregator.worker(job, name)
 
+    @app.get("/api/jobs/{job}/rewards")
+    def rewards(job: str) -> dict[str, Any]:
+        """What people have earned, and what an hour comes to."""
+        return aggregator.rewards(job)
+
     @app.get("/api/jobs/{job}/unserved")
     def unserved(job: str) -> Unserved:
         """The job's judges for whom suites wait that no worker takes."""

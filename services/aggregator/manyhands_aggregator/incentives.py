@@ -190,6 +190,18 @@ class Ledger:
         self._people: Counter[tuple[str, str]] = Counter()
         self.add(entries)
 
+    @classmethod
+    def of(cls, paid: Mapping[Key, Paid], people: Mapping[tuple[str, str], int]) -> Ledger:
+        """A ledger of which the keys that matter and the balances of the people in question are known."""
+        ledger = cls()
+        ledger._paid.update(paid)
+        ledger._people.update(people)
+        return ledger
+
+    def sums(self) -> dict[Key, int]:
+        """What there is under each key."""
+        return {key: paid.amount for key, paid in self._paid.items()}
+
     def add(self, entries: Iterable[Entry]) -> None:
         """Take in entries, those of each key in their order.
 

@@ -24,7 +24,7 @@ from manyhands.messages import JOB_ID, SUITES_SETTLED, Event, Judgments
 from manyhands.outcome import trace
 from manyhands.runner import Finish, Outcome
 from manyhands.topology import Names
-from manyhands_aggregator import counting, deadfiles, early, jobs, judging, news, ratings
+from manyhands_aggregator import counting, deadfiles, early, jobs, judging, news, ratings, rewards
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.judged import Aside, Judged, Means, Said
 from manyhands_aggregator.minds import Minds
@@ -244,6 +244,7 @@ class Intake:
             accounts[job].spend(one.spent + one.dearer, short=one.short)
             if one.spent and accounts[job].over_budget(plans[job]):
                 raise Conflict  # others have asked for more meanwhile
+            rewards.reckon(connection, job, plans[job], one.touched, now)
             self._judged(job, one, result)
         self._end(connection, accounts, now, result)
         return result

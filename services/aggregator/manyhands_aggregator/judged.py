@@ -74,6 +74,8 @@ class Judged:
     when it was asked; ``short`` says that the budget did not allow more, ``taught`` what its suites teach by now.
     """
 
+    #: Suites of which something new is known.
+    touched: list[int] = field(default_factory=list)
     settled: list[int] = field(default_factory=list)
     unknown: list[Said] = field(default_factory=list)
     aside: list[Aside] = field(default_factory=list)

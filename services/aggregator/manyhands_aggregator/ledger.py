@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from manyhands.errors import UnknownJob
 from manyhands.spec import received
-from manyhands_aggregator import judging, tables
+from manyhands_aggregator import judging, rewards, tables
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import unpack_answers
 from manyhands_service.store import Store
@@ -67,7 +67,11 @@ def _audit(connection: sa.Connection, job: str) -> dict[str, Any]:
             counted.update(_judged(connection, job, unsettled))
         if len(page) < PAGE:
             break
-    return {"job": job, "state": row.state, **balance(row, counted, gaps), **_under_way(connection, row, counted)}
+    account = {"job": job, "state": row.state, **balance(row, counted, gaps), **_under_way(connection, row, counted)}
+    if row.spec and (paid := rewards.audit(connection, job, Plan.of(received(row.spec)))):
+        account["rewards"] = paid
+        account["conserved"] = account["conserved"] and paid["owed"] == 0
+    return account
 
 
 def _judged(connection: sa.Connection, job: str, sent: Mapping[int, int]) -> dict[str, int]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from manyhands.messages import Failure, Judgments
-from manyhands.spec import INFERENCE, Accept, JobSpec, Stage
+from manyhands.spec import INFERENCE, PEOPLE, Accept, JobSpec, Stage
 from manyhands_aggregator import values
 from manyhands_aggregator.course import Slot
 from manyhands_aggregator.decide import Decision, Rule, decide, rule
+from manyhands_aggregator.incentives import Rules
 from manyhands_aggregator.merge import Column, column
 
 #: Money is counted in whole millionths, so that a sum is the same in whatever order it is made.
@@ -21,7 +23,7 @@ MILLION = 1_000_000
 MOST_COST = 1e6
 
 
-def millionths(money: float) -> int:
+def millionths(money: float | Decimal) -> int:
     """An amount in millionths."""
     return round(money * MILLION)
 
@@ -41,12 +43,13 @@ class Step:
     prices: Mapping[str, int]
 
     @classmethod
-    def of(cls, number: int, stage: Stage) -> Step:
-        """A stage of a job file."""
+    def of(cls, number: int, stage: Stage, reward: int = 0) -> Step:
+        """A stage of a job file; ``reward`` is the most that a judgment by a person may come to."""
         slots = [(number, judge.judge, slot) for judge in stage.judges for slot in range(judge.judgments)]
         most = stage.accept.at_most if stage.accept is not None and stage.accept.at_most is not None else len(slots)
         order = {judge.judge: place for place, judge in enumerate(stage.judges)}
-        return cls(number, slots, stage.accept, most, order, {j.judge: millionths(j.price) for j in stage.judges})
+        prices = {j.judge: millionths(j.price) + (reward if j.judge == PEOPLE else 0) for j in stage.judges}
+        return cls(number, slots, stage.accept, most, order, prices)
 
     @property
     def price(self) -> int:
@@ -74,11 +77,13 @@ class Plan:
     @classmethod
     def of(cls, spec: JobSpec) -> Plan:
         """The plan of a job file."""
-        steps = [Step.of(number, stage) for number, stage in enumerate(spec.stages)]
+        reward = 0 if spec.rewards is None else Rules.of(spec.rewards).most
+        steps = [Step.of(number, stage, reward) for number, stage in enumerate(spec.stages)]
         slots = steps[0].slots
         weights = [judge.weight for judge in spec.stages[0].judges for _ in range(judge.judgments)]
         by = rule("majority" if spec.decide_by in INFERENCE else spec.decide_by, spec.answer)
-        budget = None if spec.budget is None else millionths(spec.budget)
+        caps = [spec.budget, None if spec.rewards is None else spec.rewards.per_job]
+        budget = min((millionths(cap) for cap in caps if cap is not None), default=None)
         return cls(spec, steps, slots, frozenset(slots), weights, values.check(spec.answer), by, budget)
 
     @property

@@ -13,7 +13,7 @@ from manyhands.errors import BrokerError, UnknownJob
 from manyhands.process import declared
 from manyhands.runner import Runner
 from manyhands.topology import topology
-from manyhands_aggregator import answers, economy, ledger, quality, ratings, reading, record
+from manyhands_aggregator import answers, economy, ledger, quality, ratings, reading, record, rewards
 from manyhands_aggregator.answers import Block
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.intake import Intake
@@ -190,6 +190,10 @@ class Aggregator:
     def judges(self, job: str) -> list[dict[str, Any]]:
         """How good each judge was: agreement with the answers, accuracy where the truth is known."""
         return quality.judges(self.store, job)
+
+    def rewards(self, job: str) -> dict[str, Any]:
+        """What everybody has earned in a job."""
+        return rewards.of_job(self.store, job)
 
     def agreement(self, job: str) -> dict[str, Any] | None:
         """How far the judges agree; None where no task can have had two of them."""

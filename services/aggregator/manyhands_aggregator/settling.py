@@ -57,6 +57,8 @@ def settle(
     In a job that is ``over``, or is about to be because it is ``overdue``, they are decided on what there is. A plan
     that cascades needs ``means``; there it is written, too, what was asked and accepted of suites under way.
     """
+    states = list(states)
+    result.touched += [state.suite for state in states]
     updates: list[dict[str, Any]] = []
     under_way: list[dict[str, Any]] = []
     for state in states:

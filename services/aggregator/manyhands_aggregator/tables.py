@@ -142,6 +142,27 @@ dead = sa.Table(
     sa.Column("filed", sa.Float, index=True),
 )
 
+#: What people have earned, in millionths of the currency: entries are added and never changed. ``number`` counts those
+#: of one key from 0; suite, stage and slot are -1 in what concerns the job as a whole; ``first`` and ``last`` are the
+#: positions that it was about.
+ledger = sa.Table(
+    "aggregator_ledger",
+    metadata,
+    sa.Column("job", sa.Text, primary_key=True),
+    sa.Column("suite", sa.BigInteger, primary_key=True),
+    sa.Column("stage", sa.Integer, primary_key=True),
+    sa.Column("judge", sa.Text, primary_key=True),
+    sa.Column("slot", sa.Integer, primary_key=True),
+    sa.Column("worker", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("first", sa.BigInteger),
+    sa.Column("last", sa.BigInteger),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Index("aggregator_ledger_worker", "job", "worker"),
+)
+
 
 def insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
     """An insert that can say what to do ``on_conflict``."""

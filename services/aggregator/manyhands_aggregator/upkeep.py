@@ -15,7 +15,7 @@ from manyhands.codec import encode
 from manyhands.errors import BrokerError, StoreUnavailable
 from manyhands.spec import received
 from manyhands.topology import Names
-from manyhands_aggregator import counting, deadfiles, deadlist, jobs, judging, ratings, tables
+from manyhands_aggregator import counting, deadfiles, deadlist, jobs, judging, ratings, rewards, tables
 from manyhands_aggregator.confirms import publish_each
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.fitting import Fitting
@@ -147,6 +147,7 @@ class Upkeep:
         if account.over:
             raise Conflict  # another replica was faster: what was settled here counts otherwise now
         account.add(0, judged.change)
+        rewards.reckon(connection, job, plan, judged.touched, now)
         if not numbers:
             account.end_overdue(now)
         jobs.save(connection, [account])

@@ -423,6 +423,7 @@ def test_the_api(installation: Installation) -> None:
         ("/api/jobs/nobody/audit", "GET", 404),
         ("/api/jobs/nobody/judges", "GET", 404),
         ("/api/jobs/nobody/agreement", "GET", 404),
+        ("/api/jobs/nobody/rewards", "GET", 404),
         ("/api/jobs/nobody/workers", "GET", 404),
         ("/api/jobs/nobody/worker?name=one", "GET", 404),
         ("/api/jobs/nobody/answers?limit=0", "GET", 422),

@@ -1,0 +1,183 @@
+"""The ledger of what people have earned, in the store: written with the judgments and answers that it follows from.
+
+Entries of a job are made under the lock of its account, so replicas make them one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgpack
+import sqlalchemy as sa
+
+from manyhands.errors import UnknownJob
+from manyhands.messages import Judgments
+from manyhands.spec import PEOPLE, received
+from manyhands_aggregator import incentives, judging, tables, values
+from manyhands_aggregator.incentives import Entry, Key, Ledger, Paid, Rules, Work, works
+from manyhands_aggregator.plan import Plan
+from manyhands_aggregator.suite import unpack_answers
+from manyhands_service.store import Store
+
+_ledger, _suites, _judgments = tables.ledger, tables.suites, tables.judgments
+
+#: Suites looked at in one go.
+PAGE = 100
+
+_KEYS = [_ledger.c[name] for name in Key._fields]
+_SUMS = sa.select(*_KEYS, sa.func.count(), sa.func.sum(_ledger.c.amount)).group_by(*_KEYS)
+_BALANCES = sa.select(_ledger.c.worker, sa.func.sum(_ledger.c.amount)).group_by(_ledger.c.worker)
+
+
+def reckon(connection: sa.Connection, job: str, plan: Plan, suites: Iterable[int], now: float) -> list[Entry]:
+    """Write what these suites lead to now, beside what the ledger has; the job's account must be locked."""
+    if plan.spec.rewards is None:
+        return []
+    numbers = sorted(set(suites))
+    done = [work for _, some in _works(connection, job, plan, numbers) for work in some]
+    if not done:
+        return []
+    workers = sorted({work.worker for work in done})
+    paid = {
+        Key(*row[:7]): Paid(int(row[7]), int(row[8]))
+        for row in connection.execute(
+            _SUMS.where(
+                _ledger.c.job == job,
+                _ledger.c.suite.in_([*numbers, incentives.WHOLE]),
+                _ledger.c.worker.in_(workers),
+            )
+        )
+    }
+    balances = connection.execute(_BALANCES.where(_ledger.c.job == job, _ledger.c.worker.in_(workers)))
+    ledger = Ledger.of(paid, {(job, worker): int(amount) for worker, amount in balances})
+    entries = ledger.settle(Rules.of(plan.spec.rewards), done)
+    if entries:
+        connection.execute(sa.insert(_ledger), [_row(entry, now) for entry in entries])
+    return entries
+
+
+def _row(entry: Entry, now: float) -> dict[str, Any]:
+    first, last = entry.positions or (None, None)
+    return {
+        **entry.key._asdict(), "number": entry.number, "amount": entry.amount, "first": first, "last": last, "at": now,
+    }  # fmt: skip
+
+
+def _works(
+    connection: sa.Connection, job: str, plan: Plan, numbers: Sequence[int]
+) -> Iterable[tuple[int, Sequence[Work]]]:
+    """What people have judged of these suites, and what became of it."""
+    said: dict[int, list[Judgments]] = {}
+    for message in judging.said_of(connection, job, numbers):
+        if message.judge == PEOPLE:
+            said.setdefault(message.suite, []).append(message)
+    query = sa.select(_suites.c.suite, _suites.c.first, _suites.c.truths, _suites.c.answers)
+    for suite, first, truths, answers in connection.execute(
+        query.where(_suites.c.job == job, _suites.c.suite.in_(list(said)))
+    ):
+        known: dict[int, Any] = {}
+        if truths is not None:
+            column = msgpack.unpackb(truths, strict_map_key=False)
+            known = {first + i: truth for i, truth in enumerate(column) if truth is not None}
+        accepted: dict[int, Any] = {}
+        if answers is not None:
+            decision = unpack_answers(answers)
+            accepted = {first + i: v for i, v in enumerate(decision.values) if i not in decision.errors}
+        yield suite, works(job, suite, said[suite], known, accepted, lambda value, truth: _same(plan, value, truth))
+
+
+def _same(plan: Plan, value: Any, truth: Any) -> bool:
+    return values.same(plan.spec.answer, plan.check, value, truth)
+
+
+def audit(connection: sa.Connection, job: str, plan: Plan) -> dict[str, int]:
+    """What the ledger has of a job, and how far that is from what is due, reckoned afresh; in millionths.
+
+    ``owed`` must be 0: the sum over all keys of how far they are apart, whichever way.
+    """
+    if plan.spec.rewards is None:
+        return {}
+    rules = Rules.of(plan.spec.rewards)
+    fresh, after, more = Ledger(), -1, True
+    while more:
+        numbers = list(
+            connection.scalars(
+                sa.select(_suites.c.suite)
+                .where(_suites.c.job == job, _suites.c.suite > after)
+                .order_by(_suites.c.suite)
+                .limit(PAGE)
+            )
+        )
+        for _, some in _works(connection, job, plan, numbers):
+            fresh.settle(rules, some)
+        more = len(numbers) == PAGE
+        after = numbers[-1] if numbers else after
+    written = {
+        Key(*row[:7]): Paid(int(row[7]), int(row[8])) for row in connection.execute(_SUMS.where(_ledger.c.job == job))
+    }
+    due = fresh.sums()
+    owed = sum(abs(due.get(key, 0) - written.get(key, Paid()).amount) for key in {*due, *written})
+    return {"earned": sum(paid.amount for paid in written.values()), "owed": owed}
+
+
+def of_job(store: Store, job: str) -> dict[str, Any]:
+    """What everybody has earned in a job, and what an hour comes to; amounts are decimal numbers as text.
+
+    Raises:
+        UnknownJob: the aggregator has not heard of it, or not of its plan.
+    """
+    return store.read(lambda c: _of_job(c, job))
+
+
+def _of_job(connection: sa.Connection, job: str) -> dict[str, Any]:
+    spec = connection.scalar(sa.select(tables.jobs.c.spec).where(tables.jobs.c.job == job))
+    if spec is None:
+        raise UnknownJob(f"{job!r}; `manyhands status` lists the jobs")
+    plan = Plan.of(received(spec))
+    if plan.spec.rewards is None:
+        return {"job": job, "earned": "0", "people": []}
+    rules = Rules.of(plan.spec.rewards)
+    earned = {w: int(amount) for w, amount in connection.execute(_BALANCES.where(_ledger.c.job == job))}
+    given, seconds = _times(connection, job)
+    low = incentives.underpaid(rules, earned, seconds)
+    total = sum(given.values())
+    people = [
+        {
+            "worker": worker,
+            "judgments": given.get(worker, 0),
+            "share": round(given.get(worker, 0) / total, 6) if total else 0.0,
+            "earned": _money(earned.get(worker, 0)),
+            "seconds": round(seconds.get(worker, 0.0), 3),
+            "hourly": None if (wage := _hourly(earned, seconds, worker)) is None else _money(wage),
+            "below_floor": worker in low,
+        }
+        for worker in sorted({*earned, *given})
+    ]
+    return {"job": job, "earned": _money(sum(earned.values())), "people": people}
+
+
+def _times(connection: sa.Connection, job: str) -> tuple[dict[str, int], dict[str, float]]:
+    """How many judgments each person has given, and how long it had the suites in hand."""
+    given: dict[str, int] = {}
+    seconds: dict[str, float] = {}
+    suites = (
+        sa.select(_judgments.c.suite).distinct().where(_judgments.c.job == job, _judgments.c.judge == PEOPLE)
+    ).order_by(_judgments.c.suite)
+    numbers = list(connection.scalars(suites))
+    for some in (numbers[at : at + PAGE] for at in range(0, len(numbers), PAGE)):
+        for message in judging.said_of(connection, job, some):
+            if message.judge == PEOPLE:
+                count = len(message.positions) - len(message.errors)
+                given[message.worker] = given.get(message.worker, 0) + count
+                took = max(0.0, message.finished - message.started)
+                seconds[message.worker] = seconds.get(message.worker, 0.0) + took
+    return given, seconds
+
+
+def _hourly(earned: Mapping[str, int], seconds: Mapping[str, float], worker: str) -> int | None:
+    return incentives.hourly(earned.get(worker, 0), seconds.get(worker, 0.0))
+
+
+def _money(amount: int) -> str:
+    return format(incentives.plain(amount).normalize(), "f")
