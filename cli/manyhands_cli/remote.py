@@ -92,6 +92,27 @@ def agreement(
                 show.table(rows, list(dict.fromkeys(key for row in rows for key in row)))
 
 
+def rewards(
+    job: JobId,
+    json_: AsJson = False,
+    aggregator: AggregatorUrl = AGGREGATOR,
+    token: Token = None,
+    ca: Ca = None,
+) -> None:
+    """Show what people have earned in a job, and what an hour comes to.
+
+    Example: manyhands rewards digits-1f00ba11
+    """
+    said = aggregator_client(aggregator, token, ca).call("GET", of_job(job, "/rewards"))
+    if json_:
+        show.as_json(said)
+    elif not said["people"]:
+        show.line(f"nobody has earned anything in {job}")
+    else:
+        show.table(said["people"], tuple(said["people"][0]))
+        show.line(f"\n{said['earned']} in all")
+
+
 def cancel(
     job: JobId,
     reason: Annotated[str, typer.Option(help="Why; it is shown with the job.")] = "cancelled by request",

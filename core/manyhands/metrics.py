@@ -110,6 +110,10 @@ JUDGMENTS = Counter(
     "manyhands_judgments", "Judgments taken in, by what became of them (kept, duplicate, late).", ["fate"]
 )
 DEAD_LETTERS = Counter("manyhands_dead_letters", "Messages set aside, by kind and code.", ["kind", "code"])
+BELOW_FLOOR = Gauge(
+    "manyhands_people_below_floor",
+    "People who earn less by the hour than the floor of an open job they work for, of whoever worked ten minutes.",
+)
 DEAD_LETTERS_EXPIRED = Counter(
     "manyhands_dead_letters_expired",
     "Dead letters taken from the file because they were kept for MANYHANDS_DEAD_KEEP days; their tasks stay failed.",

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import add, sub
 from typing import Any, Literal, NamedTuple
 
 from manyhands.messages import Judgments
@@ -19,10 +20,6 @@ from manyhands.spec.rewards import Rewards
 
 #: Parts of one unit of the currency.
 MICRO = 1_000_000
-#: Seconds of an hour.
-HOUR = 3600
-#: Seconds of work under which an hourly wage says too little to raise an alert.
-LEAST = 600.0
 #: Stands in a key for what concerns the job as a whole.
 WHOLE = -1
 
@@ -86,17 +83,46 @@ class Key(NamedTuple):
     kind: Kind
 
 
+class Sum(NamedTuple):
+    """What is due or paid: an ``amount`` in millionths, for how many ``tasks``, done in how many ``millis``econds.
+
+    Time is told with judgments only, so that it counts once.
+    """
+
+    amount: int = 0
+    tasks: int = 0
+    millis: int = 0
+
+    def plus(self, other: Sum) -> Sum:
+        """Both together."""
+        return Sum(*map(add, self, other))
+
+    def less(self, other: Sum) -> Sum:
+        """What is left without the other."""
+        return Sum(*map(sub, self, other))
+
+
+#: Nothing is due, or paid.
+NOTHING = Sum()
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A line of the ledger: ``number`` counts the entries of its key from 0, so that each has a name of its own.
 
-    ``positions`` (first and last) say which tasks the key was about at the time.
+    ``change`` is what it adds to the sum of its key; ``positions`` (first and last) say which tasks the key was about
+    at the time.
     """
 
     key: Key
     number: int
-    amount: int
+    change: Sum
     positions: tuple[int, int] | None = None
+
+    @property
+    def amount(self) -> int:
+        """What it adds to somebody's balance, in millionths."""
+        return self.change.amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +130,7 @@ class Work:
     """What a person has judged of a suite in a slot, and what became of it as things stand.
 
     ``positions`` are the tasks with a value; ``right`` and ``wrong`` count those of known truth, ``agreed`` those whose
-    truth is not known, and whose accepted answer is what the person said.
+    truth is not known, and whose accepted answer is what the person said. ``millis``: milliseconds it took.
     """
 
     job: str
@@ -117,6 +143,7 @@ class Work:
     right: int = 0
     wrong: int = 0
     agreed: int = 0
+    millis: int = 0
 
     def key(self, kind: Kind) -> Key:
         """The key of its entries of a kind."""
@@ -128,17 +155,19 @@ class Paid:
     """What the ledger has under a key: how many entries, and their sum."""
 
     entries: int = 0
-    amount: int = 0
+    sum: Sum = NOTHING
 
 
-def due(rules: Rules, work: Work) -> dict[Kind, int]:
+def due(rules: Rules, work: Work) -> dict[Kind, Sum]:
     """What is due for it, by kinds. The penalty takes no more than what the work has earned, so nobody comes to owe."""
-    found: dict[Kind, int] = {
-        "judgment": rules.judgment * len(work.positions),
-        "gold": rules.gold * work.right,
-        "agreement": rules.agreement * work.agreed,
+    judged = len(work.positions)
+    found: dict[Kind, Sum] = {
+        "judgment": Sum(rules.judgment * judged, judged, work.millis),
+        "gold": Sum(rules.gold * work.right, work.right),
+        "agreement": Sum(rules.agreement * work.agreed, work.agreed),
     }
-    found["penalty"] = -min(rules.penalty * work.wrong, sum(found.values()))
+    earned = sum(one.amount for one in found.values())
+    found["penalty"] = Sum(-min(rules.penalty * work.wrong, earned), work.wrong)
     return found
 
 
@@ -157,14 +186,18 @@ def works(
     somebody failed is not judged by it.
     """
     values: dict[tuple[int, str, int, str], dict[int, Any]] = {}
+    times: dict[tuple[int, str, int, str], set[tuple[float, float]]] = {}
     for message in said:
-        part = values.setdefault((message.stage, message.judge, message.slot, message.worker), {})
+        whose = message.stage, message.judge, message.slot, message.worker
+        part = values.setdefault(whose, {})
+        times.setdefault(whose, set()).add((message.started, message.finished))
         for position, value in zip(message.positions, message.values, strict=True):
             if position not in message.errors:
                 part.setdefault(position, value)
     counted: set[tuple[str, int]] = set()
     found = []
-    for (stage, judge, slot, worker), part in sorted(values.items()):
+    for whose, part in sorted(values.items()):
+        stage, judge, slot, worker = whose
         own = {position: value for position, value in part.items() if (worker, position) not in counted}
         counted |= {(worker, position) for position in own}
         known = [same(value, truths[position]) for position, value in own.items() if position in truths]
@@ -177,6 +210,7 @@ def works(
             Work(
                 job=job, suite=suite, stage=stage, judge=judge, slot=slot, worker=worker, positions=frozenset(own),
                 right=sum(known), wrong=len(known) - sum(known), agreed=sum(agreed),
+                millis=round(1000 * sum(max(0.0, finished - started) for started, finished in sorted(times[whose]))),
             )
         )  # fmt: skip
     return found
@@ -198,9 +232,9 @@ class Ledger:
         ledger._people.update(people)
         return ledger
 
-    def sums(self) -> dict[Key, int]:
+    def sums(self) -> dict[Key, Sum]:
         """What there is under each key."""
-        return {key: paid.amount for key, paid in self._paid.items()}
+        return {key: paid.sum for key, paid in self._paid.items()}
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Take in entries, those of each key in their order.
@@ -213,7 +247,7 @@ class Ledger:
             if entry.number != paid.entries:
                 raise ValueError(f"entry {entry.number} of {entry.key} comes where {paid.entries} is expected")
             paid.entries += 1
-            paid.amount += entry.amount
+            paid.sum = paid.sum.plus(entry.change)
             self._people[entry.key.job, entry.key.worker] += entry.amount
 
     def balance(self, job: str, worker: str) -> int:
@@ -232,8 +266,8 @@ class Ledger:
         found = [
             entry
             for work in works
-            for kind, amount in due(rules, work).items()
-            if (entry := self._towards(work.key(kind), amount, _range(work.positions)))
+            for kind, one in due(rules, work).items()
+            if (entry := self._towards(work.key(kind), one, _range(work.positions)))
         ]
         self.add(found)
         if rules.per_person is not None:
@@ -243,58 +277,14 @@ class Ledger:
             found += caps
         return found
 
-    def _towards(self, key: Key, amount: int, positions: tuple[int, int] | None) -> Entry | None:
+    def _towards(self, key: Key, wanted: Sum, positions: tuple[int, int] | None) -> Entry | None:
         paid = self._paid.get(key, Paid())
-        return None if amount == paid.amount else Entry(key, paid.entries, amount - paid.amount, positions)
+        return None if wanted == paid.sum else Entry(key, paid.entries, wanted.less(paid.sum), positions)
 
     def _capped(self, job: str, worker: str, cap: int) -> Entry | None:
         key = Key(job, WHOLE, WHOLE, "", WHOLE, worker, "cap")
-        earned = self.balance(job, worker) - self._paid.get(key, Paid()).amount
-        return self._towards(key, min(0, cap - earned), None)
-
-
-def affordable(rules: Rules, spent: int, asked: int) -> int | None:
-    """How many more judgments may be asked for without going beyond what the job may pay; None: as many as you like.
-
-    ``spent`` is what is earned already, ``asked`` how many judgments are asked for and not paid yet. Each is reckoned
-    at the most it may come to, so that what was asked for can always be paid.
-    """
-    if rules.per_job is None or rules.most == 0:
-        return None
-    return max(0, (rules.per_job - spent) // rules.most - asked)
-
-
-def allowed(rules: Rules, planned: int, given: int, balance: int, unpaid: int = 0) -> int | None:
-    """How many more judgments a person may be given; None: as many as there are.
-
-    ``planned`` are the job's judgments by people in all, ``given`` those that the person has given or has in hand,
-    ``unpaid`` those of them that are not in the ledger yet, and ``balance`` what is: nobody gives more than the share,
-    or works beyond the cap for nothing. In a job of few judgments everybody may give one.
-    """
-    bounds = []
-    if rules.share is not None:
-        bounds.append(max(1, int(rules.share * planned + 1e-9)) - given)
-    if rules.per_person is not None and rules.judgment:
-        bounds.append(-(-(rules.per_person - balance) // rules.judgment) - unpaid)
-    return max(0, min(bounds)) if bounds else None
-
-
-def hourly(earned: int, seconds: float) -> int | None:
-    """The effective wage of an hour, in millionths; None where no time has passed."""
-    return round(earned * HOUR / seconds) if seconds > 0 else None
-
-
-def underpaid(
-    rules: Rules, earned: Mapping[str, int], seconds: Mapping[str, float], *, least: float = LEAST
-) -> dict[str, int]:
-    """People whose hourly wage is under the floor, and that wage; of those who have worked ``least`` seconds or more.
-
-    ``seconds`` are those from taking a suite to handing it in.
-    """
-    if rules.floor is None:
-        return {}
-    wages = {who: hourly(earned.get(who, 0), took) for who, took in seconds.items() if took >= least}
-    return {who: wage for who, wage in sorted(wages.items()) if wage is not None and wage < rules.floor}
+        earned = self.balance(job, worker) - self._paid.get(key, Paid()).sum.amount
+        return self._towards(key, Sum(min(0, cap - earned)), None)
 
 
 def _range(positions: Collection[int]) -> tuple[int, int] | None:

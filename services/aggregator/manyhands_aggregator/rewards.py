@@ -5,7 +5,7 @@ Entries of a job are made under the lock of its account, so replicas make them o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgpack
@@ -14,20 +14,23 @@ import sqlalchemy as sa
 from manyhands.errors import UnknownJob
 from manyhands.messages import Judgments
 from manyhands.spec import PEOPLE, received
-from manyhands_aggregator import incentives, judging, tables, values
-from manyhands_aggregator.incentives import Entry, Key, Ledger, Paid, Rules, Work, works
+from manyhands_aggregator import fairness, incentives, judging, tables, values
+from manyhands_aggregator.incentives import Entry, Key, Ledger, Paid, Rules, Sum, Work, works
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import unpack_answers
 from manyhands_service.store import Store
 
-_ledger, _suites, _judgments = tables.ledger, tables.suites, tables.judgments
+_ledger, _suites, _jobs = tables.ledger, tables.suites, tables.jobs
 
 #: Suites looked at in one go.
 PAGE = 100
 
 _KEYS = [_ledger.c[name] for name in Key._fields]
-_SUMS = sa.select(*_KEYS, sa.func.count(), sa.func.sum(_ledger.c.amount)).group_by(*_KEYS)
-_BALANCES = sa.select(_ledger.c.worker, sa.func.sum(_ledger.c.amount)).group_by(_ledger.c.worker)
+_ALL = [sa.func.sum(_ledger.c[name]) for name in Sum._fields]
+_SUMS = sa.select(*_KEYS, sa.func.count(), *_ALL).group_by(*_KEYS)
+_BALANCES = sa.select(_ledger.c.worker, *_ALL).group_by(_ledger.c.worker)
+#: Jobs in which somebody has earned something.
+_PAYING = sa.select(_ledger.c.job).distinct()
 
 
 def reckon(connection: sa.Connection, job: str, plan: Plan, suites: Iterable[int], now: float) -> list[Entry]:
@@ -39,28 +42,29 @@ def reckon(connection: sa.Connection, job: str, plan: Plan, suites: Iterable[int
     if not done:
         return []
     workers = sorted({work.worker for work in done})
-    paid = {
-        Key(*row[:7]): Paid(int(row[7]), int(row[8]))
-        for row in connection.execute(
-            _SUMS.where(
-                _ledger.c.job == job,
-                _ledger.c.suite.in_([*numbers, incentives.WHOLE]),
-                _ledger.c.worker.in_(workers),
-            )
-        )
-    }
-    balances = connection.execute(_BALANCES.where(_ledger.c.job == job, _ledger.c.worker.in_(workers)))
-    ledger = Ledger.of(paid, {(job, worker): int(amount) for worker, amount in balances})
+    about = _ledger.c.job == job, _ledger.c.worker.in_(workers)
+    paid = _paid(connection, *about, _ledger.c.suite.in_([*numbers, incentives.WHOLE]))
+    ledger = Ledger.of(paid, {(job, who): one.amount for who, one in _people(connection, *about).items()})
     entries = ledger.settle(Rules.of(plan.spec.rewards), done)
     if entries:
         connection.execute(sa.insert(_ledger), [_row(entry, now) for entry in entries])
     return entries
 
 
+def _paid(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> dict[Key, Paid]:
+    rows = connection.execute(_SUMS.where(*where))
+    return {Key(*row[:7]): Paid(int(row[7]), Sum(*map(int, row[8:]))) for row in rows}
+
+
+def _people(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> dict[str, Sum]:
+    return {worker: Sum(*map(int, said)) for worker, *said in connection.execute(_BALANCES.where(*where))}
+
+
 def _row(entry: Entry, now: float) -> dict[str, Any]:
     first, last = entry.positions or (None, None)
     return {
-        **entry.key._asdict(), "number": entry.number, "amount": entry.amount, "first": first, "last": last, "at": now,
+        **entry.key._asdict(), **entry.change._asdict(),
+        "number": entry.number, "first": first, "last": last, "at": now,
     }  # fmt: skip
 
 
@@ -113,12 +117,10 @@ def audit(connection: sa.Connection, job: str, plan: Plan) -> dict[str, int]:
             fresh.settle(rules, some)
         more = len(numbers) == PAGE
         after = numbers[-1] if numbers else after
-    written = {
-        Key(*row[:7]): Paid(int(row[7]), int(row[8])) for row in connection.execute(_SUMS.where(_ledger.c.job == job))
-    }
+    written = {key: paid.sum for key, paid in _paid(connection, _ledger.c.job == job).items()}
     due = fresh.sums()
-    owed = sum(abs(due.get(key, 0) - written.get(key, Paid()).amount) for key in {*due, *written})
-    return {"earned": sum(paid.amount for paid in written.values()), "owed": owed}
+    owed = sum(abs(due.get(key, Sum()).less(written.get(key, Sum())).amount) for key in {*due, *written})
+    return {"earned": sum(one.amount for one in written.values()), "owed": owed}
 
 
 def of_job(store: Store, job: str) -> dict[str, Any]:
@@ -137,46 +139,40 @@ def _of_job(connection: sa.Connection, job: str) -> dict[str, Any]:
     plan = Plan.of(received(spec))
     if plan.spec.rewards is None:
         return {"job": job, "earned": "0", "people": []}
-    rules = Rules.of(plan.spec.rewards)
-    earned = {w: int(amount) for w, amount in connection.execute(_BALANCES.where(_ledger.c.job == job))}
-    given, seconds = _times(connection, job)
-    low = incentives.underpaid(rules, earned, seconds)
-    total = sum(given.values())
-    people = [
+    rules, people = Rules.of(plan.spec.rewards), _people(connection, _ledger.c.job == job)
+    given = _given(connection, job)
+    low, total = fairness.underpaid(rules, people), sum(given.values())
+    rows = [
         {
             "worker": worker,
             "judgments": given.get(worker, 0),
             "share": round(given.get(worker, 0) / total, 6) if total else 0.0,
-            "earned": _money(earned.get(worker, 0)),
-            "seconds": round(seconds.get(worker, 0.0), 3),
-            "hourly": None if (wage := _hourly(earned, seconds, worker)) is None else _money(wage),
+            "earned": _money(one.amount),
+            "seconds": one.millis / 1000,
+            "hourly": None if (wage := fairness.hourly(one.amount, one.millis / 1000)) is None else _money(wage),
             "below_floor": worker in low,
         }
-        for worker in sorted({*earned, *given})
+        for worker, one in sorted(people.items())
     ]
-    return {"job": job, "earned": _money(sum(earned.values())), "people": people}
+    return {"job": job, "earned": _money(sum(one.amount for one in people.values())), "people": rows}
 
 
-def _times(connection: sa.Connection, job: str) -> tuple[dict[str, int], dict[str, float]]:
-    """How many judgments each person has given, and how long it had the suites in hand."""
-    given: dict[str, int] = {}
-    seconds: dict[str, float] = {}
-    suites = (
-        sa.select(_judgments.c.suite).distinct().where(_judgments.c.job == job, _judgments.c.judge == PEOPLE)
-    ).order_by(_judgments.c.suite)
-    numbers = list(connection.scalars(suites))
-    for some in (numbers[at : at + PAGE] for at in range(0, len(numbers), PAGE)):
-        for message in judging.said_of(connection, job, some):
-            if message.judge == PEOPLE:
-                count = len(message.positions) - len(message.errors)
-                given[message.worker] = given.get(message.worker, 0) + count
-                took = max(0.0, message.finished - message.started)
-                seconds[message.worker] = seconds.get(message.worker, 0.0) + took
-    return given, seconds
+def _given(connection: sa.Connection, job: str) -> dict[str, int]:
+    """How many judgments each person has given."""
+    query = sa.select(_ledger.c.worker, sa.func.sum(_ledger.c.tasks)).group_by(_ledger.c.worker)
+    rows = connection.execute(query.where(_ledger.c.job == job, _ledger.c.kind == "judgment"))
+    return {worker: int(tasks) for worker, tasks in rows}
 
 
-def _hourly(earned: Mapping[str, int], seconds: Mapping[str, float], worker: str) -> int | None:
-    return incentives.hourly(earned.get(worker, 0), seconds.get(worker, 0.0))
+def below_floor(connection: sa.Connection) -> int:
+    """How many people have come to earn less by the hour than the floor of a job that is open."""
+    found = 0
+    query = sa.select(_jobs.c.job, _jobs.c.spec).where(_jobs.c.state == "open", _jobs.c.job.in_(_PAYING))
+    for job, spec in connection.execute(query):
+        said = received(spec).rewards
+        if said is not None and said.floor is not None:
+            found += len(fairness.underpaid(Rules.of(said), _people(connection, _ledger.c.job == job)))
+    return found
 
 
 def _money(amount: int) -> str:

@@ -144,7 +144,7 @@ dead = sa.Table(
 
 #: What people have earned, in millionths of the currency: entries are added and never changed. ``number`` counts those
 #: of one key from 0; suite, stage and slot are -1 in what concerns the job as a whole; ``first`` and ``last`` are the
-#: positions that it was about.
+#: positions that it was about, ``tasks`` and ``millis`` how many of them it pays for and what time they took.
 ledger = sa.Table(
     "aggregator_ledger",
     metadata,
@@ -157,6 +157,8 @@ ledger = sa.Table(
     sa.Column("kind", sa.Text, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("tasks", sa.Integer, nullable=False),
+    sa.Column("millis", sa.BigInteger, nullable=False),
     sa.Column("first", sa.BigInteger),
     sa.Column("last", sa.BigInteger),
     sa.Column("at", sa.Float, nullable=False),

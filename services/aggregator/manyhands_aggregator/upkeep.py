@@ -210,6 +210,7 @@ class Upkeep:
             return open_jobs, int(tasks)
 
         open_jobs, tasks = self._store.read(work)
+        metrics.BELOW_FLOOR.set(self._store.read(rewards.below_floor))
         metrics.JOBS_OPEN.labels("aggregator").set(open_jobs)
         metrics.OPEN_TASKS.set(tasks)
         self._ledger.tell(self._intake.over())

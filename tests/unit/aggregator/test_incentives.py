@@ -13,18 +13,16 @@ from hypothesis import strategies as st
 
 from manyhands.messages import Failure, Judgments
 from manyhands.spec.rewards import Rewards
+from manyhands_aggregator.fairness import affordable, allowed, hourly, underpaid
 from manyhands_aggregator.incentives import (
     Entry,
     Ledger,
     Rules,
+    Sum,
     Work,
-    affordable,
-    allowed,
     due,
-    hourly,
     micro,
     plain,
-    underpaid,
     works,
 )
 
@@ -47,12 +45,17 @@ def message(suite: int, slot: int, worker: str, said: Mapping[int, str], failed:
     )  # fmt: skip
 
 
+def total(rules: Rules, done: Work) -> int:
+    """What is due for it in all."""
+    return sum(one.amount for one in due(rules, done).values())
+
+
 def test_due_by_hand() -> None:
     """Ten judgments; of three gold tasks two right; of the seven others five are the answer."""
-    found = due(RULES, work(right=2, wrong=1, agreed=5))
-    assert found == {"judgment": 500, "gold": 40, "agreement": 50, "penalty": -40}
-    assert sum(due(RULES, work(positions={1}, wrong=1)).values()) == 10
-    assert sum(due(Rules(judgment=50, penalty=500), work(wrong=9)).values()) == 0  # nobody comes to owe
+    found = due(RULES, work(right=2, wrong=1, agreed=5, millis=7000))
+    assert found == {"judgment": (500, 10, 7000), "gold": (40, 2, 0), "agreement": (50, 5, 0), "penalty": (-40, 1, 0)}
+    assert total(RULES, work(positions={1}, wrong=1)) == 10
+    assert total(Rules(judgment=50, penalty=500), work(wrong=9)) == 0  # nobody comes to owe
 
 
 def test_a_later_outcome_adds_and_never_changes() -> None:
@@ -75,7 +78,7 @@ def test_an_entry_counts_once() -> None:
     with pytest.raises(ValueError, match="1 is expected"):
         Ledger([entry, entry])
     with pytest.raises(ValueError, match="0 is expected"):
-        Ledger([Entry(entry.key, 1, 5)])
+        Ledger([Entry(entry.key, 1, Sum(5))])
 
 
 def test_the_cap_of_a_person() -> None:
@@ -150,7 +153,7 @@ def test_the_ledger_balances(
         balance = ledger.balance("j", worker)
         assert balance == at_once.balance("j", worker) == Ledger(written).balance("j", worker)
         assert balance == sum(entry.amount for entry in written if entry.key.worker == worker)
-        facts = sum(sum(due(rules, w).values()) for w in now(messages, answers[-1]) if w.worker == worker)
+        facts = sum(total(rules, w) for w in now(messages, answers[-1]) if w.worker == worker)
         assert balance == (min(facts, 130) if capped else facts)
         assert balance >= 0
     assert ledger.spent("j") == sum(entry.amount for entry in written)
@@ -188,9 +191,12 @@ def test_wages_by_hand() -> None:
     assert plain(hourly(micro(Decimal("0.05")) * 300, 5400) or 0) == 10
     assert hourly(5, 0) is None
     rules = Rules(judgment=50_000, floor=micro(Decimal(12)))
-    earned = {"ann": 15_000_000, "bob": 15_000_000, "cy": 1}
-    assert underpaid(rules, earned, {"ann": 5400, "bob": 4000, "cy": 60, "dee": 700}) == {"ann": 10_000_000, "dee": 0}
-    assert underpaid(RULES, earned, {"ann": 5400}) == {}
+    people = {
+        "ann": Sum(15_000_000, 300, 5_400_000), "bob": Sum(15_000_000, 300, 4_000_000), "cy": Sum(1, 1, 60_000),
+        "dee": Sum(0, 0, 700_000),
+    }  # fmt: skip
+    assert underpaid(rules, people) == {"ann": 10_000_000, "dee": 0}
+    assert underpaid(RULES, people) == {}
 
 
 def test_money_is_not_rounded() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from manyhands import metrics
 from manyhands.clock import Clock
 from manyhands.errors import StoreUnavailable, UnknownJob
 from manyhands.messages import Judgments
@@ -79,6 +80,23 @@ def test_wages_and_shares_are_told(store: Store) -> None:
     assert (ann["earned"], ann["hourly"], ann["below_floor"], ann["share"]) == ("0.12", "0.24", True, 0.333333)
     assert (bob["judgments"], bob["seconds"], bob["below_floor"]) == (4, 2.0, False)
     assert said["earned"] == "0.34"
+
+
+def test_wages_below_the_floor_are_measured(store: Store) -> None:
+    """As long as the job is open, by whoever works long enough to tell; and the same after a correction."""
+    bench, job = Bench(store), job_of()
+    bench.take(*job.news(), by("ann", job.judged(1, "b", judge="people"), 599.0))
+    assert store.read(rewards.below_floor) == 0
+    bench.take(by("ann", job.judged(2, "b", judge="people"), 1.0))
+    bench.take(by("bob", job.judged(1, "b", judge="people", slot=1)))
+    assert store.read(rewards.below_floor) == 1
+    bench.upkeep.measure()
+    assert metrics.BELOW_FLOOR._value.get() == 1
+    bench.take(by("bob", job.judged(2, "b", judge="people", slot=1)))
+    for slot in (0, 1):
+        bench.take(by("cy" * (slot + 1), job.judged(0, "b", judge="people", slot=slot)))
+    assert bench.state(job) == "complete"
+    assert store.read(rewards.below_floor) == 0
 
 
 def test_who_judges_twice_is_paid_once(store: Store) -> None:

@@ -23,6 +23,8 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text, primary_key=True),
         sa.Column("number", sa.Integer, primary_key=True),
         sa.Column("amount", sa.BigInteger, nullable=False),
+        sa.Column("tasks", sa.Integer, nullable=False),
+        sa.Column("millis", sa.BigInteger, nullable=False),
         sa.Column("first", sa.BigInteger),
         sa.Column("last", sa.BigInteger),
         sa.Column("at", sa.Float, nullable=False),
