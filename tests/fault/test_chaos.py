@@ -13,7 +13,10 @@ from tests.fault.chaos.work import TIMES, Work, work
 
 @pytest.mark.timeout(600)  # it starts a broker and a store of its own, and ends them often
 def test_a_short_drill() -> None:
-    """Everything is killed, stopped and cut for a while; every answer is right, and the killers alone have none."""
+    """Everything is killed, stopped and cut for a while; every answer is right, and the killers alone have none.
+
+    Everybody is paid for each judgment, once.
+    """
     line = run(Plan(seconds=30, tasks=6000, seed=4))
     assert good(line), line
     assert line["faults"] >= 10, line
@@ -52,7 +55,8 @@ def reckoned(*rows: str) -> Found:
 def test_the_reckoning(rows: list[str], found: dict[str, object]) -> None:
     """The drill's own eyes: what is lost, counted twice or wrong is seen."""
     seen = reckoned(*rows)
-    seen.digest = ""
+    assert seen.judgments == sum(int(row.rsplit(",", 1)[1]) for row in rows if not row.endswith(",0"))
+    seen.digest, seen.judgments = "", 0
     assert seen == Found(**found)  # type: ignore[arg-type]
 
 

@@ -23,7 +23,7 @@ from tests.e2e.processes import command
 from tests.fault.chaos.crew import Replica
 from tests.fault.chaos.faults import Stage, Storm
 from tests.fault.chaos.handlers import value
-from tests.fault.chaos.work import HARD_LIMIT, TIMES, Work, work
+from tests.fault.chaos.work import EARNED, HARD_LIMIT, TIMES, Work, work
 from tests.fault.proxy import Proxy
 from tests.services import Postgres, RabbitMQ, private_postgres, private_rabbitmq, wait_until
 
@@ -54,6 +54,7 @@ class Found:
     failed: set[int] = field(default_factory=set)
     missing: int = 0
     counted_twice: int = 0
+    judgments: int = 0
     digest: str = ""
 
 
@@ -72,6 +73,7 @@ def reckon(lines: Iterator[str], known: Work) -> Found:
         found.answered += 1
         found.wrong += float(row["answer"]) != value(n)
         found.counted_twice += int(row["judgments"]) > TIMES
+        found.judgments += int(row["judgments"])
     found.missing += known.tasks - at
     found.digest = digest.hexdigest()
     return found
@@ -217,7 +219,8 @@ class Drill:
             "died": {r.name: r.died for r in self._replicas if r.died},
             "late": {r.name: r.late for r in self._replicas if r.late},
             "seconds": round(took, 1), "state": ended["state"], "digest": found.digest[:16],
-            "conserved": bool(account["conserved"]),
+            "conserved": bool(account["conserved"]), "earned": account["rewards"]["earned"],
+            "owed": account["rewards"]["owed"], "paid_for": found.judgments,
         }  # fmt: skip
 
     def _dead(self) -> tuple[set[int], dict[str, int]]:
@@ -238,6 +241,7 @@ def good(line: dict[str, Any]) -> bool:
     return bool(
         line["lost"] == line["counted_twice"] == line["wrong"] == 0
         and line["exactly_the_killers"] and line["dead_are_the_killers"] and line["conserved"]
+        and line["owed"] == 0 and line["earned"] == EARNED * line["paid_for"]
     )  # fmt: skip
 
 

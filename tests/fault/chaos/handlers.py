@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from manyhands import judge
+from manyhands import Judgment, judge
+from manyhands.handlers import asked
 
 KNOWN = "known.json"
 
@@ -47,13 +48,13 @@ def fail_once(n: int) -> None:
         raise RuntimeError("it fails once")
 
 
-@judge("drill", version="1")
-def drill(n: int) -> int:
-    """Judge one task, as is known of it."""
+@judge("people", version="1")
+def drill(n: int) -> Judgment:
+    """Judge one task, as is known of it; each slot is another person."""
     if n in _killers:
         die(_killers[n])
     if n % _slow == 0:
         time.sleep(_seconds)
     if n % _flaky == 1:
         fail_once(n)
-    return value(n)
+    return Judgment(value(n), worker=f"person-{asked().slot}")

@@ -11,8 +11,10 @@ from typing import Any
 
 from tests.fault.chaos import handlers
 
-#: The judge, and how often it judges each task.
-JUDGE, TIMES = "drill", 2
+#: The judge, a crowd that is paid, and how many of it judge each task.
+JUDGE, TIMES = "people", 2
+#: What one judgment that is the answer, as all are here, comes to: for itself and for agreement, in millionths.
+REWARDS, EARNED = {"judgment": 0.05, "agreement": 0.01}, 60_000
 #: How tasks kill, and how many of fifty do so: most end their child, some hang, one takes the whole worker with it.
 WAYS = ("exit",) * 18 + ("segfault",) * 12 + ("memory",) * 12 + ("hang",) * 7 + ("worker",)
 #: Seconds that a slow task takes, and the share of the drill's time that its children spend on these.
@@ -42,6 +44,7 @@ class Work:
         said: dict[str, Any] = {
             "name": "chaos", "source": {"path": "rows.jsonl", "input": "n"}, "answer": {"type": "number"},
             "stages": [{"judges": [{JUDGE: TIMES}]}], "suite": self.size, "handlers": "handlers.py",
+            "rewards": REWARDS,
         }  # fmt: skip
         file = folder / "job.yaml"
         file.write_text(json.dumps(said))  # JSON is YAML
