@@ -271,6 +271,7 @@ class Intake:
         accounts[job].spend(judged.spent, short=judged.short)
         if judged.spent and accounts[job].over_budget(plan):
             raise Conflict  # others have asked for more meanwhile
+        rewards.reckon(connection, job, plan, judged.touched, now)
         self._judged(job, judged, result)
         self._end(connection, accounts, now, result)
         return result
