@@ -174,6 +174,7 @@ def test_words_stay_words(tmp_path: Path, word: str) -> None:
         ("gold:", "method: mean\ngold:", "method mean needs answers of type number"),
         ("gold:", "rewards: {judgment: 0.0000001}\ngold:", "no more than 6 decimal places"),
         ("gold:", "rewards: {judgment: 1, bonus: 1}\ngold:", "known are judgment, gold, agreement"),
+        ("gold:", "method: robust\ngold:", "method robust needs answers of type number"),
         ("gold:", "method: rover\ngold:", "method rover needs answers of type text"),
         ("gold:", "http: {api: {url: 'ftp://x'}}\ngold:", "job.yaml:7: http.api.url: String should match pattern"),
         ("gold:", "llm: {m: {model: m, url: 'http://u:p@x'}}\ngold:", "job.yaml:7: llm.m.url: no user or password bel"),

@@ -12,7 +12,7 @@ from manyhands.spec.answer import Answer
 from manyhands.spec.base import Model
 from manyhands.spec.configured import Command, Http
 from manyhands.spec.llm import Llm
-from manyhands.spec.methods import INFERENCE, STRONGEST, Method
+from manyhands.spec.methods import INFERENCE, OF_NUMBERS, STRONGEST, Method
 from manyhands.spec.quality import Quality
 from manyhands.spec.rewards import Rewards
 from manyhands.spec.source import Gold, Source
@@ -61,14 +61,16 @@ class JobSpec(Model):
 
     @model_validator(mode="after")
     def _method_fits(self) -> JobSpec:
-        if self.method in ("mean", "median") and self.answer.type != "number":
+        if self.method in ("mean", "median", *OF_NUMBERS) and self.answer.type != "number":
             raise ValueError(f"method {self.method} needs answers of type number")
         if self.method == "weighted" and self.answer.type == "number":
             raise ValueError("method weighted is a vote; numbers take mean or median")
         if self.method in ("normalised", "rover") and self.answer.type != "text":
             raise ValueError(f"method {self.method} needs answers of type text")
-        if self.method in INFERENCE and self.answer.type != "choice":
-            raise ValueError(f"method {self.method} needs answers of type choice")
+        if self.method in INFERENCE and self.answer.type not in ("choice", "choices", "number"):
+            raise ValueError(f"method {self.method} needs answers of type choice or choices")
+        if self.method in INFERENCE and self.method not in OF_NUMBERS and self.answer.type == "number":
+            raise ValueError(f"method {self.method} is for choices; numbers take {' or '.join(OF_NUMBERS)}")
         if self.rewards is not None and self.gold is None and (self.rewards.gold or self.rewards.penalty):
             raise ValueError("rewards for gold and penalties need gold")
         if self.gold is not None and self.gold.column is not None and self.source is None:

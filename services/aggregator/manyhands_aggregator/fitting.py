@@ -15,13 +15,14 @@ import sqlalchemy as sa
 from manyhands import logs
 from manyhands.errors import StoreUnavailable
 from manyhands.spec import received
-from manyhands_aggregator import jobs, settled, tables
+from manyhands_aggregator import jobs, rewards, settled, tables
 from manyhands_aggregator.jobs import DONE, DUE
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import Counts, SuiteState, pack_answers, unpack_answers
 from manyhands_service.store import Store
 
 if TYPE_CHECKING:
+    from manyhands_aggregator.valued import Valued, Values
     from manyhands_aggregator.wholly import Found, Gathered
 
 _log = logs.get(__name__)
@@ -56,16 +57,17 @@ class Fitting:
             self._store.write(lambda c, j=job, n=judgments: self._end(c, j, n))  # type: ignore[misc]  # mypy infers no lambda defaults
 
     def _fit(self, job: str, plan: Plan) -> None:
-        from manyhands_aggregator.wholly import Gathered  # numpy takes its time to import
+        from manyhands_aggregator.valued import Values  # numpy takes its time to import
+        from manyhands_aggregator.wholly import Gathered
 
         after: int | None = -1
         while after is not None:
-            votes = Gathered(plan)
+            votes = Gathered(plan) if plan.spec.answer.type == "choice" else Values(plan)
             begun, after = after, self._gather(job, votes, after)
             if votes.positions:
                 self._write(job, plan, votes.found(), begun, after)
 
-    def _gather(self, job: str, votes: Gathered, after: int) -> int | None:
+    def _gather(self, job: str, votes: Gathered | Values, after: int) -> int | None:
         """Gather the votes behind suite ``after``; the last suite of a part, None where there are no more."""
         while page := self._store.read(lambda c, a=after: settled.page(c, job, a)):  # type: ignore[misc]
             for state, _ in page:
@@ -75,11 +77,11 @@ class Fitting:
                 return after
         return None
 
-    def _write(self, job: str, plan: Plan, found: Found, after: int, last: int | None) -> None:
+    def _write(self, job: str, plan: Plan, found: Found | Valued, after: int, last: int | None) -> None:
         """Write what was found in the suites behind ``after`` up to ``last``, a page a transaction."""
         at: int | None = after
         while at is not None:
-            at = self._store.write(lambda c, a=at: _page(c, job, plan, found, a, last))  # type: ignore[misc]
+            at = self._store.write(lambda c, a=at: _page(c, job, plan, found, a, last, self._now()))  # type: ignore[misc]
 
     def _end(self, connection: sa.Connection, job: str, judgments: int) -> None:
         account = jobs.lock(connection, [job])[job]
@@ -124,7 +126,9 @@ _WRITE = (
 )
 
 
-def _page(connection: sa.Connection, job: str, plan: Plan, found: Found, after: int, last: int | None) -> int | None:
+def _page(
+    connection: sa.Connection, job: str, plan: Plan, found: Found | Valued, after: int, last: int | None, at: float
+) -> int | None:
     """Write a page of suites; the last of them, None where there are no more."""
     rows = connection.execute(_LOCK, {"job": job, "after": after, "most": settled.PAGE}).all()
     rows = [row for row in rows if last is None or row.suite <= last]
@@ -144,5 +148,6 @@ def _page(connection: sa.Connection, job: str, plan: Plan, found: Found, after: 
         connection.execute(_WRITE, updates)
         account = jobs.lock(connection, [job])[job]
         account.correct(change)
+        rewards.reckon(connection, job, plan, [row["b_suite"] for row in updates], at)
         jobs.save(connection, [account])
     return rows[-1].suite if rows else None

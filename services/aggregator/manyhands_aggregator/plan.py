@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from manyhands.messages import Failure, Judgments
-from manyhands.spec import INFERENCE, PEOPLE, Accept, JobSpec, Stage
+from manyhands.spec import INFERENCE, PEOPLE, Accept, JobSpec, Method, Stage
 from manyhands_aggregator import values
 from manyhands_aggregator.course import Slot
 from manyhands_aggregator.decide import Decision, Rule, decide, rule
@@ -81,7 +81,8 @@ class Plan:
         steps = [Step.of(number, stage, reward) for number, stage in enumerate(spec.stages)]
         slots = steps[0].slots
         weights = [judge.weight for judge in spec.stages[0].judges for _ in range(judge.judgments)]
-        by = rule("majority" if spec.decide_by in INFERENCE else spec.decide_by, spec.answer)
+        meanwhile: Method = "median" if spec.answer.type == "number" else "majority"
+        by = rule(meanwhile if spec.decide_by in INFERENCE else spec.decide_by, spec.answer)
         caps = [spec.budget, None if spec.rewards is None else spec.rewards.per_job]
         budget = min((millionths(cap) for cap in caps if cap is not None), default=None)
         return cls(spec, steps, slots, frozenset(slots), weights, values.check(spec.answer), by, budget)

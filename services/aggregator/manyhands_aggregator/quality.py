@@ -94,7 +94,7 @@ def _tally(
     tally.judgments += len(message.positions) - len(message.errors)
     at = [(p - first, v) for p, v in zip(message.positions, message.values, strict=True) if p not in message.errors]
     compared = [(index, value) for index, value in at if index not in decision.errors]
-    if plan.spec.decide_by in VOTES or plan.fits:
+    if plan.spec.decide_by in VOTES or (plan.fits and plan.spec.answer.type != "number"):
         tally.compared += len(compared)
         tally.agreed += sum(value == decision.values[index] for index, value in compared)
     if truths is not None:
