@@ -1,4 +1,4 @@
-"""Dawid and Skene's models: by hand, and against crowd-kit's."""
+"""Dawid and Skene's models by hand."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import pytest
 
 from manyhands_aggregator.truth.ballots import Ballots
 from manyhands_aggregator.truth.dawid_skene import dawid_skene, one_coin
-from manyhands_aggregator.truth.inferred import Method
-from tests.unit.truth.small import crowd
 
 
 def test_one_round_by_hand() -> None:
@@ -51,21 +49,3 @@ def test_prior_judgments_keep_a_worker_of_few_from_the_ends() -> None:
     skill = one_coin(ballots, prior=(2.8, 1.2)).skill
     assert skill is not None
     assert (skill < 0.81).all()
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # crowd-kit's, of pandas
-@pytest.mark.parametrize("name", ["DawidSkene", "OneCoinDawidSkene"])
-@pytest.mark.parametrize("seed", [1, 2])
-def test_it_is_crowd_kits(name: str, seed: int) -> None:
-    """Same posteriors, and as many rounds."""
-    import pandas as pd
-    from crowdkit.aggregation import classification
-
-    ours: dict[str, Method] = {"DawidSkene": dawid_skene, "OneCoinDawidSkene": one_coin}
-    ballots, _ = crowd(seed, tasks=60, workers=12, classes=2 + seed, good=3.0)
-    table = pd.DataFrame({"task": ballots.task, "worker": ballots.worker, "label": ballots.label})
-    theirs = getattr(classification, name)()
-    expected = theirs.fit_predict_proba(table).sort_index().sort_index(axis=1).to_numpy()
-    inferred = ours[name](ballots)
-    assert inferred.posterior == pytest.approx(expected, abs=1e-6)
-    assert inferred.iterations == len(theirs.loss_history_)

@@ -1,8 +1,6 @@
-"""Majority and what weighs votes, worked by hand; and crowd-kit's pieces put together."""
+"""Majority and what weighs votes, worked by hand."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manyhands_aggregator.truth.ballots import Ballots
-from manyhands_aggregator.truth.voting import agreement, majority, wawa, zero_based_skill
+from manyhands_aggregator.truth.voting import majority, wawa, zero_based_skill
 from tests.unit.truth.small import crowd
 
 #: Three workers, three tasks, two classes: worker 2 is always in the minority.
@@ -58,17 +56,3 @@ def test_a_further_vote_never_lowers_its_class(seed: int, task: int, label: int)
         tasks=before.tasks,
     )  # fmt: skip
     assert majority(after).posterior[task, label] >= majority(before).posterior[task, label]
-
-
-def test_wawa_is_crowd_kits() -> None:
-    """Its own class does not run with a new scikit-learn, its pieces do. Where no vote is level, the method is one."""
-    import pandas as pd
-    from crowdkit.aggregation.classification import MajorityVote
-
-    ballots, _ = crowd(3, tasks=200, classes=2)
-    table = pd.DataFrame({"task": ballots.task, "worker": ballots.worker, "label": ballots.label})
-    vote: Any = MajorityVote().fit(table)
-    expected = MajorityVote().fit_predict_proba(table, vote.skills_)
-    assert majority(ballots).posterior == pytest.approx(vote.probas_.to_numpy(), abs=1e-12)
-    assert wawa(ballots).posterior == pytest.approx(expected.to_numpy(), abs=1e-6)
-    assert agreement(ballots, majority(ballots).posterior) == pytest.approx(vote.skills_.sort_index().to_numpy())

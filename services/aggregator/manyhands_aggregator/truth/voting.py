@@ -9,7 +9,7 @@ from manyhands_aggregator.truth.inferred import Inferred, level, pinned, shares
 
 
 def majority(ballots: Ballots, /, *, gold: Ints | None = None) -> Inferred:
-    """Each class has the share of its votes; a task without a vote has no preference.
+    """Each class has the share of its votes; a task without a vote has no preference. A vote never lowers its class.
 
     The skill of a worker is the share of its judgments that the majority (or gold) agrees with; where m classes are
     level each counts 1/m.
