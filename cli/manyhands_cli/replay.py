@@ -33,7 +33,7 @@ def replay(
             metavar="POLICY",
             help="When a task has enough: confidence=P (the posterior of the likeliest answer), margin=N (voters ahead "
             "of the next answer), agree=N (voters who say the same), at_most=N (judgments), with commas between; or "
-            "adaptive, which is what suits most.",
+            "adaptive, which is confidence=0.88,at_most=8 and suits most.",
         ),
     ] = "adaptive",
     seeds: Annotated[int, typer.Option(min=1, help="In how many random orders the judgments come.")] = 5,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from typer.main import get_command
 
 from manyhands_aggregator.truth.accept import Rule
 from manyhands_aggregator.truth.policy import NAMED, BadPolicy, parse
+from manyhands_cli.main import app
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,15 @@ def test_what_a_policy_says(text: str, rule: Rule) -> None:
 def test_a_name_may_be_changed_in_part() -> None:
     """What comes later counts."""
     assert parse("adaptive,confidence=0.5,at_most=4") == Rule(confidence=0.5, at_most=4)
+
+
+def test_the_help_says_what_the_named_one_is() -> None:
+    """As it is."""
+    rule = NAMED["adaptive"]
+    stated = f"confidence={rule.confidence},at_most={rule.at_most}"
+    assert parse(stated) == rule
+    policy = next(p for p in get_command(app).commands["replay"].params if p.name == "policy")  # type: ignore[attr-defined]
+    assert f"adaptive, which is {stated} " in policy.help
 
 
 @pytest.mark.parametrize(
