@@ -57,12 +57,11 @@ class Fitting:
             self._store.write(lambda c, j=job, n=judgments: self._end(c, j, n))  # type: ignore[misc]  # mypy infers no lambda defaults
 
     def _fit(self, job: str, plan: Plan) -> None:
-        from manyhands_aggregator.valued import Values  # numpy takes its time to import
-        from manyhands_aggregator.wholly import Gathered
+        from manyhands_aggregator.valued import columns  # numpy takes its time to import
 
         after: int | None = -1
         while after is not None:
-            votes = Gathered(plan) if plan.spec.answer.type == "choice" else Values(plan)
+            votes = columns(plan)
             begun, after = after, self._gather(job, votes, after)
             if votes.positions:
                 self._write(job, plan, votes.found(), begun, after)

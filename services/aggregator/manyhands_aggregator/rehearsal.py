@@ -25,7 +25,7 @@ from manyhands_aggregator.opinions import Believed, Compared, glimpses, lessons
 from manyhands_aggregator.plan import Plan, millionths
 from manyhands_aggregator.sample import Drawn, Said, Urn
 from manyhands_aggregator.suite import SuiteState
-from manyhands_aggregator.wholly import Gathered
+from manyhands_aggregator.valued import columns
 
 #: Seconds of a judgment of which nothing is known: only the order of events rests on it.
 BRIEF = 1e-6
@@ -154,7 +154,7 @@ class Rehearsal:
         """Go over the whole job at its end if its method does so, and see what its answers are."""
         found = None
         if self._plan.fits:
-            votes = Gathered(self._plan)
+            votes = columns(self._plan)
             for _, (state, _) in sorted(self._settled.items()):
                 votes.add(state)
             found = votes.found() if votes.positions else None

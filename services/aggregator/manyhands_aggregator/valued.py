@@ -14,6 +14,7 @@ from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import SuiteState
 from manyhands_aggregator.truth import types
 from manyhands_aggregator.voices import counted, voices
+from manyhands_aggregator.wholly import Gathered
 
 
 @dataclass(slots=True)
@@ -87,3 +88,8 @@ class Values:
                 for one in (judged if task in self.gold else found,)
             }
         )
+
+
+def columns(plan: Plan) -> Gathered | Values:
+    """What takes in the judgments of a job, by its answer type."""
+    return Gathered(plan) if plan.spec.answer.type == "choice" else Values(plan)

@@ -243,6 +243,31 @@ def test_a_job_that_was_gone_over_as_a_whole(
     assert computed(bundle)[1].different > 5  # it is the judgments that answers are made of
 
 
+@pytest.mark.parametrize(
+    ("answer", "method", "says"),
+    [
+        ({"type": "number", "min": 0, "max": 9}, "robust", (1.0, 1.5, 7.25)),
+        ({"type": "number"}, "precision", (1.0, 1.5, 7.25)),
+        ({"type": "choices", "options": ["a", "b"]}, "one-coin", (["a"], ["a", "b"], ["b"])),
+    ],
+)
+def test_sets_and_numbers_gone_over_as_a_whole(shelf: Shelf, answer: Any, method: str, says: tuple[Any, ...]) -> None:
+    """The same bytes out of the judgments; the manifest has what the method is told."""
+    chance = random.Random(2)
+    judges = ["one", "two", "three"]
+    job = Job(count=12, size=4, judges=judges, more={"answer": answer, "method": method})
+    shelf.bench.take(*job.news())
+    for judge in judges:
+        for suite in range(job.suites):
+            shelf.bench.take(job.judged(suite, [chance.choice(says) for _ in range(4)], judge=judge))
+    shelf.bench.swept()
+    bundle = shelf.bundle(job)
+    again, compared = computed(bundle)
+    assert again == shelf.answers(job) == (bundle.folder / files.ANSWERS_CSV).read_bytes()
+    assert (compared.tasks, compared.different) == (12, 0)
+    assert bundle.manifest["parameters"]
+
+
 def test_the_same_job_is_the_same_bundle(shelf: Shelf) -> None:
     """To the byte, whenever it is written: nothing of the moment is in it."""
     job = letters(shelf.bench)

@@ -8,10 +8,11 @@ from itertools import islice
 from manyhands_aggregator import fitting, settled
 from manyhands_aggregator.bundle.reading import Suite
 from manyhands_aggregator.plan import Plan
-from manyhands_aggregator.wholly import Found, Gathered
+from manyhands_aggregator.valued import Valued, columns
+from manyhands_aggregator.wholly import Found
 
 
-def fitted(plan: Plan, suites: Callable[[], Iterator[Suite]]) -> Iterator[tuple[Suite, Found | None]]:
+def fitted(plan: Plan, suites: Callable[[], Iterator[Suite]]) -> Iterator[tuple[Suite, Found | Valued | None]]:
     """Each suite with what was found of the part that it is in; None where nobody judged anything in it.
 
     Memory is that of the votes of a part, of which there are at most about ``fitting.VOTES``.
@@ -22,9 +23,9 @@ def fitted(plan: Plan, suites: Callable[[], Iterator[Suite]]) -> Iterator[tuple[
             yield suite, found
 
 
-def _parts(plan: Plan, suites: Iterator[Suite]) -> Iterator[tuple[int, Found | None]]:
+def _parts(plan: Plan, suites: Iterator[Suite]) -> Iterator[tuple[int, Found | Valued | None]]:
     """How many suites each part has, and what is found in it."""
-    votes, count, paged = Gathered(plan), 0, 0
+    votes, count, paged = columns(plan), 0, 0
     for suite in suites:
         count += 1
         state = suite.state()
@@ -34,6 +35,6 @@ def _parts(plan: Plan, suites: Iterator[Suite]) -> Iterator[tuple[int, Found | N
         paged += 1
         if paged % settled.PAGE == 0 and len(votes.task) >= fitting.VOTES:
             yield count, votes.found()
-            votes, count, paged = Gathered(plan), 0, 0
+            votes, count, paged = columns(plan), 0, 0
     if count:
         yield count, votes.found() if votes.positions else None

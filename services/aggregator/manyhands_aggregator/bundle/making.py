@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from manyhands_aggregator.bundle.files import (
 from manyhands_aggregator.bundle.reading import span, suites
 from manyhands_aggregator.hindsight import compare
 from manyhands_aggregator.report.page import page
-from manyhands_aggregator.truth.methods import METHODS
+from manyhands_aggregator.truth import methods, numbers
 
 
 def complete(folder: Path, facts: Mapping[str, Any], plan: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -64,7 +64,10 @@ def method(spec: JobSpec) -> dict[str, Any]:
     """How judgments became answers: the method, what it is told beside the judgments, and its seed where it has one."""
     parameters: dict[str, Any] = {}
     if spec.decide_by in INFERENCE:
-        told = inspect.signature(METHODS[spec.decide_by]).parameters.values()
+        there: Mapping[str, Callable[..., object]] = (
+            numbers.METHODS if spec.answer.type == "number" else methods.METHODS
+        )
+        told = inspect.signature(there[spec.decide_by]).parameters.values()
         parameters = {p.name: p.default for p in told if p.default not in (p.empty, None)}
     if spec.decide_by == "weighted":
         parameters["weights"] = [{judge.judge: judge.weight for judge in stage.judges} for stage in spec.stages]
