@@ -116,9 +116,9 @@ def plan(
         urn = Urn(spec, sample, seed)
         tasks = counted.tasks - counted.refused
         foreseen = forecast(spec, urn, tasks, capacity=at_work, people=people or 0, seed=seed)
-        said = planned.foretold(spec, said, foreseen, _basis(spec, from_, sample, counted, urn.unseen))
+        said = planned.foretold(spec, said, foreseen, sample, _basis(spec, from_, sample, counted, urn.unseen))
     except Unknowable as error:
-        said["assumed"] = [f"{error}: judgments and cost are those of asking everybody"]
+        said["assumed"] = [f"{error}; judgments and cost are those of asking everybody"]
     if out is not None:
         planned.write(out, spec, said)
     if json_:

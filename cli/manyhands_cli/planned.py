@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # numpy, and what draws tables, take their time to import
     from rich.console import Console
 
     from manyhands_aggregator.forecast import Forecast
+    from manyhands_aggregator.sample import Sample
     from manyhands_cli.client import Client
 
 #: What a plan's file says it is.
@@ -36,18 +37,19 @@ class Basis:
     assumed: Sequence[str] = field(default_factory=tuple)
 
 
-def foretold(spec: JobSpec, said: Mapping[str, Any], found: Forecast, basis: Basis) -> dict[str, Any]:
+def foretold(spec: JobSpec, said: Mapping[str, Any], found: Forecast, sample: Sample, basis: Basis) -> dict[str, Any]:
     """The same with what a forecast says: of a plan that cascades, too, and how right the answers will be; pure."""
     figures = {"judgments": found.judgments, "cost": found.cost, "seconds": found.seconds}
     figures |= {name: one for name in ("accuracy", "confidence") if (one := getattr(found, name)) is not None}
     result = {**said, "judges": [dict(judge) for judge in said["judges"]]}
     if spec.cascades:
         result |= {"judgments": round(found.judgments.expected), "messages": round(found.messages)}
-        result |= {"seconds": round(found.seconds.expected, 2)}
         places = [(stage, judge.judge) for stage, each in enumerate(spec.stages) for judge in each.judges]
         for judge, place in zip(result["judges"], places, strict=True):
             judge["judgments"] = round(found.given.get(place, 0))
-    result["cost"] = round(found.cost.expected, 6)
+    result |= {"seconds": round(found.seconds.expected, 2), "cost": round(found.cost.expected, 6)}
+    for judge in result["judges"]:
+        judge["seconds_per_task"] = round(sample.seconds.get(judge["judge"], 0.0), 9)
     judges = result.pop("judges")
     result |= {name: round(figures[name].expected, 4) for name in ("accuracy", "confidence") if name in figures}
     if found.pays_for is not None:

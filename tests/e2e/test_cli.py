@@ -62,14 +62,23 @@ def test_upload_and_results(job: WriteJob, start: Start, tmp_path: Path) -> None
     """A CSV read here and pushed; its answers as CSV, JSON Lines and Parquet, to files and to standard output."""
     file = job(ECHO, rows(2500, "é"), "rows.csv", **KEYS)
     running = start(file)
-    said = running.json("submit", str(file), "--upload", "--wait", "--id", "test-upload")
+    plan = tmp_path / "plan.json"
+    assert command("plan", str(file), "--pilot", "5", "-o", str(plan)).returncode == 0
+    said = running.json("submit", str(file), "--upload", "--wait", "--id", "test-upload", "--plan", str(plan))
     assert (said["job"], said["state"], said["answered"]) == ("test-upload", "complete", 2500)
+    judgments = {"figure": "judgments", "planned": 2500, "low": 2500, "high": 2500, "actual": 2500, "difference": 0.0}
+    assert said["planned"][0] == judgments
     again = running.command("submit", str(file), "--upload", "--id", "test-upload")  # as after a lost connection
     assert (again.returncode, again.stdout) == (0, "test-upload\n"), again.stderr
     expected = [(f"r{n}", f"é{n}") for n in range(2500)]
 
     printed = running.command("results", "test-upload")
     assert [(row["id"], row["answer"]) for row in csv.DictReader(io.StringIO(printed.stdout))] == expected
+    right = running.command("results", "test-upload", "--plan", str(plan))
+    assert right.stdout == printed.stdout
+    assert "judgments" in right.stderr
+    foretold = running.json("plan", str(file), "--from", "test-upload")
+    assert (foretold["rests_on"], foretold["judgments"]) == ("2,500 tasks of test-upload", 2500)
     for ending in ("csv", "jsonl", "parquet"):
         done = running.command("results", "test-upload", "--out", str(tmp_path / f"answers.{ending}"))
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

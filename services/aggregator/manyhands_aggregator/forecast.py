@@ -121,7 +121,8 @@ def _rehearse(plan: Plan, urn: Urn, n: int, tasks: int, budget: int | None, capa
     rng = random.Random(seed)
     known = len(urn.sample.tasks)
     among = [rng.randrange(known) for _ in range(known)]
-    drawn = [urn.draw(rng, among) for _ in range(n)]
+    people = urn.people(rng)
+    drawn = [urn.draw(rng, among, people) for _ in range(n)]
     # of a part of the job as large a share is on its way at once as of the whole
     in_flight = max(1, math.ceil(plan.spec.in_flight * n / tasks))
     return Rehearsal(plan, urn, drawn, budget).run(capacity, in_flight)

@@ -82,9 +82,9 @@ class Urn:
         self.unseen = _unseen(spec, sample)
         for judge in self.unseen:
             if judge not in sample.skills:
-                raise Unknowable(f"nothing is known of the judge {judge}")
+                raise Unknowable(f"nothing is known of the judge {judge}: it is not on record, and no skill is stated")
         if not sample.tasks and not self.options:
-            raise Unknowable(f"answers of the type {spec.answer.type} cannot be made up; a pilot can be drawn from")
+            raise Unknowable(f"answers of the type {spec.answer.type} cannot be made up")
         self.truths = _truths(self, random.Random(seed))
         known = sum(task.truth is not None for task in sample.tasks)
         self._gold = known / len(sample.tasks) if sample.tasks else 1.0
@@ -96,12 +96,16 @@ class Urn:
         """Whether two values are the same answer."""
         return values.same(self.spec.answer, self._check, one, other)
 
-    def draw(self, rng: random.Random, among: Sequence[int]) -> Drawn:
-        """A task like those at some places of the sample; of no sample at all, one made up."""
+    def people(self, rng: random.Random) -> Mapping[str, Person]:
+        """Everybody, each as good as may be by what is on record."""
+        return {who: person.drawn(rng) for who, person in self.persons.items()}
+
+    def draw(self, rng: random.Random, among: Sequence[int], people: Mapping[str, Person]) -> Drawn:
+        """A task like those at some places of the sample, for these people; of no sample at all, one made up."""
         own = random.Random(rng.getrandbits(64))
         if not among:
-            return Drawn(self, None, rng.choice(self.options), own)
-        return Drawn(self, among[rng.randrange(len(among))], None, own)
+            return Drawn(self, None, rng.choice(self.options), people, own)
+        return Drawn(self, among[rng.randrange(len(among))], None, people, own)
 
     def gold(self, truth: Any, rng: random.Random) -> Any:
         """The truth of a drawn task if the judges of the job are to be held against it, by the share of such tasks."""
@@ -161,10 +165,10 @@ class Urn:
                     of[0] += self.same(said.value, truth)
                     of[1] += 1
         if not counts:
-            return {f"someone-{number}": Person(mean, 1.0) for number in range(CROWD)}
+            return {f"someone-{number}": Person(mean, 1.0, 0.0) for number in range(CROWD)}
         drawn_in = _strength([(right, judged) for right, judged in counts.values() if judged], mean)
         return {
-            who: Person((right + drawn_in * mean) / (judged + drawn_in), judged + 1.0)
+            who: Person((right + drawn_in * mean) / (judged + drawn_in), judged + 1.0, judged + drawn_in)
             for who, (right, judged) in sorted(counts.items())
         }
 
@@ -183,10 +187,20 @@ def _strength(counts: Sequence[tuple[int, int]], mean: float) -> float:
 
 
 class Person(NamedTuple):
-    """The probability that a person is right, and how often it comes, against others."""
+    """The probability that a person is right, how often it comes, against others, and how well the first is known.
+
+    ``known`` is on how many judgments the probability rests, a Beta distribution; 0 is certainty.
+    """
 
     skill: float
     share: float
+    known: float
+
+    def drawn(self, rng: random.Random) -> Person:
+        """How good it may be: the means of few judgments are more alike than people are."""
+        if not self.known or not 0 < self.skill < 1:
+            return self
+        return self._replace(skill=rng.betavariate(self.skill * self.known, (1 - self.skill) * self.known))
 
 
 class _Tendency(NamedTuple):
@@ -200,10 +214,12 @@ class _Tendency(NamedTuple):
 class Drawn:
     """A task of a simulated job: asked again it says the same, and nobody judges it twice."""
 
-    __slots__ = ("_free", "_machines", "_people", "_rest", "_rng", "_urn", "gold", "measured", "truth")
+    __slots__ = ("_everybody", "_free", "_machines", "_people", "_rest", "_rng", "_urn", "gold", "measured", "truth")
 
-    def __init__(self, urn: Urn, place: int | None, truth: Any, rng: random.Random) -> None:
-        self._urn, self._rng = urn, rng
+    def __init__(
+        self, urn: Urn, place: int | None, truth: Any, everybody: Mapping[str, Person], rng: random.Random
+    ) -> None:
+        self._urn, self._everybody, self._rng = urn, everybody, rng
         said = {} if place is None else urn.sample.tasks[place].said
         #: Its truth, known or guessed; that which judges are held against, and that which its answer is; None: not.
         self.truth = truth if place is None else urn.truths[place]
@@ -228,7 +244,7 @@ class Drawn:
 
     def _another(self) -> Said:
         if self._free is None:
-            self._free = dict(self._urn.persons)
+            self._free = dict(self._everybody)
         mean = self._urn.skill(PEOPLE)
         if self._rest:
             said = self._rest.pop()

@@ -30,11 +30,14 @@ def spec_of(plan: Mapping[str, Any], size: int = 20) -> JobSpec:
     return received(plain_spec(suite=size, **plan))
 
 
-def on_record(crowd: Simulated) -> list[Specimen]:
-    """What everybody said of each task, in the order in which it was said, and the truth."""
+def on_record(crowd: Simulated, seed: int = 0) -> list[Specimen]:
+    """What everybody said of each task, in an order that the seed decides, and the truth."""
+    rng = random.Random(seed)
     said: list[list[Said]] = [[] for _ in range(crowd.tasks)]
     for task, worker, label in zip(crowd.task.tolist(), crowd.worker.tolist(), crowd.label.tolist(), strict=True):
         said[task].append(Said(f"w{worker}", str(label)))
+    for some in said:
+        rng.shuffle(some)
     return [Specimen({"people": some}, str(truth)) for some, truth in zip(said, crowd.truth.tolist(), strict=True)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from tests.unit.aggregator.kit import Bench, open_store, plain_spec
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer rehearsals than people wait for."""
-    monkeypatch.setattr(module, "IN_ALL", 1200)
-    monkeypatch.setattr(module, "LEAST", 3)
+    monkeypatch.setattr(module, "IN_ALL", 800)
+    monkeypatch.setattr(module, "LEAST", 2)
     monkeypatch.setattr(module, "MOST", 6)
     monkeypatch.setattr(module, "TASKS", 400)
 
@@ -137,7 +138,7 @@ DIVIDED = Sample(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(2, 6), st.integers(1, 3), st.integers(0, 5))
 def test_more_may_be_asked_and_never_less_is(at_most: int, margin: int, seed: int) -> None:
     """A stage that may buy one more judgment of a task never buys fewer in all; and no more than at_most of each."""
@@ -151,7 +152,7 @@ def test_more_may_be_asked_and_never_less_is(at_most: int, margin: int, seed: in
     assert judgments(at_most) <= judgments(at_most + 1) <= 30 * (at_most + 1)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(60, 400), st.integers(0, 5))
 def test_no_budget_is_overspent(budget: int, seed: int) -> None:
     """What the first judgments cost must be there; beyond it everything is weighed against what is left."""
@@ -192,6 +193,20 @@ CROWDS: dict[str, tuple[Crowd, dict[str, Any]]] = {
 }
 
 
+def _crowd(**more: Any) -> Crowd:
+    return Crowd(tasks=800, redundancy=7, **{"workers": 40, **more})
+
+
+DRILLED: dict[str, Crowd] = {
+    "able": _crowd(classes=4),
+    "hard tasks": _crowd(classes=3, skill=(6, 2), difficulty=0.8),
+    "decoys": _crowd(classes=5, workers=60, skill=(6, 3), difficulty=0.5, decoy=0.6),
+    "spammers": _crowd(classes=3, random=0.1, constant=0.1),
+    "uneven classes": _crowd(classes=2, workers=30, skill=(5, 2), prior=(0.8, 0.2)),
+    "tired, drifting": _crowd(classes=4, workers=30, fatigue=0.5, drift=-0.2),
+}
+
+
 @pytest.mark.parametrize("name", CROWDS)
 def test_crowds_are_foretold_within_a_tenth(name: str, tmp_path: Path) -> None:
     """A pilot of 100 tasks foretells judgments, cost and accuracy of the job as the aggregator then does it."""
@@ -208,3 +223,35 @@ def test_crowds_are_foretold_within_a_tenth(name: str, tmp_path: Path) -> None:
     assert found.judgments.expected == pytest.approx(came.judgments, rel=0.1)
     assert found.cost.expected == pytest.approx(came.cost, rel=0.1)
     assert found.accuracy.expected == pytest.approx(came.accuracy, rel=0.1)
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("accept", [{"confidence": 0.95, "at_most": 7}, {"margin": 2, "at_most": 7}], ids=str)
+@pytest.mark.parametrize("name", DRILLED)
+def test_many_crowds_are_foretold_within_a_tenth(
+    name: str, accept: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table of docs/cost-model.md: a pilot of 200 of 800 tasks, two crowds each; -s prints its rows."""
+    for constant, value in (("IN_ALL", 4800), ("TASKS", 800)):
+        monkeypatch.setattr(module, constant, value)
+    foreseen, came = [0.0] * 3, [0.0] * 3
+    most = [0.0] * 3
+    for seed in range(2):
+        crowd = dataclasses.replace(DRILLED[name], seed=seed)
+        tasks, plan = on_record(simulate(crowd), seed), plan_of(crowd.classes, accept)
+        job = spec_of(plan)
+        found = forecast(job, Urn(job, pilot(tasks, 200, seed)), len(tasks))
+        store = open_store(f"sqlite:///{tmp_path / f'{seed}.db'}")
+        actual = decided(Bench(store), plan, tasks)
+        store.close()
+        assert found.accuracy is not None
+        planned = (found.judgments.expected, found.cost.expected, found.accuracy.expected)
+        for at, (one, other) in enumerate(zip(planned, (actual.judgments, actual.cost, actual.accuracy), strict=True)):
+            foreseen[at] += one / 2
+            came[at] += other / 2
+            most[at] = max(most[at], abs(other / one - 1))
+    rule = ", ".join(f"{key} {value}" for key, value in accept.items() if key != "at_most")
+    row = [name, rule, f"{foreseen[0]:,.0f}", f"{came[0]:,.0f}", f"{100 * most[0]:.1f} %", f"{foreseen[1]:.2f}",
+           f"{came[1]:.2f}", f"{foreseen[2]:.3f}", f"{came[2]:.3f}", f"{100 * most[2]:.1f} %"]  # fmt: skip
+    print(f"| {' | '.join(row)} |")
+    assert max(most) <= 0.1
