@@ -120,6 +120,13 @@ def test_what_is_believed_then() -> None:
     assert beliefs.skill("cid") == pytest.approx((5 * cid + 1) / 6)
 
 
+def test_thousands_of_votes() -> None:
+    """A task may have any number of them; no more is told than by a few dozen."""
+    crowd = [Vote(f"w{n}", n % 3 == 0) for n in range(3000)]
+    assert {lesson.told for _, lesson in lessons(crowd, 2)} == {lesson.told for _, lesson in lessons(crowd[:50], 2)}
+    assert Beliefs(2).posterior(crowd)[0] == pytest.approx(1.0)
+
+
 def test_a_model_that_is_alone_with_a_task_is_not_borne_out() -> None:
     """Nor is it by asking it again."""
     assert lessons([Vote("svm", 1), Vote("svm", 1)], 2) == []

@@ -19,6 +19,8 @@ NEW = RIGHT / (RIGHT + WRONG)
 HELD = 3.0
 #: How often a voter is taken to be right where it is reckoned how much a task's votes can tell of one of them.
 MIDDLING = 0.75
+#: Votes of a task that leave no doubt of what they tell; more do not tell more.
+MANY = 50
 #: Nobody is believed to be right more often than this; errors that agree are not seen until they are paid for.
 SUREST = 0.995
 #: Lessons are counted in whole thousandths of a judgment, so that sums do not depend on their order.
@@ -164,7 +166,7 @@ def lessons(votes: Sequence[Vote], classes: int) -> list[tuple[str, Lesson]]:
     if len(said) < 2 or classes < 2:
         return []
     shares = _borne_out(tally(votes, classes))
-    told = _told(len(said), classes)
+    told = _told(min(len(said), MANY), classes)
     return [
         (worker, Lesson(round(UNIT * sum(shares[vote.label] for vote in own) / len(own)) * told, told, told * told))
         for worker, own in said.items()
