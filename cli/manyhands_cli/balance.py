@@ -11,7 +11,7 @@ PLACES = {
     "set_aside": "dead",
 }  # fmt: skip
 #: What the aggregator tells for this reckoning, and nobody else needs.
-INNER = ("judged", "slots", "unsettled", "whole", "held")
+INNER = ("judged", "slots", "unsettled", "whole", "asked", "held")
 
 
 def balance(
@@ -105,7 +105,7 @@ def _messages(aggregator: Mapping[str, Any], producer: Mapping[str, Any]) -> dic
     # what the aggregator has settled stays in the spool until the producer hears of it
     unheard = max(0, producer["suites"] - aggregator["suites"])
     suites = min(producer.get("in_flight", 0), aggregator.get("unsettled", 0) + unheard)
-    asked = suites * aggregator.get("slots", 0) - aggregator.get("whole", 0)
+    asked = suites * aggregator.get("slots", 0) - aggregator.get("whole", 0) + aggregator.get("asked", 0)
     delivered = max(0, asked - waiting) if aggregator["state"] == "open" else 0
     return {**found, "delivered": delivered}
 

@@ -135,7 +135,9 @@ ANSWER_JUDGMENTS = Histogram(
 )
 OPEN_TASKS = Gauge("manyhands_open_tasks", "Tasks of open jobs that are not settled.")
 TIES = Counter("manyhands_ties", "Answers decided by the tie rule.")
-ESCALATED = Counter("manyhands_escalated", "Tasks sent to be judged again.", ["reason"])
+ESCALATED = Counter(
+    "manyhands_escalated", "Tasks sent to the next stage, to one more slot, or to be judged again.", ["reason"]
+)
 JOBS_ENDED = Counter("manyhands_jobs_ended", "Jobs ended, by state.", ["state"])
 CONSERVATION_DIFFERENCE = Gauge(
     "manyhands_conservation_difference",

@@ -122,3 +122,18 @@ def test_a_killed_worker_changes_nothing(
         account = running.json("audit", job)
         assert account["conserved"] is True
         assert account["answered"] == 1797
+
+
+@pytest.mark.drill
+def test_the_plan_of_three_stages(tmp_path: Path) -> None:
+    """What `make demo` runs: most judgments are saved, and the images are read as well as by everybody together."""
+    cascade, out = DIGITS.with_name("cascade.yaml"), tmp_path / "out"
+    done = command("run", str(cascade), "--out", str(out), "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["judgments"] < 0.5 * 5 * 1797
+    assert [stage["stage"] for stage in said["stages"]] == [0, 1, 2]
+    assert sum(stage["answers"] for stage in said["stages"]) == 1797
+    labels = [json.loads(line)["label"] for line in (DIGITS.parent / "digits.jsonl").open()]
+    answers = [row["answer"] for row in csv.DictReader((out / "answers.csv").open())]
+    assert sum(map(str.__eq__, answers, labels)) >= 0.985 * 1797

@@ -18,6 +18,9 @@ from manyhands.spec.rewards import Rewards
 from manyhands.spec.source import Gold, Source
 from manyhands.spec.stages import Stage, StageJudge, check
 
+#: Money is counted in whole millionths, so that a sum is the same in whatever order it is made.
+MILLION = 1_000_000
+
 
 class JobSpec(Model):
     """A job file."""
@@ -88,6 +91,12 @@ class JobSpec(Model):
     def judge_names(self) -> list[str]:
         """Every judge of the plan once, in the order of the plan."""
         return list(dict.fromkeys(judge.judge for judge in self.judges))
+
+    @property
+    def affordable(self) -> int | None:
+        """How many tasks the budget can pay for at the first stage; None where there is no limit."""
+        price = sum(round(judge.price * MILLION) * judge.judgments for judge in self.stages[0].judges)
+        return None if self.budget is None or not price else round(self.budget * MILLION) // price
 
     @property
     def cascades(self) -> bool:

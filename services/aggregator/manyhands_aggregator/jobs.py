@@ -14,7 +14,7 @@ from manyhands.spec import received
 from manyhands_aggregator import tables
 from manyhands_aggregator.news import Announced, Cancelled, Opened, Sealed
 from manyhands_aggregator.plan import Plan
-from manyhands_aggregator.suite import Counts
+from manyhands_aggregator.suite import Counts, unpack_failures
 
 _jobs, _suites = tables.jobs, tables.suites
 
@@ -77,6 +77,8 @@ class Account:
         self.failed += tasks if self.over else sum(row["failed"] for row in rows)
         self.gold += sum(row["gold"] for row in rows)
         self.sent += sum(row["sent"] for row in rows)
+        if not self.over and any(_unpaid(row["refused"]) for row in rows):
+            self.reason = BUDGET
 
     def cancel(self, news: Cancelled, now: float) -> None:
         """Count what is open as cancelled."""
@@ -135,6 +137,11 @@ class Account:
         """The event that says that it has ended."""
         keys = ("state", "tasks", "answered", "failed", "cancelled")
         return Event(name=JOB_COMPLETED, job=self.job, data={key: getattr(self, key) for key in keys})
+
+
+def _unpaid(refused: bytes | None) -> bool:
+    """Whether there were tasks that the budget did not pay for."""
+    return any(failure.code == BUDGET for failure in unpack_failures(refused).values())
 
 
 _COLUMNS = tuple(f.name for f in fields(Account) if f.init and f.name not in ("job", "known"))

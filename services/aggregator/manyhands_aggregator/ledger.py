@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from manyhands.errors import UnknownJob
 from manyhands.spec import received
 from manyhands_aggregator import judging, rewards, tables
+from manyhands_aggregator.course import Course
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import unpack_answers
 from manyhands_service.store import Store
@@ -32,7 +33,8 @@ def audit(store: Store, job: str) -> dict[str, Any]:
 
     All of it is of one moment. Of an open job there is also how many of its open tasks were ``judged`` by somebody, how
     many ``slots`` each suite has, how many suites are ``unsettled`` and how many of their slots have said all
-    (``whole``), and how many messages are ``held`` for want of news.
+    (``whole``), and how many messages are ``held`` for want of news; ``asked``
+    are slots of later stages that have not said all they were asked.
 
     Raises:
         UnknownJob: the aggregator has not heard of it.
@@ -47,11 +49,12 @@ def _audit(connection: sa.Connection, job: str) -> dict[str, Any]:
     counted: Counter[str] = Counter()
     expected, gaps, last = 0, 0, -1
     while True:
-        query = sa.select(*(_suites.c[name] for name in ("suite", "first", "count", "sent", "answers")))
+        query = sa.select(*(_suites.c[name] for name in ("suite", "first", "count", "sent", "answers", "course")))
         query = query.where(_suites.c.job == job, _suites.c.suite > last).order_by(_suites.c.suite).limit(PAGE)
         page = connection.execute(query).all()
         unsettled: dict[int, int] = {}
-        for suite, first, count, sent, packed in page:
+        courses: dict[int, Course] = {}
+        for suite, first, count, sent, packed, course in page:
             gaps += first != expected
             expected, last = first + count, suite
             counted["suites"] += 1
@@ -59,12 +62,13 @@ def _audit(connection: sa.Connection, job: str) -> dict[str, Any]:
                 counted["unsettled"] += count
                 counted["waiting"] += 1
                 unsettled[suite] = sent
+                courses[suite] = Course.unpack(course)
                 continue
             decision = unpack_answers(packed)
             counted["failed"] += len(decision.errors)
             counted["answered"] += len(decision.values) - len(decision.errors)
         if row.state == "open":
-            counted.update(_judged(connection, job, unsettled))
+            counted.update(_judged(connection, job, unsettled, courses))
         if len(page) < PAGE:
             break
     account = {"job": job, "state": row.state, **balance(row, counted, gaps), **_under_way(connection, row, counted)}
@@ -74,16 +78,23 @@ def _audit(connection: sa.Connection, job: str) -> dict[str, Any]:
     return account
 
 
-def _judged(connection: sa.Connection, job: str, sent: Mapping[int, int]) -> dict[str, int]:
-    """Of suites that are not settled: tasks of which somebody has said something, and slots that have said all."""
+def _judged(
+    connection: sa.Connection, job: str, sent: Mapping[int, int], courses: Mapping[int, Course]
+) -> dict[str, int]:
+    """Of suites that are not settled: tasks of which somebody has said something, and slots that have said all.
+
+    Slots that were ``asked`` something beyond the first stage, and have not said all of it, are counted by themselves.
+    """
     tasks: dict[int, set[int]] = {}
     slots: dict[tuple[Any, ...], set[int]] = {}
     for message in judging.said_of(connection, job, list(sent)):
         tasks.setdefault(message.suite, set()).update(message.positions)
         slot = message.suite, message.stage, message.judge, message.slot
         slots.setdefault(slot, set()).update(message.positions)
-    whole = sum(len(positions) >= sent[slot[0]] for slot, positions in slots.items())
-    return {"judged": sum(map(len, tasks.values())), "whole": whole}
+    later = {(suite, *slot): positions for suite, course in courses.items() for slot, positions in course.asked.items()}
+    whole = sum(len(positions) >= sent[slot[0]] for slot, positions in slots.items() if slot not in later)
+    asked = sum(not positions <= slots.get(slot, set()) for slot, positions in later.items())
+    return {"judged": sum(map(len, tasks.values())), "whole": whole, "asked": asked}
 
 
 def _under_way(connection: sa.Connection, row: sa.Row[Any], counted: Mapping[str, int]) -> dict[str, int]:
@@ -91,7 +102,7 @@ def _under_way(connection: sa.Connection, row: sa.Row[Any], counted: Mapping[str
     held = connection.scalar(sa.select(sa.func.count()).where(_early.c.job == row.job))
     return {
         "judged": counted["judged"], "slots": slots, "unsettled": counted["waiting"], "whole": counted["whole"],
-        "held": int(held or 0),
+        "asked": counted["asked"], "held": int(held or 0),
     }  # fmt: skip
 
 

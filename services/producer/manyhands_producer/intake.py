@@ -46,14 +46,24 @@ def rows_of(tasks: Sequence[Mapping[str, Any]], first: int) -> Rows:
 
 
 def cut_tasks(
-    tasks: Sequence[Mapping[str, Any]], *, suite: int, first: int, size: int, limits: Limits
+    tasks: Sequence[Mapping[str, Any]],
+    *,
+    suite: int,
+    first: int,
+    size: int,
+    limits: Limits,
+    affordable: int | None = None,
+    sent: int = 0,
 ) -> tuple[list[Cut], list[str], Rows]:
     """Suites of pushed tasks, the ids that must be new to the job, and the rows they came from.
+
+    So many tasks are ``affordable`` in all, and so many were ``sent`` before; those beyond are refused.
 
     Raises:
         JobRefused: a task is not one.
     """
     rows = rows_of(tasks, first)
+    rows.pay(affordable, sent)
     cuts = cut(rows, suite=suite, first=first, tasks=size, limits=limits)
     given = zip(rows.ids, tasks, strict=True) if rows.ids is not None else ()
     return cuts, [own for own, task in given if own is not None and task.get("id") is not None], rows

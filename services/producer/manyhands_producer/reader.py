@@ -178,6 +178,10 @@ class Reader:
             _tell_truths(rows, reading.gold, first)
         strict = live.spec.source is not None and live.spec.source.on_bad_row == "stop"
         reason: str | None = None
+        affordable = live.spec.affordable
+        if affordable is not None:
+            row = self._store.job(live.job)
+            rows.pay(affordable, row.tasks - row.refused)
         while True:
             state: State = "sealed" if rows.end else "open"
             if strict and (bad := rows.bad()) is not None:

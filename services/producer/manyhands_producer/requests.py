@@ -79,7 +79,9 @@ class Requests:
         if spec.source is not None and (tasks or seal):
             raise JobRefused("a job with a source takes no pushed tasks, and is sealed when its source ends")
         check_source(spec, limit=self._limits.task, roots=self._roots)
-        cuts, ids, rows = cut_tasks(tasks or (), suite=0, first=0, size=spec.suite, limits=self._limits)
+        cuts, ids, rows = cut_tasks(
+            tasks or (), suite=0, first=0, size=spec.suite, limits=self._limits, affordable=spec.affordable
+        )
         added = Added(cuts=cuts, ids=ids, state="sealed" if seal else "open")
         try:
             row, new = self.store.create(job, spec, self._clock.now(), added)
@@ -141,7 +143,13 @@ class Requests:
         if live.waiting > self._settings.spool_bytes:
             raise SpoolFull(f"{live.ahead:,} suites of {live.job} wait for judges")
         suite, at = live.suites, live.tasks
-        cuts, ids, rows = cut_tasks(tasks, suite=suite, first=at, size=live.spec.suite, limits=self._limits)
+        affordable, sent = live.spec.affordable, 0
+        if affordable is not None:
+            row = self.store.job(live.job)
+            sent = row.tasks - row.refused
+        cuts, ids, rows = cut_tasks(
+            tasks, suite=suite, first=at, size=live.spec.suite, limits=self._limits, affordable=affordable, sent=sent
+        )
         try:
             self.store.add(live.number, suite, Added(cuts=cuts, ids=ids, cursor={"push": secrets.token_hex(8)}))
         except Repeated as repeated:

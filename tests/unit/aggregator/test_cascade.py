@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from manyhands.broker import Delivery, Outgoing
 from manyhands.deadletters import Cause, suite_letter
 from manyhands.messages import Event, Failure, Judgments, Suite
-from manyhands_aggregator import tables
+from manyhands_aggregator import jobs, tables
 from manyhands_aggregator.course import Accepted, Course
 from manyhands_aggregator.truth.belief import Beliefs, Vote
 from manyhands_service.store import Store
@@ -402,3 +402,58 @@ def test_costs_without_a_budget(bench: Bench) -> None:
     assert spent(bench, job) == 375_000
     bench.take(job.judged(0, costs=[0.5, None]))
     assert spent(bench, job) == 875_000
+
+
+def test_the_budget_ends_the_way_through_the_plan(bench: Bench) -> None:
+    """What cannot be paid is not asked: the task is answered with what there is, and the job says why."""
+    stages = [
+        {"judges": [{"judge": "one", "price": 0.1}], "accept": {"agree": 2}},
+        {"judges": [{"judge": "two", "price": 1.0}]},
+    ]
+    job = Job(count=4, size=4, more={**PLAIN, "stages": stages, "budget": 2.5})
+    bench.take(*job.news())
+    ((stage, judge, _, positions, reason),) = asked(bench.events(job.judged(0, judge="one")))
+    assert (stage, judge, len(positions), reason) == (1, "two", 2, "unsure")  # 0.4 are spent, 2 more may be
+    bench.take(job.judged(0, "b", judge="two", stage=1, positions=positions))
+    assert bench.counts(job) == (4, 4, 0, 0, 0)
+    assert sorted(bench.answers(job).counts) == [1, 1, 2, 2]
+    progress = bench.progress(job)
+    assert (progress["state"], progress["reason"], progress["spent"]) == ("complete", "budget", 2.4)
+
+
+def test_tasks_that_the_budget_did_not_pay_for(bench: Bench) -> None:
+    """They were refused by the producer: the job ends partial, and says that it was the budget."""
+    job = Job(count=2, refused={1: Failure(code="budget", message="the budget pays for 1 task")})
+    bench.take(*job.news(), job.judged(0, positions=[0]))
+    assert bench.counts(job) == (2, 1, 1, 0, 0)
+    assert (bench.state(job), bench.progress(job)["reason"]) == ("partial", "budget")
+    assert bench.codes(job) == {1: "budget"}
+
+
+def test_others_spend_at_the_same_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica that has spent in between is seen before the commit, and the decision made anew."""
+    stages = [{"judges": ["one"], "accept": {"agree": 2}}, {"judges": [{"judge": "two", "price": 1.0}]}]
+    job = Job(count=2, size=1, more={**PLAIN, "stages": stages, "budget": 1.0})
+    bench.take(*job.news())
+    real, stale = jobs.purse, [1_000_000]
+
+    def late(*arguments: Any) -> int | None:
+        return stale.pop() if stale else real(*arguments)
+
+    assert len(asked(bench.events(job.judged(0, judge="one")))) == 1
+    monkeypatch.setattr(jobs, "purse", late)
+    assert asked(bench.events(job.judged(1, judge="one"))) == []
+    assert stale == []
+    assert bench.progress(job)["spent"] == 1.0
+
+
+def test_an_audit_knows_what_later_stages_owe(bench: Bench) -> None:
+    """What was asked of the next stage and not said is a message somewhere; what was said of it is none."""
+    job = job_of()
+    bench.take(*job.news(), job.judged(0, ["a", "a"], judge="one"), job.judged(0, ["b", "b"], judge="two"))
+    account = bench.audit(job)
+    assert (account["slots"], account["whole"], account["asked"]) == (2, 2, 1)
+    bench.take(job.judged(0, ["c"], judge="three", stage=1, positions=[0]))
+    assert bench.audit(job)["asked"] == 3  # the other task of the second stage, and two people for this one
+    bench.take(job.judged(0, ["a"], judge="three", stage=1, positions=[1]))
+    assert bench.audit(job)["asked"] == 2

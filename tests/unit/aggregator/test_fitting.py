@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from manyhands.spec import INFERENCE, STRONGEST
+from manyhands.spec.methods import OF_NUMBERS
 from manyhands_aggregator import fitting, settled
 from manyhands_aggregator.answers import Block
 from manyhands_aggregator.fitting import Fitting
+from manyhands_aggregator.truth.methods import DEFAULT, METHODS
 from manyhands_service.store import Conflict
 from tests.unit.aggregator.kit import Bench, Job, said
 
@@ -176,3 +179,9 @@ def test_a_conflict_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(fitting, "_page", once)
     bench.swept()
     assert bench.state(job) == "complete"
+
+
+def test_the_job_file_knows_the_methods_by_name() -> None:
+    """Each method of inference can be named in a job file, and the strongest is the default of both."""
+    assert {*INFERENCE, "majority"} == {*METHODS, *OF_NUMBERS}
+    assert STRONGEST == DEFAULT

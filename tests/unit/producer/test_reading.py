@@ -291,3 +291,18 @@ def test_a_source_that_fails_for_a_moment_is_read_again(tmp_path: Path, monkeypa
         if bench.board.get(job) is None or bench.live(job).state != "open":
             break
     assert bench.requests.status(job)["error"] == f"{tmp_path}/reviews.csv: the share is away"
+
+
+def test_the_budget_pays_for_some_tasks(tmp_path: Path) -> None:
+    """What the first stage costs bounds the tasks that are sent; the others are refused with the reason, none stops."""
+    bench = Bench(tmp_path)
+    stages = [{"judges": [{"judge": "j", "price": 0.1}, {"judge": "k", "judgments": 2, "price": 0.2}]}]
+    spec = job_spec({"path": lines(tmp_path, items(5)), "id": "id", "input": "x"}, stages=stages, budget=1.6)
+    assert spec.affordable == 3
+    job = bench.requests.submit(spec)
+    bench.run(job)
+    assert sorted(sent(bench, job)) == [0, 1, 2]
+    refused = {int(p): said["code"] for e in bench.told("suites.opened", job) for r in e["refused"] if r
+               for p, said in r.items()}  # fmt: skip
+    assert refused == {3: "budget", 4: "budget"}
+    assert bench.told("job.sealed", job) == [{"tasks": 5, "suites": 3}]

@@ -192,3 +192,14 @@ def test_a_push_of_which_nobody_can_tell(bench: Bench, tmp_path: Path, through: 
     assert had == (3 if through else 2)
     with lost_in_the_commit(bench.store, through=through, meanwhile=meanwhile):
         assert bench.requests.push(job, tasks(2, 3), first=had) == had + 2 + through
+
+
+def test_the_budget_holds_over_pushes(bench: Bench) -> None:
+    """However the tasks come: once the budget is used up, the rest is refused, and the job can be sealed."""
+    spec = job_spec(stages=[{"judges": [{"judge": "j", "price": 1}]}], budget=3)
+    job = bench.requests.submit(spec, tasks=[{"payload": i} for i in range(2)])
+    assert bench.requests.push(job, [{"payload": i} for i in range(2, 4)]) == 4
+    assert bench.requests.push(job, [{"payload": 4}]) == 5
+    bench.requests.seal(job)
+    row = bench.store.job(job)
+    assert (row.tasks, row.refused) == (5, 2)

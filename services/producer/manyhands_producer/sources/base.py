@@ -9,12 +9,12 @@ from typing import Any, Protocol
 #: Where to go on reading: plain JSON values, each format's own.
 Cursor = Mapping[str, Any]
 
-BAD_ROW, TOO_LARGE = "bad-row", "too-large"
+BAD_ROW, TOO_LARGE, BUDGET = "bad-row", "too-large", "budget"
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a row becomes no task that could be judged: ``bad-row`` or ``too-large``, and a sentence."""
+    """Why a row becomes no task that could be judged: ``bad-row``, ``too-large`` or ``budget``, and a sentence."""
 
     code: str
     message: str
@@ -45,6 +45,17 @@ class Rows:
             truths=None if self.truths is None else self.truths[:count],
             refused={index: refusal for index, refusal in self.refused.items() if index < count},
         )
+
+    def pay(self, affordable: int | None, sent: int) -> None:
+        """Refuse the rows that cannot be paid for: so many are ``affordable`` in all, so many were ``sent`` before."""
+        if affordable is None:
+            return
+        for index in range(len(self.payloads)):
+            if index in self.refused:
+                continue
+            if sent >= affordable:
+                self.refused[index] = Refusal(BUDGET, f"the budget pays for {affordable:,} tasks")
+            sent += 1
 
     def bad(self) -> int | None:
         """The first bad row, if there is one."""
