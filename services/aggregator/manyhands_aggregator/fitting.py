@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from manyhands import logs
-from manyhands.errors import StoreUnavailable
+from manyhands.errors import BrokerError, StoreUnavailable
 from manyhands.spec import received
-from manyhands_aggregator import jobs, rewards, settled, tables
+from manyhands_aggregator import jobs, ratings, rewards, settled, tables
 from manyhands_aggregator.jobs import DONE, DUE
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import Counts, SuiteState, pack_answers, unpack_answers
@@ -38,19 +38,26 @@ SOME = 100
 class Fitting:
     """Goes over what is due; each step may be repeated, and several replicas may do the same."""
 
-    def __init__(self, store: Store, now: Callable[[], float], *, votes: int = VOTES) -> None:
-        self._store, self._now, self._votes = store, now, votes
+    def __init__(
+        self,
+        store: Store,
+        now: Callable[[], float],
+        *,
+        votes: int = VOTES,
+        rate: Callable[[str], None] | None = None,
+    ) -> None:
+        self._store, self._now, self._votes, self._rate = store, now, votes, rate
 
     def round(self) -> None:
         """Go over the jobs that are due, and end those that are open.
 
         Raises:
-            StoreUnavailable: what is not done is begun again.
+            StoreUnavailable, BrokerError: what is not done is begun again.
         """
         for job, spec, judgments in self._store.read(lambda c: c.execute(_DUE).all()):
             try:
                 self._fit(job, Plan.of(received(spec)))
-            except StoreUnavailable:
+            except (StoreUnavailable, BrokerError):
                 raise
             except Exception:  # noqa: BLE001  every job ends; its answers stand as they were accepted
                 _log.exception("a job could not be gone over", job=job)
@@ -59,9 +66,14 @@ class Fitting:
     def _fit(self, job: str, plan: Plan) -> None:
         from manyhands_aggregator.valued import columns  # numpy takes its time to import
 
+        out: frozenset[str] = frozenset()
+        if plan.spec.quality:
+            if self._rate is not None:
+                self._rate(job)  # once more, now that all is said
+            out = self._store.read(lambda c: ratings.out(c, job))
         after: int | None = -1
         while after is not None:
-            votes = columns(plan)
+            votes = columns(plan, out)
             begun, after = after, self._gather(job, votes, after)
             if votes.positions:
                 self._write(job, plan, votes.found(), begun, after)

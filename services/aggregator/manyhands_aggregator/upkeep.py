@@ -63,7 +63,7 @@ class Upkeep:
         self._measured = -MEASURE_SECONDS
         self._ledger = Ledger(store)
         self._oversight = Oversight(store, intake, publisher, names, clock)
-        self._fitting = Fitting(store, clock.now)
+        self._fitting = Fitting(store, clock.now, rate=self._oversight.rate)
 
     def round(self) -> bool:
         """One round; whether judgments are still held. What a step could not do is left to the next round."""

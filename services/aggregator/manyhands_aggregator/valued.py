@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,9 +37,10 @@ class Valued:
 
 @dataclass(slots=True)
 class Values:
-    """Judgments of many tasks as columns, of whatever type."""
+    """Judgments of many tasks as columns, of whatever type; those of voters who are ``out`` are left away."""
 
     plan: Plan
+    out: Set[str] = frozenset()
     voters: dict[str, int] = field(default_factory=dict)
     task: array[int] = field(default_factory=lambda: array("i"))
     voter: array[int] = field(default_factory=lambda: array("i"))
@@ -50,7 +52,7 @@ class Values:
         """Take in all that was said of a suite; of what a voter says of a task the first counts."""
         truths = None if state.truths is None else msgpack.unpackb(state.truths, strict_map_key=False)
         for position, of in sorted(voices(state.said).items()):
-            heard, _ = counted(of[slot] for slot in sorted(of))
+            heard, _ = counted((of[slot] for slot in sorted(of)), self.out)
             if not heard:
                 continue
             first = {voice.voter: voice for voice in reversed(heard)}
@@ -90,6 +92,6 @@ class Values:
         )
 
 
-def columns(plan: Plan) -> Gathered | Values:
-    """What takes in the judgments of a job, by its answer type."""
-    return Gathered(plan) if plan.spec.answer.type == "choice" else Values(plan)
+def columns(plan: Plan, out: Set[str] = frozenset()) -> Gathered | Values:
+    """What takes in the judgments of a job, by its answer type; voters who are ``out`` are left away."""
+    return Gathered(plan, out) if plan.spec.answer.type == "choice" else Values(plan, out)

@@ -7,6 +7,7 @@ confidence that the voter had earned (docs/decisions/0017-the-whole-job-at-its-e
 from __future__ import annotations
 
 from array import array
+from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,9 +48,13 @@ class Found:
 
 @dataclass(slots=True)
 class Gathered:
-    """Votes of many tasks as columns, some thirty bytes for each; ``several``: tasks of more voters than one."""
+    """Votes of many tasks as columns, some thirty bytes for each; ``several``: tasks of more voters than one.
+
+    Voters who are ``out`` are none. A task that one voter is left of is as one of several: its answer may rest on them.
+    """
 
     plan: Plan
+    out: Set[str] = frozenset()
     voters: dict[str, int] = field(default_factory=dict)
     task: array[int] = field(default_factory=lambda: array("i"))
     voter: array[int] = field(default_factory=lambda: array("i"))
@@ -66,10 +71,13 @@ class Gathered:
         labels = {option: label for label, option in enumerate(self.plan.spec.answer.options or ())}
         truths = None if state.truths is None else msgpack.unpackb(state.truths, strict_map_key=False)
         for position, of in sorted(voices(state.said).items()):
-            heard, _ = counted(of[slot] for slot in sorted(of))
+            heard, useless = counted((of[slot] for slot in sorted(of)), self.out)
+            several = len({voice.voter for voice in heard}) > 1 or (
+                bool(heard) and any(voice.voter in self.out for voice in useless)
+            )
             first = {voice.voter: voice for voice in reversed(heard)}
             gold = UNKNOWN if truths is None else self._gold(labels, truths[position - state.first])
-            if len(first) < 2 and gold == UNKNOWN:
+            if not several and gold == UNKNOWN:
                 continue  # a voter that bears out nobody but itself teaches nothing
             for voter in sorted(first):
                 self.task.append(len(self.positions))
@@ -77,7 +85,7 @@ class Gathered:
                 self.label.append(labels[first[voter].value])
             self.positions.append(position)
             self.gold.append(gold)
-            self.several.append(len(first) > 1)
+            self.several.append(several)
 
     def _gold(self, labels: dict[str, int], truth: Any) -> int:
         try:

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from manyhands.spec import INFERENCE, STRONGEST
+from manyhands.spec import INFERENCE, STRONGEST, JobSpec
 from manyhands.spec.methods import OF_NUMBERS
-from manyhands_aggregator import fitting, settled
+from manyhands_aggregator import fitting, ratings, settled
 from manyhands_aggregator.answers import Block
 from manyhands_aggregator.fitting import Fitting
+from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.truth.methods import DEFAULT, METHODS
+from manyhands_aggregator.wholly import Gathered
 from manyhands_service.store import Conflict
-from tests.unit.aggregator.kit import Bench, Job, said
+from tests.unit.aggregator.kit import Bench, Job, plain_spec, said
 
 #: Two judges who are always right, and three who guess: together these outvote the two now and then.
 JUDGES = ("good", "better", "x", "y", "z")
@@ -185,3 +187,40 @@ def test_the_job_file_knows_the_methods_by_name() -> None:
     """Each method of inference can be named in a job file, and the strongest is the default of both."""
     assert {*INFERENCE, "majority"} == {*METHODS, *OF_NUMBERS}
     assert STRONGEST == DEFAULT
+
+
+def test_who_is_retired_is_no_voter_when_all_is_gone_over(bench: Bench) -> None:
+    """Three that always say the same outvote two; by gold they are known, rated once more at the end, and left out."""
+    rules = {"warn": False, "pause": False, "retire": {"accuracy": 0.6}}
+    job = Job(count=TASKS, size=SIZE, judges=JUDGES, more={"method": "one-coin", "quality": rules})
+    job.truths = [truth(p) if p % 2 else None for p in range(TASKS)]
+    bench.take(*job.news())
+    for suite in range(job.suites):
+        for judge in JUDGES:
+            said_of = [truth(p) if judge in ("good", "better") else "a" for p in job.positions(suite)]
+            bench.take(job.judged(suite, said_of, judge=judge))
+    assert right(bench.answers(job)) < TASKS
+    names = [event.name for event in said(bench.swept())]
+    assert names == ["worker.rated"] * 3 + ["job.completed"]
+    assert bench.store.read(lambda c: ratings.out(c, job.id)) == {"x", "y", "z"}
+    assert right(bench.answers(job)) == TASKS
+    assert bench.counts(job) == (TASKS, TASKS, 0, 0, 0)
+
+
+def test_what_is_left_of_a_task_is_gone_over(bench: Bench) -> None:
+    """One who said otherwise, or nobody; what one alone has judged from the start stands as it is."""
+    job = Job(count=3, size=3, judges=["good", "x"])
+    bench.take(*job.news(), job.judged(0, ["a", "b", "c"], judge="good", positions=[0, 1, 2]))
+    bench.take(job.judged(0, ["c", "c"], judge="x", positions=[0, 1]), job.failed(0, judge="x", positions=[2]))
+    plan = Plan.of(JobSpec.model_validate(plain_spec(["good", "x"], method="one-coin")))
+    (page,) = bench.store.read(lambda c: list(settled.pages(c, job.id))) or [[]]
+    for out, positions, several in (
+        (frozenset({"x"}), [0, 1], [True, True]),
+        (frozenset({"good", "x"}), [], []),
+        (frozenset(), [0, 1], [True, True]),
+    ):
+        votes = Gathered(plan, out)
+        for state, _ in page:
+            votes.add(state)
+        assert (votes.positions.tolist(), [bool(one) for one in votes.several]) == (positions, several)
+        assert not out & votes.voters.keys()

@@ -68,6 +68,8 @@ def test_what_rests_on_a_retired_worker_is_judged_anew(bench: Bench) -> None:
     assert asked(said(done))  # fay said a, ann and bob b
     bench.take(job.judged(last, ["b"], judge="people", slot=4, worker="gus", positions=[KNOWN]))
     assert bench.answers(job).values[-2:] == ["b", "b"]
+    bench.swept()
+    assert bench.answers(job).values[-2:] == ["b", "b"]
     assert bench.state(job) == "complete"
     bench.audit(job)
 

@@ -489,3 +489,22 @@ def test_gold_that_was_mixed_in_is_in_the_record_and_no_answer(shelf: Shelf, met
     if method is None:
         assert again == shelf.answers(job)
     assert compared.tasks == 3
+
+
+def test_who_is_out_is_out_when_answers_are_computed_again(shelf: Shelf) -> None:
+    """Three that always say the same are retired by gold; the bundle names them, and comes to the same answers."""
+    judges, truth = ["good", "better", "x", "y", "z"], ["a", "b", "c"] * 20
+    rules = {"warn": False, "pause": False, "retire": {"accuracy": 0.6}}
+    job = Job(count=60, size=5, judges=judges, more={"method": "one-coin", "quality": rules})
+    job.truths = [value if place % 2 else None for place, value in enumerate(truth)]
+    shelf.bench.take(*job.news())
+    for suite in range(job.suites):
+        for judge in judges:
+            said = [truth[p] if judge in judges[:2] else "a" for p in job.positions(suite)]
+            shelf.bench.take(job.judged(suite, said, judge=judge))
+    shelf.bench.swept()
+    bundle = shelf.bundle(job)
+    assert bundle.manifest["out"] == ["x", "y", "z"]
+    again, compared = computed(bundle)
+    assert again == shelf.answers(job)
+    assert compared.different == 0

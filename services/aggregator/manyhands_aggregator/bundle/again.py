@@ -46,10 +46,12 @@ def again(bundle: Bundle, compared: Compared, method: str | None = None) -> Iter
     else:
         named(spec.answer, other)
 
+    out = frozenset(bundle.manifest.get("out", ()))
+
     def read() -> Iterator[Suite]:
         return suites(bundle.folder)
 
-    return _beside(bundle, spec, answers(spec, state, read, accepted=other is None, method=method), compared)
+    return _beside(bundle, spec, answers(spec, state, read, accepted=other is None, method=method, out=out), compared)
 
 
 def _beside(bundle: Bundle, spec: JobSpec, blocks: Iterable[Block], compared: Compared) -> Iterator[Block]:

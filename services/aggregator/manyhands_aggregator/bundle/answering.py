@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from functools import partial
 
 from manyhands.spec import JobSpec
@@ -24,17 +24,18 @@ def answers(
     *,
     accepted: bool = True,
     method: str | None = None,
+    out: Set[str] = frozenset(),
 ) -> Iterator[Block]:
     """The answers of a job that has ended in this ``state``, in source order.
 
     By the method of the job file, or by a ``method`` of the truth package. What was ``accepted`` on the way through a
     plan that cascades stands where the job is not gone over as a whole, unless it is not to. Memory is that of a block,
-    and where a job is gone over as a whole some forty bytes for each judgment.
+    and where a job is gone over as a whole some forty bytes for each judgment; voters who are ``out`` are none then.
     """
     plan = Plan.of(spec)
     otherwise = CANCELLED if state == "cancelled" else OVERDUE
     block = _block(plan)
-    for suite, change in _changes(plan, state, suites, method):
+    for suite, change in _changes(plan, state, suites, method, out):
         decision = None if suite.open else _decided(plan, suite, accepted)
         if decision is not None and change is not None:
             decision = change(decision)
@@ -47,7 +48,7 @@ def answers(
 
 
 def _changes(
-    plan: Plan, state: str, suites: Callable[[], Iterator[Suite]], method: str | None
+    plan: Plan, state: str, suites: Callable[[], Iterator[Suite]], method: str | None, out: Set[str]
 ) -> Iterator[tuple[Suite, Callable[[Decision], Decision] | None]]:
     """Each suite, and what becomes of its answers when the job is gone over as a whole, if it is."""
     if method is not None:
@@ -55,7 +56,7 @@ def _changes(
         for suite in suites():
             yield suite, partial(_replaced, found=by_method, first=suite.first)
     elif plan.fits and state != "cancelled":
-        for suite, found in fitted(plan, suites):
+        for suite, found in fitted(plan, suites, out):
             yield suite, None if found is None else partial(found.applied, plan, suite.first)
     else:
         for suite in suites():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from itertools import islice
 
 from manyhands_aggregator import fitting, settled
@@ -12,20 +12,23 @@ from manyhands_aggregator.valued import Valued, columns
 from manyhands_aggregator.wholly import Found
 
 
-def fitted(plan: Plan, suites: Callable[[], Iterator[Suite]]) -> Iterator[tuple[Suite, Found | Valued | None]]:
+def fitted(
+    plan: Plan, suites: Callable[[], Iterator[Suite]], out: Set[str] = frozenset()
+) -> Iterator[tuple[Suite, Found | Valued | None]]:
     """Each suite with what was found of the part that it is in; None where nobody judged anything in it.
 
-    Memory is that of the votes of a part, of which there are at most about ``fitting.VOTES``.
+    Voters who are ``out`` do not count. Memory is that of the votes of a part, of which there are at most about
+    ``fitting.VOTES``.
     """
     behind = suites()
-    for count, found in _parts(plan, suites()):
+    for count, found in _parts(plan, suites(), out):
         for suite in islice(behind, count):
             yield suite, found
 
 
-def _parts(plan: Plan, suites: Iterator[Suite]) -> Iterator[tuple[int, Found | Valued | None]]:
+def _parts(plan: Plan, suites: Iterator[Suite], out: Set[str]) -> Iterator[tuple[int, Found | Valued | None]]:
     """How many suites each part has, and what is found in it."""
-    votes, count, paged = columns(plan), 0, 0
+    votes, count, paged = columns(plan, out), 0, 0
     for suite in suites:
         count += 1
         state = suite.state()
@@ -35,6 +38,6 @@ def _parts(plan: Plan, suites: Iterator[Suite]) -> Iterator[tuple[int, Found | V
         paged += 1
         if paged % settled.PAGE == 0 and len(votes.task) >= fitting.VOTES:
             yield count, votes.found()
-            votes, count, paged = columns(plan), 0, 0
+            votes, count, paged = columns(plan, out), 0, 0
     if count:
         yield count, votes.found() if votes.positions else None
