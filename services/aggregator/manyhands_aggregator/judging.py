@@ -55,7 +55,10 @@ def judge(
         if state is None:
             result.unknown.append(said)
             continue
-        parts = len(state.said.get((message.stage, message.judge, message.slot), ()))
+        before = state.said.get((message.stage, message.judge, message.slot), ())
+        parts = len(before)
+        if means is not None and any(not set(one.positions).isdisjoint(message.positions) for one in before):
+            repeated[message.suite] = said  # in part, too: the rest of it may be news
         try:
             taken = state.take(plan, message, said.spoiled)
         except Stranger as error:
@@ -66,7 +69,6 @@ def judge(
         if taken.new is None:
             if not taken.wrong:
                 result.repeats += len(message.positions)
-                repeated[message.suite] = said
             continue
         result.kept += len(taken.new.positions)
         result.dearer += plan.dearer(taken.new)

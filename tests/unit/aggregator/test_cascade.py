@@ -457,3 +457,26 @@ def test_an_audit_knows_what_later_stages_owe(bench: Bench) -> None:
     assert bench.audit(job)["asked"] == 3  # the other task of the second stage, and two people for this one
     bench.take(job.judged(0, ["a"], judge="three", stage=1, positions=[1]))
     assert bench.audit(job)["asked"] == 2
+
+
+SURE_OF_TWO = [{"judges": ["one"], "accept": {"agree": 2}}, {"judges": ["two"]}]
+
+
+def test_what_is_half_a_repeat_asks_again(bench: Bench) -> None:
+    """Killed between commit and publish: the message comes again, and what is invalid in it hides no lost request."""
+    job = job_of(stages=SURE_OF_TWO)
+    bench.take(*job.news())
+    message = job.judged(0, ["a", "none of the options"], judge="one")
+    first = asked(bench.events(message))
+    assert any(judge == "two" for _, judge, *_ in first)
+    assert [one[:4] for one in asked(bench.events(message))] == [one[:4] for one in first]
+
+
+def test_what_is_published_again_asks_again(bench: Bench) -> None:
+    """The broker lost what was asked, and the first judge, asked again, has a value where it had failed."""
+    job = job_of(stages=SURE_OF_TWO)
+    bench.take(*job.news())
+    failed = job.judged(0, ["a", None], judge="one", errors={1: Failure(code="error", message="once")})
+    assert any(judge == "two" for _, judge, *_ in asked(bench.events(failed)))
+    again = asked(bench.events(job.judged(0, ["a", "b"], judge="one")))
+    assert {p for _, judge, _, positions, *_ in again if judge == "two" for p in positions} == {0, 1}
