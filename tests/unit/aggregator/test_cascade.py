@@ -459,7 +459,7 @@ def test_an_audit_knows_what_later_stages_owe(bench: Bench) -> None:
     assert bench.audit(job)["asked"] == 2
 
 
-SURE_OF_TWO = [{"judges": ["one"], "accept": {"agree": 2}}, {"judges": ["two"]}]
+SURE_OF_TWO: Sequence[Mapping[str, Any]] = [{"judges": ["one"], "accept": {"agree": 2}}, {"judges": ["two"]}]
 
 
 def test_what_is_half_a_repeat_asks_again(bench: Bench) -> None:

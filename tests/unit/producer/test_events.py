@@ -127,7 +127,7 @@ def test_an_escalation_to_a_judge_that_the_stage_has_not(bench: Bench, wrong: di
     job = submit(bench)
     data: dict[str, Any] = {"suite": 0, "stage": 0, "judge": "j", "slot": 0, "positions": [0], "attempt": 2}
     (letter,) = take(bench, delivery("suite.escalated", job, **(data | wrong))).publish
-    assert "has no judge" in str(letter.headers["mh-cause"])
+    assert "has no judge" in str(letter.headers["mh-error"])
 
 
 def test_a_completed_job_is_purged(bench: Bench) -> None:
