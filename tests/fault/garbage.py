@@ -85,7 +85,7 @@ def strange_tasks(route: tuple[str, str], suite: Suite) -> Iterator[Garbage]:
     yield made("nothing was heard", job=FORGED, suite=1, payloads=[math.nan])
     yield made("no job of this id", job="../\0", payloads=[1])
     yield made("has positions", positions=[TASKS * 2], payloads=[2])
-    yield made("the plan has no judge", slot=7, payloads=[3])
+    yield made("nobody asked the judge", slot=7, payloads=[3])
     yield made("does not serve the judge nobody", "tasks", "unknown-judge", judge="nobody", payloads=[4])
 
 
@@ -102,9 +102,9 @@ def strange_judgments(names: Names, said: Judgments) -> Iterator[Garbage]:
     yield made("stranger", "no job of this id", job="\0")
     yield made("stranger", "nothing was heard", suite=TASKS * 10)
     yield made("stranger", "nothing was heard", suite=(1 << 53) - 1)
-    yield made("stranger", "the plan has no judge", judge="nobody")
-    yield made("stranger", "the plan has no judge", slot=TASKS)
-    yield made("stranger", "the plan has no judge", stage=3)
+    yield made("stranger", "nobody asked the judge", judge="nobody")
+    yield made("stranger", "nobody asked the judge", slot=TASKS)
+    yield made("stranger", "nobody asked the judge", stage=3)
     yield made("stranger", "has positions", positions=[0])
     yield made("stranger", "has positions", positions=[(1 << 53) - 1])
     yield made("invalid-answer", "", values=[math.nan])
