@@ -94,7 +94,7 @@ def sample(spec: JobSpec, tasks: Iterable[Any], judgments: Iterable[Any], count:
         Specimen({judge: [*slots.values()] for judge, slots in of.items()}, truths[position])
         for position, of in said.items()
     ]
-    return Sample(tasks=specimens, seconds=seconds)
+    return Sample(tasks=specimens, seconds=seconds, ordered=True)
 
 
 def of_summary(spec: JobSpec, file: Path) -> Sample:

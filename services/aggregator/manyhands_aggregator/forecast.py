@@ -1,8 +1,8 @@
 """What a job will take and how right it will be, foretold by rehearsing it many times over; pure.
 
-A method of Monte Carlo: each rehearsal draws anew which of the tasks on record the sample consists of (the bootstrap of
-B. Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 7, 1979), so that the intervals hold
-what a small sample leaves open, and then the tasks of the job.
+A method of Monte Carlo. Every other rehearsal has each of the tasks on record as often as the next, and gives the
+figures; the others first draw anew which tasks are on record (the bootstrap of B. Efron, "Bootstrap Methods: Another
+Look at the Jackknife", Annals of Statistics 7, 1979), and give the intervals: what a small sample leaves open.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from manyhands.spec import PEOPLE, JobSpec
 from manyhands_aggregator.cost import Part, makespan
 from manyhands_aggregator.plan import MILLION, Plan
 from manyhands_aggregator.rehearsal import Rehearsal, Rehearsed
-from manyhands_aggregator.sample import Urn
+from manyhands_aggregator.sample import Sample, Urn
 
 #: Tasks of one rehearsal, at most: those of a larger job are taken to go like these.
 TASKS = 2000
@@ -77,39 +77,41 @@ def forecast(spec: JobSpec, urn: Urn, tasks: int, *, capacity: int = 1, people: 
     if not n:
         return _nothing(plan)
     count = max(LEAST, min(MOST, IN_ALL // n))
-    free = [_rehearse(plan, urn, n, tasks, None, capacity, seed + number) for number in range(count)]
+    free = [_rehearse(plan, urn, n, tasks, None, capacity, 2 * seed * MOST + number) for number in range(count)]
     runs, pays_for = free, None
     if plan.budget is not None:
-        each = float(np.mean([run.cost.mean() for run in free])) or 0.0
+        each = float(np.mean([run.cost.mean() for run in free[::2]]))
         pays_for = tasks if each * tasks <= plan.budget else math.floor(plan.budget / each)
         if any(run.cost.mean() * tasks > plan.budget for run in free):
             budget = plan.budget * n // tasks
-            runs = [_rehearse(plan, urn, n, tasks, budget, capacity, seed + number) for number in range(count)]
+            runs = [
+                _rehearse(plan, urn, n, tasks, budget, capacity, 2 * seed * MOST + number) for number in range(count)
+            ]
     scale = tasks / n
     spent = _estimate(runs, lambda run: run.cost, tasks, unit=MILLION)
     if plan.budget is not None and spent.expected <= (most := plan.budget / MILLION):
         spent = spent._replace(high=min(spent.high, most))
     seconds = [_seconds(spec, urn, run, scale, capacity, people) for run in runs]
-    certain = not plan.cascades
+    certain, plain = not plan.cascades, runs[::2]
     return Forecast(
         tasks=tasks,
         judgments=_estimate(runs, lambda run: run.judgments, tasks, certain=certain),
         cost=spent,
-        seconds=_spread(seconds, float(np.std(seconds)), 0.0, math.inf),
+        seconds=_spread(seconds[::2], float(np.std(seconds[1::2])), 0.0, math.inf),
         confidence=_mean(runs, lambda run: run.confidence, tasks),
         accuracy=_mean(runs, lambda run: run.right, tasks),
-        failed=float(np.mean([(run.stage < 0).mean() for run in runs])) * tasks,
-        messages=float(np.mean([run.messages for run in runs])) * scale,
+        failed=float(np.mean([(run.stage < 0).mean() for run in plain])) * tasks,
+        messages=float(np.mean([run.messages for run in plain])) * scale,
         stages=[
             StageForecast(
-                float(np.mean([run.came[stage] for run in runs])) * scale,
-                float(np.mean([sum(k for (at, _), k in run.given.items() if at == stage) for run in runs])) * scale,
-                float(np.mean([(run.stage == stage).sum() for run in runs])) * scale,
+                float(np.mean([run.came[stage] for run in plain])) * scale,
+                float(np.mean([sum(k for (at, _), k in run.given.items() if at == stage) for run in plain])) * scale,
+                float(np.mean([(run.stage == stage).sum() for run in plain])) * scale,
             )
             for stage in range(len(plan.steps))
         ],
         given={
-            (stage, judge.judge): float(np.mean([run.given[stage, judge.judge] for run in runs])) * scale
+            (stage, judge.judge): float(np.mean([run.given[stage, judge.judge] for run in plain])) * scale
             for stage, each_stage in enumerate(spec.stages)
             for judge in each_stage.judges
         },
@@ -117,15 +119,29 @@ def forecast(spec: JobSpec, urn: Urn, tasks: int, *, capacity: int = 1, people: 
     )  # fmt: skip
 
 
-def _rehearse(plan: Plan, urn: Urn, n: int, tasks: int, budget: int | None, capacity: int, seed: int) -> Rehearsed:
-    rng = random.Random(seed)
-    known = len(urn.sample.tasks)
-    among = [rng.randrange(known) for _ in range(known)]
+def _rehearse(plan: Plan, urn: Urn, n: int, tasks: int, budget: int | None, capacity: int, number: int) -> Rehearsed:
+    rng = random.Random(number)
     people = urn.people(rng)
-    drawn = [urn.draw(rng, among, people) for _ in range(n)]
+    drawn = [urn.draw(rng, place, people) for place in _places(urn.sample, n, number, rng)]
     # of a part of the job as large a share is on its way at once as of the whole
     in_flight = max(1, math.ceil(plan.spec.in_flight * n / tasks))
     return Rehearsal(plan, urn, drawn, budget).run(capacity, in_flight)
+
+
+def _places(sample: Sample, n: int, number: int, rng: random.Random) -> Sequence[int | None]:
+    """Which of the tasks on record the n are: each as often as the next, or every other time a bootstrap of them."""
+    known = len(sample.tasks)
+    if not known:
+        return [None] * n
+    if number % 2:
+        among = [rng.randrange(known) for _ in range(known)]
+        return [among[rng.randrange(known)] for _ in range(n)]
+    left = rng.sample(range(known), n % known)
+    if sample.ordered:
+        return [*range(known)] * (n // known) + sorted(left)
+    places = [*range(known)] * (n // known) + left
+    rng.shuffle(places)
+    return places
 
 
 def _seconds(spec: JobSpec, urn: Urn, run: Rehearsed, scale: float, capacity: int, people: int) -> float:
@@ -158,18 +174,28 @@ def _estimate(
 
 
 def _mean(runs: Sequence[Rehearsed], of: Callable[[Rehearsed], np.ndarray], tasks: int) -> Estimate | None:
-    """The mean over tasks; in rehearsals of fewer tasks than the job has, chance weighs more than it will then."""
-    columns = [column[~np.isnan(column)] for run in runs if len(column := of(run).astype(float))]
-    columns = [column for column in columns if len(column)]
-    if not columns:
+    """The mean over tasks: as the record is, give or take what it might have been.
+
+    In rehearsals of fewer tasks than the job has, chance weighs more than it will then.
+    """
+    plain, varied = _columns(runs[::2], of), _columns(runs[1::2], of)
+    if not plain:
         return None
-    means = [float(column.mean()) for column in columns]
-    within = float(np.mean([column.var() for column in columns]))
+    within = float(np.mean([column.var() for column in plain]))
     share = tasks / len(of(runs[0]))
-    size = float(np.mean([len(column) for column in columns]))
-    variance = max(0.0, float(np.var(means)) - within / size + within / (size * share))
-    lowest, highest = min(float(column.min()) for column in columns), max(float(column.max()) for column in columns)
-    return _spread(means, math.sqrt(variance), lowest, highest)
+    size = float(np.mean([len(column) for column in plain]))
+    mean = float(np.mean([column.mean() for column in plain]))
+    spread = float(np.mean([(column.mean() - mean) ** 2 for column in varied])) if varied else 0.0
+    variance = max(0.0, spread - within / size + within / (size * share))
+    lowest = min(float(column.min()) for column in (*plain, *varied))
+    highest = max(float(column.max()) for column in (*plain, *varied))
+    return _spread([float(column.mean()) for column in plain], math.sqrt(variance), lowest, highest)
+
+
+def _columns(runs: Sequence[Rehearsed], of: Callable[[Rehearsed], np.ndarray]) -> list[np.ndarray]:
+    """What is known of each rehearsal's tasks; those of which nothing is are left out."""
+    known = [column[~np.isnan(column)] for run in runs for column in (of(run).astype(float),)]
+    return [column for column in known if len(column)]
 
 
 def _spread(found: Sequence[float], deviation: float, lowest: float, highest: float) -> Estimate:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from manyhands.messages import Failure
 from manyhands.spec import PEOPLE, JobSpec
 from manyhands_aggregator import values
+from manyhands_aggregator.guesses import truths
 
 #: Before a judge was compared it is taken to be right as Beta(2.8, 1.2) has it, like a voter of whom nothing is known.
 RIGHT, JUDGED = 2.8, 4.0
@@ -50,12 +51,14 @@ class Sample:
     """Tasks on record, and what is stated of judges instead: the share (0..1) of their judgments that are right.
 
     ``seconds`` is what a judgment takes each judge, ``load`` what it takes to get ready; 0 where nothing is known.
+    ``ordered`` tasks come as they did in a job: when an error was met decided how far its judge was believed.
     """
 
     tasks: Sequence[Specimen] = ()
     skills: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     load: Mapping[str, float] = field(default_factory=dict)
+    ordered: bool = False
 
     @property
     def people(self) -> int:
@@ -85,7 +88,7 @@ class Urn:
                 raise Unknowable(f"nothing is known of the judge {judge}: it is not on record, and no skill is stated")
         if not sample.tasks and not self.options:
             raise Unknowable(f"answers of the type {spec.answer.type} cannot be made up")
-        self.truths = _truths(self, random.Random(seed))
+        self.truths = truths(sample.tasks, self.options, random.Random(seed))
         known = sum(task.truth is not None for task in sample.tasks)
         self._gold = known / len(sample.tasks) if sample.tasks else 1.0
         self._enough = known >= ENOUGH or known == len(sample.tasks) or not known
@@ -100,21 +103,24 @@ class Urn:
         """Everybody, each as good as may be by what is on record."""
         return {who: person.drawn(rng) for who, person in self.persons.items()}
 
-    def draw(self, rng: random.Random, among: Sequence[int], people: Mapping[str, Person]) -> Drawn:
-        """A task like those at some places of the sample, for these people; of no sample at all, one made up."""
+    def draw(self, rng: random.Random, place: int | None, people: Mapping[str, Person]) -> Drawn:
+        """A task like that at a place of the sample, for these people; None: one made up."""
         own = random.Random(rng.getrandbits(64))
-        if not among:
-            return Drawn(self, None, rng.choice(self.options), people, own)
-        return Drawn(self, among[rng.randrange(len(among))], None, people, own)
+        return Drawn(self, place, rng.choice(self.options) if place is None else None, people, own)
 
-    def gold(self, truth: Any, rng: random.Random) -> Any:
-        """The truth of a drawn task if the judges of the job are to be held against it, by the share of such tasks."""
-        return truth if rng.random() < self._gold else None
+    def gold(self, place: int, rng: random.Random) -> Any:
+        """The truth that the judges of the job are held against, None if none is: that on record, if there are enough.
+
+        Where there are few, as many tasks have one, but any: the few may have no error among them that others have.
+        """
+        if self._enough:
+            return self.sample.tasks[place].truth
+        return self.truths[place] if rng.random() < self._gold else None
 
     def measure(self, place: int) -> Any:
-        """The truth that answers are to be held against, None if none is: those on record, if they are enough.
+        """The truth that answers are held against, None if none is: that on record, if there are enough.
 
-        Of fewer a share says nothing; then it is what all judges together make of it, too.
+        Of few a share says nothing; then it is what all judges together make of it, too.
         """
         return self.sample.tasks[place].truth if self._enough else self.truths[place]
 
@@ -223,7 +229,7 @@ class Drawn:
         said = {} if place is None else urn.sample.tasks[place].said
         #: Its truth, known or guessed; that which judges are held against, and that which its answer is; None: not.
         self.truth = truth if place is None else urn.truths[place]
-        self.gold = urn.gold(self.truth, rng)
+        self.gold = truth if place is None else urn.gold(place, rng)
         self.measured = truth if place is None else urn.measure(place)
         self._machines = {judge: some for judge, some in said.items() if judge != PEOPLE and some}
         self._rest = list(said.get(PEOPLE, ()))
@@ -279,48 +285,3 @@ def _unseen(spec: JobSpec, sample: Sample) -> list[str]:
     """Judges of the plan without any judgment on record."""
     seen = {judge for task in sample.tasks for judge, said in task.said.items() if said}
     return [judge for judge in spec.judge_names if judge not in seen]
-
-
-def _truths(urn: Urn, rng: random.Random) -> list[Any]:
-    """The truth of each task on record; where it is not known, one drawn from what all its judges together say."""
-    tasks = urn.sample.tasks
-    known = [task.truth for task in tasks]
-    if all(truth is not None for truth in known):
-        return known
-    if not urn.options:
-        return [_any(task, rng) if truth is None else truth for task, truth in zip(tasks, known, strict=True)]
-    import numpy as np
-
-    from manyhands_aggregator.truth.ballots import Ballots
-    from manyhands_aggregator.truth.methods import infer
-
-    label = {option: number for number, option in enumerate(urn.options)}
-    cast = sorted(
-        {
-            (place, judge if judge != PEOPLE else f"{PEOPLE}/{said.worker}"): label[said.value]
-            for place, task in enumerate(tasks)
-            for judge, some in task.said.items()
-            for said in some
-            if said.failure is None and said.value in label
-        }.items()
-    )
-    if not cast:
-        return known
-    ballots = Ballots.of(
-        [place for (place, _), _ in cast],
-        np.unique([voter for (_, voter), _ in cast], return_inverse=True)[1],
-        [said for _, said in cast],
-        tasks=len(tasks),
-        classes=len(label),
-    )
-    gold = np.array([label.get(truth, -1) if isinstance(truth, str) else -1 for truth in known], np.int32)
-    shares = infer(ballots, gold=gold if (gold >= 0).any() else None).posterior
-    return [
-        rng.choices(urn.options, shares[place].tolist())[0] if truth is None else truth
-        for place, truth in enumerate(known)
-    ]
-
-
-def _any(task: Specimen, rng: random.Random) -> Any:
-    there = [said.value for some in task.said.values() for said in some if said.failure is None]
-    return rng.choice(there) if there else None
