@@ -110,10 +110,13 @@ def pilot(
         judge = make(name, offer)
         loaded = time.perf_counter()
         said: list[list[Said]] = [[] for _ in sample]
-        for slot in range(slots[name] if sample else 0):
+        for slot in range(slots[name]):
             ask(Asked(job="pilot", slot=slot))
-            for of, one in zip(said, _heard(judge(range(len(sample)), sample), name, slot, check), strict=True):
-                of.append(one)
+            for first in range(0, len(sample), spec.suite):
+                payloads = sample[first : first + spec.suite]
+                heard = _heard(judge(range(first, first + len(payloads)), payloads), name, slot, check)
+                for at, one in enumerate(heard, first):
+                    said[at].append(one)
         seconds = time.perf_counter() - loaded
         found.append(
             Pilot(
