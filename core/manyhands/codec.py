@@ -12,7 +12,7 @@ import msgpack
 import zstandard
 
 from manyhands.errors import DecodeError, TooLarge
-from manyhands.messages import MAX_ATTEMPTS, Event, Failure, Judgments, Message, Suite
+from manyhands.messages import MAX_ATTEMPTS, WORKER_ID, Event, Failure, Judgments, Message, Suite
 from manyhands.values import at_most
 
 #: Bodies over this many bytes are compressed: below it zstd's frame and the call cost more than they save.
@@ -222,7 +222,7 @@ def _build_judgments(c: Mapping[str, Any]) -> Judgments:
         raise ValueError("errors must be a map of positions of this message")
     return Judgments(
         job=_text(c, "job"), suite=_count(c, "suite"), stage=_count(c, "stage"), judge=_text(c, "judge"),
-        slot=_count(c, "slot"), worker=_text(c, "worker"), version=_text(c, "version"), attempt=_count(c, "attempt"),
+        slot=_count(c, "slot"), worker=_worker(c), version=_text(c, "version"), attempt=_count(c, "attempt"),
         started=_number(c, "started"), finished=_number(c, "finished"), positions=positions,
         values=_column(c, "values", len(positions)), confidences=confidences, costs=costs,
         errors={p: Failure(code=_text(f, "code"), message=_text(f, "message")) for p, f in errors.items()},
@@ -240,6 +240,13 @@ def _text(c: Mapping[str, Any], key: str) -> str:
     value = c[key]
     if not isinstance(value, str):
         raise ValueError(f"{key} must be text")
+    return value
+
+
+def _worker(c: Mapping[str, Any]) -> str:
+    value = _text(c, "worker")
+    if WORKER_ID.fullmatch(value) is None:
+        raise ValueError("worker must have at most 200 characters, and no control characters")
     return value
 
 

@@ -14,6 +14,8 @@ from typing import Any
 Plain = Any
 #: A job's id. Whatever else stands there is forged, and stores differ in which texts they take as a key.
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+#: A worker's id: short, since every judgment is remembered by it, and without control characters, which stores refuse.
+WORKER_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f]{0,200}")
 #: Tries of a task where a suite says nothing of them.
 MAX_ATTEMPTS = 3
 #: The header with the time at which the producer published a suite: seconds since 1970, as text.

@@ -28,6 +28,7 @@ from manyhands.errors import DecodeError, TooLarge
 from manyhands.messages import Event, Failure, Judgments, Message, Suite
 from manyhands.values import at_most
 
+workers = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=200)
 plain = st.recursive(
     st.none()
     | st.booleans()
@@ -62,7 +63,7 @@ def judgments(draw: st.DrawFn) -> Judgments:
     failure = st.builds(Failure, code=st.text(), message=st.text())
     return Judgments(
         job=draw(st.text()), suite=draw(count), stage=draw(count), judge=draw(st.text()), slot=draw(count),
-        worker=draw(st.text()), positions=at, values=draw(st.lists(plain, min_size=n, max_size=n)),
+        worker=draw(workers), positions=at, values=draw(st.lists(plain, min_size=n, max_size=n)),
         confidences=draw(st.none() | st.lists(st.none() | st.floats(0, 1), min_size=n, max_size=n)),
         errors=draw(st.dictionaries(st.sampled_from(at), failure)), version=draw(st.text()), attempt=draw(count),
         started=draw(when), finished=draw(when),
@@ -274,6 +275,11 @@ def test_unknown_encoding() -> None:
         (SAID, {"costs": [0.5, True]}, "finite numbers from 0"),
         (SAID, {"started": math.nan}, "started must be a finite number"),
         (SAID, {"finished": "now"}, "finished must be a finite number"),
+        (SAID, {"worker": None}, "worker must be text"),
+        (SAID, {"worker": "w" * 201}, "worker must have at most 200 characters"),
+        (SAID, {"worker": "a\0b"}, "no control characters"),
+        (SAID, {"worker": "a\x85"}, "no control characters"),
+        (SAID, {"worker": "a\n"}, "no control characters"),
         (SAID, {"errors": {6: {"code": "c", "message": "m"}}}, "positions of this message"),
         (SAID, {"errors": {4: {"code": "c"}}}, "lacks 'message'"),
         (SAID, {"errors": {4: "c"}}, "judgments.v1"),
@@ -285,6 +291,13 @@ def test_wrong_columns(message: Message, changes: dict[str, Any], said: str) -> 
     """What a column may hold is checked, and the reason names the column."""
     with pytest.raises(DecodeError, match=said):
         decode(columns(message, **changes), encode(message).type)
+
+
+@pytest.mark.parametrize("worker", ["", "w" * 200, "Żaneta Ö. 李 🐝", "host.example-17:4/a b"])
+def test_ids_of_workers(worker: str) -> None:
+    """Any name that people and machines have."""
+    said = dataclasses.replace(SAID, worker=worker)
+    assert decode(encode(said).body, JUDGMENTS) == said
 
 
 def test_deep_nesting() -> None:

@@ -31,7 +31,7 @@ from manyhands_aggregator.minds import Minds
 from manyhands_aggregator.news import News
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.senders import ANYBODY, FORGED, Senders
-from manyhands_aggregator.settling import settle
+from manyhands_aggregator.settling import ask_again, settle
 from manyhands_aggregator.suite import STRANGER, UNDECODABLE
 from manyhands_service.store import Conflict, Store
 
@@ -91,13 +91,15 @@ class Intake:
         """The same for what was held in the store: who sent it is known no more, and was looked at when it came."""
         self._handle(held, finish, ANYBODY)
 
-    def reopen(self, job: str, suites: Sequence[int], gone: Set[str]) -> list[Outgoing]:
+    def reopen(self, job: str, suites: Sequence[int], gone: Set[str], again: bool = False) -> list[Outgoing]:
         """Take back the answers of open suites that rest on what these workers said; what is to be published of it.
+
+        When it is done ``again``, for what it led to may not have gone out, all that is outstanding is asked once more.
 
         Raises:
             StoreUnavailable: nothing was taken back.
         """
-        result = self._store.write(lambda c: self._reopen(c, job, suites, gone))
+        result = self._store.write(lambda c: self._reopen(c, job, suites, gone, again))
         self.minds.learn(result.taught)
         self._over |= result.over
         self._on_commit(result)
@@ -255,7 +257,9 @@ class Intake:
         opinion, purse = self.minds.opinion(connection, job, plan), jobs.purse(connection, job, plan)
         return Means(opinion, purse, ratings.out(connection, job) if plan.spec.quality else frozenset())
 
-    def _reopen(self, connection: sa.Connection, job: str, suites: Sequence[int], gone: Set[str]) -> Result:
+    def _reopen(
+        self, connection: sa.Connection, job: str, suites: Sequence[int], gone: Set[str], again: bool
+    ) -> Result:
         """The same inside of the transaction."""
         plan, now, result, judged = self._plans.get(connection, job), self._clock.now(), Result(), Judged()
         if plan is None or not plan.cascades or jobs.states(connection, [job])[job] != "open":
@@ -263,6 +267,9 @@ class Intake:
         states = judging.load(connection, job, suites)
         changed = [state for state in states.values() if state.take_back(gone)]
         settle(connection, job, plan, changed, judged, over=False, means=self._means(connection, job, plan))
+        if again:
+            for state in states.values():
+                ask_again(job, state, judged)
         judged.settled = [state.suite for state in changed if state.settled]
         accounts = jobs.lock(connection, [job])
         if accounts[job].over:
@@ -273,7 +280,11 @@ class Intake:
             raise Conflict  # others have asked for more meanwhile
         rewards.reckon(connection, job, plan, judged.touched, now)
         self._judged(job, judged, result)
-        self._end(connection, accounts, now, result)
+        accounts[job].end_if_done(now)  # upkeep tells of it until that is confirmed: there is no delivery to come again
+        if accounts[job].over:
+            result.over.add(job)
+        result.settled += accounts[job].settled()
+        jobs.save(connection, accounts.values())
         return result
 
     def _judged(self, job: str, judged: Judged, result: Result) -> None:

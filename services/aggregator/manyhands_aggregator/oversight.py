@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
@@ -11,7 +11,8 @@ from manyhands import logs
 from manyhands.broker import Outgoing, Publisher
 from manyhands.clock import Clock
 from manyhands.codec import encode
-from manyhands.messages import Event
+from manyhands.errors import BrokerError, StoreUnavailable
+from manyhands.messages import SUITES_SETTLED, Event
 from manyhands.topology import Names
 from manyhands_aggregator import ratings, tables
 from manyhands_aggregator.confirms import publish_all
@@ -30,6 +31,10 @@ EFFORT = 0.05
 LOOK = 200_000
 #: Suites that are re-opened in one transaction.
 SOME = 100
+#: Seconds that whoever notes a rating has to act on it, before others do so.
+GRACE = 30.0
+#: Seconds at most until a job of which the rating fails is tried again.
+LONGEST = 300.0
 
 
 class Oversight:
@@ -38,18 +43,44 @@ class Oversight:
     def __init__(self, store: Store, intake: Intake, publisher: Publisher, names: Names, clock: Clock) -> None:
         self._store, self._intake, self._publisher, self._names, self._clock = store, intake, publisher, names, clock
         self._seen: dict[str, tuple[float, int]] = {}  # when a job is to be rated next, and how many judgments it had
+        self._left: set[str] = set()  # jobs whose ratings are noted and not acted on, as far as we were at it
+        self._failures: dict[str, tuple[int, float]] = {}  # how often a job failed in a row, and when it is tried again
 
     def round(self) -> None:
-        """Rate the jobs whose turn it is."""
+        """Rate the jobs whose turn it is, and act on what was left; one that fails costs no other.
+
+        Raises:
+            StoreUnavailable, BrokerError: the rest is for the next round.
+        """
+        until = self._clock.now() - GRACE
+        for job in sorted({*self._store.read(lambda c: ratings.left(c, until)), *self._left}):
+            self._try(job, lambda j=job: self._act(j, ()))  # type: ignore[misc]  # no lambda defaults in mypy
         open_jobs = self._store.read(ratings.ruled)
         self._seen = {job: self._seen[job] for job, _ in open_jobs if job in self._seen}
+        self._failures = {job: self._failures[job] for job in {*dict(open_jobs), *self._left} if job in self._failures}
         for job, judgments in open_jobs:
             due, had = self._seen.get(job, (-math.inf, 0))
             began = self._clock.monotonic()
-            if judgments and began >= due and judgments >= had * GROWN:
-                self.rate(job)
+            if judgments and began >= due and judgments >= had * GROWN and self._try(job, lambda j=job: self.rate(j)):  # type: ignore[misc]
                 ended = self._clock.monotonic()
                 self._seen[job] = ended + max(EVERY, (ended - began) / EFFORT), judgments
+
+    def _try(self, job: str, work: Callable[[], None]) -> bool:
+        """Do something for a job, unless it failed just now; whether it was done."""
+        failures, again_at = self._failures.get(job, (0, -math.inf))
+        if self._clock.monotonic() < again_at:
+            return False
+        try:
+            work()
+        except Exception as error:
+            delay = min(LONGEST, EVERY * 2 ** min(failures, 20))
+            self._failures[job] = failures + 1, self._clock.monotonic() + delay
+            if isinstance(error, (StoreUnavailable, BrokerError)):
+                raise
+            _log.exception("a job's workers could not be rated", job=job, again_in=delay)
+            return False
+        self._failures.pop(job, None)
+        return True
 
     def rate(self, job: str) -> None:
         """Rate the workers of a job, tell of what is new, and re-open what rests on those who are retired."""
@@ -59,9 +90,21 @@ class Oversight:
         news = self._store.write(lambda c: ratings.note(c, job, found, self._clock.now()))
         for rating in news:
             _log.info("worker rated", job=job, worker=rating.worker, action=rating.action, why=list(rating.reasons))
-        self._tell([rating.event(job) for rating in news])
-        if gone := {rating.worker for rating in news if rating.action == "retire"}:
-            self._reopen(job, gone)
+        self._act(job, news)
+
+    def _act(self, job: str, news: Sequence[Rating]) -> None:
+        """Act on what is new, and on what was noted before and not acted on: who was at it may have been killed."""
+        new = {rating.worker for rating in news}
+        ours, until = job in self._left, self._clock.now() - GRACE
+        self._left.add(job)
+        pending = self._store.read(lambda c: ratings.pending(c, job))
+        some = [rating for rating, noted in pending if rating.worker in new or ours or noted <= until]
+        self._tell([rating.event(job) for rating in some])
+        if gone := {rating.worker for rating in some if rating.action == "retire"}:
+            self._reopen(job, gone, again=not gone <= new)
+        if some:
+            self._store.write(lambda c: ratings.acted(c, job, some))
+        self._left.discard(job)
 
     def _tell(self, events: Sequence[Event]) -> None:
         messages = []
@@ -71,22 +114,29 @@ class Oversight:
             messages.append(Outgoing(exchange=exchange, key=key, body=encoded.body, type=encoded.type))
         publish_all(self._publisher, messages)
 
-    def _reopen(self, job: str, gone: set[str]) -> None:
+    def _reopen(self, job: str, gone: set[str], *, again: bool) -> None:
         judges = {name.split("/")[0] for name in gone}
         after: int | None = -1
         while after is not None:
-            numbers = self._store.read(lambda c, a=after: _open_suites(c, job, judges, a))  # type: ignore[misc]  # no lambda defaults in mypy
+            rows = self._store.read(lambda c, a=after: _suites_of(c, job, judges, a, settled=again))  # type: ignore[misc]
+            numbers = [suite for suite, settled in rows if not settled]
             if numbers:
-                publish_all(self._publisher, self._intake.reopen(job, numbers, gone))
-            after = numbers[-1] if len(numbers) == SOME else None
+                publish_all(self._publisher, self._intake.reopen(job, numbers, gone, again))
+            if settled := [suite for suite, settled in rows if settled]:  # by this very thing, it may be
+                self._tell([Event(name=SUITES_SETTLED, job=job, data={"suites": settled})])
+            after = rows[-1][0] if len(rows) == SOME else None
 
 
-def _open_suites(connection: sa.Connection, job: str, judges: set[str], after: int) -> list[int]:
-    """Suites behind a number that have no answers yet, and judgments of these judges."""
+def _suites_of(
+    connection: sa.Connection, job: str, judges: set[str], after: int, *, settled: bool
+) -> list[tuple[int, bool]]:
+    """Suites behind a number with judgments of these judges: those without answers, or all; and whether they have."""
     said = sa.exists().where(
         _judgments.c.job == job, _judgments.c.suite == _suites.c.suite, _judgments.c.judge.in_(sorted(judges))
     )
-    query = sa.select(_suites.c.suite).where(
-        _suites.c.job == job, _suites.c.suite > after, _suites.c.answers.is_(None), said
+    query = sa.select(_suites.c.suite, _suites.c.answers.is_not(None)).where(
+        _suites.c.job == job, _suites.c.suite > after, said
     )
-    return list(connection.scalars(query.order_by(_suites.c.suite).limit(SOME)))
+    if not settled:
+        query = query.where(_suites.c.answers.is_(None))
+    return [(suite, has) for suite, has in connection.execute(query.order_by(_suites.c.suite).limit(SOME))]

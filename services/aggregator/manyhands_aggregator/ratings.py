@@ -47,10 +47,31 @@ class Rating:
 def known(connection: sa.Connection, job: str) -> dict[str, Rating]:
     """The ratings of a job, by worker."""
     rows = connection.execute(sa.select(_workers).where(_workers.c.job == job))
-    return {
-        row.worker: Rating(row.worker, row.action, tuple(json.loads(row.reasons)), json.loads(row.measured))
-        for row in rows
-    }
+    return {row.worker: _rating(row) for row in rows}
+
+
+def _rating(row: sa.Row[Any]) -> Rating:
+    return Rating(row.worker, row.action, tuple(json.loads(row.reasons)), json.loads(row.measured))
+
+
+def pending(connection: sa.Connection, job: str) -> list[tuple[Rating, float]]:
+    """The ratings of a job that were noted and not :func:`acted` on, and when they were noted."""
+    query = sa.select(_workers).where(_workers.c.job == job, _workers.c.acted.is_(sa.false()))
+    return [(_rating(row), row.rated) for row in connection.execute(query.order_by(_workers.c.worker))]
+
+
+def left(connection: sa.Connection, until: float) -> list[str]:
+    """The jobs with ratings that were noted by ``until`` and are still pending: who was at it is gone, or failed."""
+    query = sa.select(_workers.c.job).where(_workers.c.acted.is_(sa.false()), _workers.c.rated <= until)
+    return list(connection.scalars(query.distinct().order_by(_workers.c.job)))
+
+
+def acted(connection: sa.Connection, job: str, ratings: Iterable[Rating]) -> None:
+    """Note that these were acted on; one that says something else by now is not meant."""
+    for rating in sorted(ratings, key=lambda one: one.worker):
+        same = _workers.c.action.is_not_distinct_from(rating.action)
+        this = sa.and_(_workers.c.job == job, _workers.c.worker == rating.worker, same)
+        connection.execute(sa.update(_workers).where(this).values(acted=True))
 
 
 def out(connection: sa.Connection, job: str) -> frozenset[str]:
@@ -60,13 +81,13 @@ def out(connection: sa.Connection, job: str) -> frozenset[str]:
 
 
 def note(connection: sa.Connection, job: str, found: Iterable[Rating], now: float) -> list[Rating]:
-    """Keep the ratings that say something new, and return them; nobody is taken back who was retired."""
+    """Keep the ratings that say something new, and return them, to be acted on; nobody comes back who was retired."""
     before = known(connection, job)
     actions = {worker: rating.action for worker, rating in before.items()}
     news = [one for one in found if actions.get(one.worker) not in ("retire", one.action)]
     for rating in sorted(news, key=lambda one: one.worker):
         values = {
-            "action": rating.action, "rated": now,
+            "action": rating.action, "rated": now, "acted": False,
             "reasons": json.dumps(rating.reasons), "measured": json.dumps(dict(rating.measured)),
         }  # fmt: skip
         insert = tables.insert(connection, _workers).values(job=job, worker=rating.worker, **values)

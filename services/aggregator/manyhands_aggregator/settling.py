@@ -127,7 +127,7 @@ def _proceed(
     return decision
 
 
-def ask_again(job: str, state: SuiteState, result: Judged, said: Said) -> None:
+def ask_again(job: str, state: SuiteState, result: Judged, said: Said | None = None) -> None:
     """Ask once more for all that was asked of a suite and not said yet: what comes twice leads to the same."""
     if state.settled:
         return
@@ -137,7 +137,7 @@ def ask_again(job: str, state: SuiteState, result: Judged, said: Said) -> None:
     }
     for slot, positions in outstanding(state.course, voices(state.said)).items():
         if (state.suite, *slot) not in just_now:
-            headers = tracing.caused_by(said.delivery) if said.delivery is not None else {}
+            headers = tracing.caused_by(said.delivery) if said is not None and said.delivery is not None else {}
             result.escalated.append(escalation(job, state.suite, slot, positions, ASKED_AGAIN, headers=headers))
 
 

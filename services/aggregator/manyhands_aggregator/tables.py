@@ -90,7 +90,7 @@ judgments = sa.Table(
 )
 
 #: What the rules of a job say to a worker of it: the last action, null where there is none any more; why, and what was
-#: measured then, as JSON.
+#: measured then, as JSON. ``acted``: whom it concerns was told, and what rests on the worker is judged anew if need be.
 workers = sa.Table(
     "aggregator_workers",
     metadata,
@@ -100,6 +100,8 @@ workers = sa.Table(
     sa.Column("rated", sa.Float, nullable=False),
     sa.Column("reasons", sa.Text, nullable=False),
     sa.Column("measured", sa.Text, nullable=False),
+    sa.Column("acted", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Index("aggregator_workers_acted", "acted"),  # what upkeep looks for is rarely there
 )
 
 #: Judgments that came before the news of their job or suite wait here a while; ``id`` is a digest of the message.

@@ -15,11 +15,9 @@ import msgpack
 
 from manyhands.errors import ManyhandsError, RetryTask
 from manyhands.handlers import Judgment
+from manyhands.messages import WORKER_ID
 from manyhands.outcome import BLAMELESS
 from manyhands_worker.limits import within
-
-#: Characters of a person's id, at most.
-PERSON = 200
 
 T = TypeVar("T")
 
@@ -166,9 +164,9 @@ def _sort_each(said: list[Any]) -> Sorted:
 
 
 def _person(worker: Any) -> str | None:
-    if worker is None or (isinstance(worker, str) and 0 < len(worker) <= PERSON):
+    if worker is None or (isinstance(worker, str) and worker and WORKER_ID.fullmatch(worker) is not None):
         return worker
-    raise NoJudgment(f"the worker {worker!r:.80} is no id of 1 to {PERSON} characters")
+    raise NoJudgment(f"the worker {worker!r:.80} is no id of 1 to 200 characters, none of them a control character")
 
 
 def _number(stated: Any, most: float, what: str) -> float | None:

@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from manyhands.messages import WORKER_ID
 from manyhands.settings import Settings
 
 
@@ -63,4 +64,8 @@ class WorkerSettings(Settings):
         description="In Kubernetes, annotate this worker's pod with its deliveries in hand, so that a scale-down takes "
         "the idle ones; needs POD_NAME, POD_NAMESPACE and a token that may patch the pod.",
     )
-    worker_id: str = Field(default_factory=_own_name, description="Name in the judgments; made up when unset.")
+    worker_id: str = Field(
+        default_factory=_own_name,
+        pattern=f"^{WORKER_ID.pattern}$",
+        description="Name in the judgments, of at most 200 characters; made up when unset.",
+    )

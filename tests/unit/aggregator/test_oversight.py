@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from manyhands.broker import Outgoing
+from manyhands.errors import BrokerUnavailable
 from manyhands.messages import Event
 from manyhands_aggregator import oversight, ratings
 from manyhands_aggregator.ratings import Rating
 from manyhands_service.store import Store
-from tests.unit.aggregator.kit import Bench, Job, said
+from tests.unit.aggregator.kit import Bench, Job, letters, said
 
 #: Tasks by whose truth workers are known, in suites of two; and two tasks more.
 KNOWN = 60
@@ -138,6 +140,91 @@ def test_a_job_is_rated_at_a_modest_pace(bench: Bench, monkeypatch: pytest.Monke
     bench.take(job.judged(0, "b", judge="people", slot=1, worker="bob"))
     bench.swept()
     assert seen == [job.id] * 2
+
+
+def test_what_was_not_acted_on_is_done_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed behind the commit: whoever lives asks for what is outstanding and tells of it, after a while, and once."""
+    job = job_of()
+    exposed(bench, job)
+    last = KNOWN // 2
+    bench.take(job.judged(last, ["a", "a"], judge="people", slot=0, worker="eve"))
+    bench.take(job.judged(last, ["a", "b"], judge="people", slot=1, worker="fay"))
+    lost = said(killed_reopening(bench, job, monkeypatch))
+    assert asked(lost) == [("people", 2, [KNOWN])]
+    other = Bench(bench.store, bench.fake_clock)
+    assert other.swept() == []  # whoever was at it may still be
+    bench.fake_clock.turn(oversight.GRACE + 1)
+    again = said(other.swept())
+    assert asked(again) == [("people", 2, [KNOWN, KNOWN + 1])]
+    assert [e.data["action"] for e in again if e.name == "worker.rated"] == ["retire"]
+    told = [suite for e in again if e.name == "suites.settled" for suite in e.data["suites"]]
+    assert told == list(range(last))  # which of them this had settled nobody knows
+    bench.fake_clock.turn(oversight.GRACE + 1)
+    assert other.swept() == []
+    bench.audit(job)
+
+
+def killed_reopening(bench: Bench, job: Job, monkeypatch: pytest.MonkeyPatch) -> list[Outgoing]:
+    """Rate a job, and be killed when what is to be asked is in the store; what would have gone out."""
+    real, lost = bench.intake.reopen, list[Outgoing]()
+
+    def reopen(*what: Any) -> list[Outgoing]:
+        lost.extend(real(*what))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.intake, "reopen", reopen)
+        with pytest.raises(KeyboardInterrupt):
+            bench.upkeep._oversight.rate(job.id)
+    return lost
+
+
+def test_what_could_not_be_published_is_published_later(store: Store) -> None:
+    """The broker refuses the event: it goes out when the job is tried again, though nothing new was said."""
+    bench = Bench(store)
+    job = job_of()
+    exposed(bench, job)
+    bench.publisher._errors = [BrokerUnavailable("away")]
+    bench.upkeep.round()
+    assert "away" in bench.upkeep._troubles["ratings of workers"]
+    assert not [e for e in said(bench.publisher.published) if e.name == "worker.rated"]
+    bench.fake_clock.turn(oversight.EVERY)
+    events = said(bench.swept())
+    assert [e.data["worker"] for e in events if e.name == "worker.rated"] == ["people/eve"]
+    assert bench.store.read(lambda c: ratings.pending(c, job.id)) == []
+
+
+def test_a_job_that_cannot_be_rated_costs_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again, ever more rarely."""
+    jobs = [job_of() for _ in range(3)]
+    for job in jobs:
+        bench.take(*job.news(), job.judged(0, "b", judge="people", worker="ann"))
+    seen: list[str] = []
+
+    def rate(_self: object, name: str) -> None:
+        seen.append(name)
+        if name == jobs[0].id:
+            raise ValueError("of this job's own")
+
+    monkeypatch.setattr(oversight.Oversight, "rate", rate)
+    bench.swept()
+    assert sorted(seen) == sorted(job.id for job in jobs)
+    bench.swept()
+    assert len(seen) == 3
+    for turn, times in ((2, 2), (2, 2), (2, 3), (6, 3), (2, 4)):
+        bench.fake_clock.turn(turn)
+        bench.swept()
+        assert seen.count(jobs[0].id) == times
+    assert len(seen) == 6
+
+
+@pytest.mark.parametrize("worker", ["w" * 8_000_000, "a\0b"], ids=["long", "NUL"])
+def test_an_id_that_no_store_would_keep_is_refused(bench: Bench, worker: str) -> None:
+    """The judgments are set aside and judged again; nothing of the id is remembered."""
+    job = job_of()
+    out = bench.take(*job.news(), job.judged(0, "b", judge="people", worker=worker))
+    assert [letter.headers["mh-code"] for letter in letters(out)] == ["undecodable"]
+    assert bench.counts(job)[1] == 0
 
 
 def test_whom_it_concerns_is_told(bench: Bench) -> None:
