@@ -99,7 +99,7 @@ def test_the_command_migrates_both_services_or_one(store_url: str) -> None:
     first = CliRunner().invoke(app, ["migrate", "aggregator", "--store", store_url, "--json"])
     assert json.loads(first.stdout) == {"aggregator": {"before": None, "after": "0006"}}
     both = CliRunner().invoke(app, ["migrate", "--store", store_url])
-    assert both.stdout.splitlines() == ["producer: nothing to 0002", "aggregator: was at 0006"]
+    assert both.stdout.splitlines() == ["producer: nothing to 0003", "aggregator: was at 0006"]
     assert CliRunner().invoke(app, ["migrate", "--store", store_url]).exit_code == Exit.OK
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -77,7 +78,7 @@ def insert(connection: sa.Connection, job: str, spec: JobSpec, opened: float) ->
     values = {
         "job": job, "spec": json.dumps(spec.plain()), "digest": spec.digest, "state": "open", "opened": opened,
         "tasks": 0, "refused": 0, "suites": 0, "published": 0, "settled": 0,
-        "announced": False, "closed": False,
+        "announced": False, "closed": False, "secret": secrets.token_bytes(32),
     }  # fmt: skip
     key = connection.execute(sa.insert(_jobs).values(values)).inserted_primary_key
     return int(key[0]) if key else 0

@@ -127,8 +127,10 @@ class Reader:
             if reading.source is None:
                 check_roots(live.spec, self._roots)  # links may lead elsewhere by now, and roots be others
                 reading.gold = load_gold(live.spec)
-                reading.mixed = load_mixed(live.spec, live.job, limit=self._limits.task, roots=self._roots)
                 row = self._store.job(live.job)
+                reading.mixed = load_mixed(
+                    live.spec, live.job, row.secret or b"", limit=self._limits.task, roots=self._roots
+                )
                 reading.source = open_source(
                     live.spec,
                     json.loads(row.cursor) if row.cursor else None,

@@ -13,7 +13,8 @@ SOME = 500
 #: last push, as JSON; ``tasks``, ``refused`` and ``suites`` count what was cut. All suites below ``published`` are
 #: confirmed, their events too; ``settled`` counts suites the aggregator is done with. ``announced`` and ``closed`` say
 #: that job.opened, and job.sealed or job.cancelled, are confirmed. ``outcome`` is what job.completed said, as JSON.
-#: ``anew`` counts how often it was asked to be published from its first unsettled suite on.
+#: ``anew`` counts how often it was asked to be published from its first unsettled suite on. ``secret`` says where its
+#: gold is, and leaves the store in nothing but that; null in jobs from before there was one.
 jobs = sa.Table(
     "producer_jobs",
     metadata,
@@ -34,6 +35,7 @@ jobs = sa.Table(
     sa.Column("closed", sa.Boolean, nullable=False),
     sa.Column("outcome", sa.Text),
     sa.Column("anew", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("secret", sa.LargeBinary),
 )
 
 #: A row a suite, from when it is cut to when it is settled. ``job`` is the job's number.

@@ -17,6 +17,8 @@ from manyhands_producer.sources.mixed import Mixed
 from tests.unit.producer.support import Bench, job_spec
 from tests.unit.producer.test_reading import items, lines, sent
 
+#: Positions of gold and its items in the first 100 tasks of a job of the version before.
+PLACES = [(10, 2), (30, 0), (42, 1), (62, 3)]
 TEXT = {"type": "choice", "options": ["y", "n"]}
 
 
@@ -36,7 +38,7 @@ def mixed_job(tmp_path: Path, rows: list[Any], known: list[Any], share: float = 
 @given(st.integers(0, 200), st.integers(0, 30), st.sampled_from([0.5, 0.3, 0.2, 0.05]), st.data())
 def test_however_it_is_read_it_is_the_same(rows: int, known: int, share: float, data: st.DataObject) -> None:
     """In batches of any size: each row once and in its order, each item at most once, one in a run of positions."""
-    mixed = Mixed.of("job-1", share, [f"g{i}" for i in range(known)], ["y"] * known)
+    mixed = Mixed.of("job-1", share, [f"g{i}" for i in range(known)], ["y"] * known, b"s")
     payloads: list[Any] = []
     ids: list[Any] = []
     read = 0
@@ -55,12 +57,40 @@ def test_however_it_is_read_it_is_the_same(rows: int, known: int, share: float, 
     assert [mixed.before(p) for p in range(len(payloads))] == [sum(a < p for a in at) for p in range(len(payloads))]
 
 
-def test_another_job_has_it_elsewhere() -> None:
-    """Places and order follow from the job's id."""
+@pytest.mark.parametrize(("job", "secret"), [("job-2", b"s"), ("job-1", b"t"), ("job-1", b"")])
+def test_another_job_has_it_elsewhere(job: str, secret: bytes) -> None:
+    """Places and order follow from the job's id and its secret."""
     known = [f"g{i}" for i in range(20)]
-    one, two = (Mixed.of(job, 0.05, known, known) for job in ("job-1", "job-2"))
+    one, two = Mixed.of("job-1", 0.05, known, known, b"s"), Mixed.of(job, 0.05, known, known, secret)
     assert one.order != two.order
     assert [p for p in range(400) if one.item(p) is not None] != [p for p in range(400) if two.item(p) is not None]
+
+
+def test_a_job_from_before_has_it_where_it_was() -> None:
+    """It has no secret, and may have been read in part."""
+    mixed = Mixed.of("job-1", 0.05, list(range(4)), list("yyyy"), b"")
+    assert [(p, mixed.item(p)) for p in range(100) if mixed.item(p) is not None] == PLACES
+
+
+def gold_of(bench: Bench, job: str) -> list[tuple[int, int]]:
+    """Where gold went out, and which."""
+    return [(position, x) for position, x in sorted(sent(bench, job).items()) if x < 0]
+
+
+def test_no_judge_knows_where_it_is(tmp_path: Path) -> None:
+    """Not by what a suite carries: two jobs of the same id have it elsewhere. The job's own producer finds it again."""
+    at = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        bench = Bench(tmp_path / name)
+        job = bench.requests.submit(mixed_job(tmp_path / name, items(400), gold(20), 0.05), job="digits-1")
+        bench.run(job)
+        at.append(gold_of(bench, job))
+        secret = bench.store.job(job).secret
+        mixed = Mixed.of(job, 0.05, range(20), [], secret)
+        assert at[-1] == [(p, -1 - i) for p in range(420) if (i := mixed.item(p)) is not None]
+        assert all(secret not in m.body and secret.hex().encode() not in m.body for m in bench.publisher.published)
+    assert at[0] != at[1]
 
 
 def test_it_goes_out_among_the_others(tmp_path: Path) -> None:

@@ -59,8 +59,10 @@ def open_source(
     return opened
 
 
-def load_mixed(spec: JobSpec, job: str, *, limit: int = 1 << 20, roots: Roots | None = None) -> Mixed | None:
-    """The items of gold that are mixed into a job; None where there are none.
+def load_mixed(
+    spec: JobSpec, job: str, secret: bytes = b"", *, limit: int = 1 << 20, roots: Roots | None = None
+) -> Mixed | None:
+    """The items of gold that are mixed into a job, by its secret; None where there are none.
 
     Raises:
         SourceError: they cannot be read, one has no answer, or one could be told from the others.
@@ -68,7 +70,7 @@ def load_mixed(spec: JobSpec, job: str, *, limit: int = 1 << 20, roots: Roots | 
     items = items_of(spec)
     if items is None or spec.gold is None or spec.gold.share is None:
         return None
-    return read_items(spec, job, spec.gold.share, open_source(items, limit=limit, roots=roots))
+    return read_items(spec, job, secret, spec.gold.share, open_source(items, limit=limit, roots=roots))
 
 
 def check_source(spec: JobSpec, *, limit: int = 1 << 20, roots: Roots | None = None) -> None:

@@ -19,9 +19,10 @@ ITEMS, BYTES = 100_000, 1 << 20
 
 @dataclass(slots=True)
 class Mixed:
-    """Where gold lies in a job, and which: all of it follows from the job's id.
+    """Where gold lies in a job, and which: all of it follows from the job's id and its secret.
 
-    Each run of ``every`` positions has one item, at a place of its own, until each item has been used once.
+    Each run of ``every`` positions has one item, at a place of its own, until each item has been used once. Judges know
+    the id and the positions, so without the ``secret`` the places would be none; only jobs from before have no secret.
     """
 
     job: str
@@ -29,12 +30,13 @@ class Mixed:
     payloads: Sequence[Any]
     truths: Sequence[Any]
     order: Sequence[int]
+    secret: bytes
 
     @classmethod
-    def of(cls, job: str, share: float, payloads: Sequence[Any], truths: Sequence[Any]) -> Mixed:
+    def of(cls, job: str, share: float, payloads: Sequence[Any], truths: Sequence[Any], secret: bytes) -> Mixed:
         """The items in the order in which this job has them."""
-        order = sorted(range(len(payloads)), key=lambda item: _hash(job, "item", item))
-        return cls(job, max(2, round(1 / share)), payloads, truths, order)
+        order = sorted(range(len(payloads)), key=lambda item: _hash(secret, job, "item", item))
+        return cls(job, max(2, round(1 / share)), payloads, truths, order, secret)
 
     def item(self, position: int) -> int | None:
         """Which item is at a position; None where a row of the source is."""
@@ -47,7 +49,7 @@ class Mixed:
         return min(run, len(self.order)) + (run < len(self.order) and self._place(run) < place)
 
     def _place(self, run: int) -> int:
-        return _hash(self.job, "run", run) % self.every
+        return _hash(self.secret, self.job, "run", run) % self.every
 
     def mix(self, rows: Rows, first: int) -> Rows:
         """The rows with the gold between them; they are the next of the source, and go to the positions from ``first``.
@@ -88,8 +90,8 @@ class Mixed:
             raise SourceError(f"gold can be told from the source: an item is {unlike}, and {where} is {kind}")
 
 
-def read_items(spec: JobSpec, job: str, share: float, source: Source) -> Mixed:
-    """The items that a ``source`` has, that of :func:`items_of`, for a job and its share of gold; it is closed.
+def read_items(spec: JobSpec, job: str, secret: bytes, share: float, source: Source) -> Mixed:
+    """The items that a ``source`` has, that of :func:`items_of`, for a job and its share of gold; the source is closed.
 
     Raises:
         SourceError: an item cannot be read, has no answer or none that could be one, or there are too many.
@@ -116,7 +118,7 @@ def read_items(spec: JobSpec, job: str, share: float, source: Source) -> Mixed:
     kinds = sorted({_kind(payload) for payload in payloads})
     if len(kinds) > 1:
         raise SourceError(f"gold: items can be told from one another: one is {kinds[0]}, another {kinds[1]}")
-    return Mixed.of(job, share, payloads, truths)
+    return Mixed.of(job, share, payloads, truths, secret)
 
 
 def items_of(spec: JobSpec) -> JobSpec | None:
@@ -133,6 +135,6 @@ def _kind(payload: Any) -> str:
     return "text" if isinstance(payload, str) else "bytes" if isinstance(payload, bytes) else "a value"
 
 
-def _hash(*parts: object) -> int:
+def _hash(secret: bytes, *parts: object) -> int:
     text = "/".join(map(str, parts))
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+    return int.from_bytes(blake2b(text.encode(), digest_size=8, key=secret).digest())
