@@ -98,7 +98,12 @@ def _page(connection: sa.Connection, query: sa.Select[tuple[object, ...]], limit
             id=row.id,
             since=row.first_seen,
             delivery=Delivery(
-                queue=row.queue, key=row.key, body=row.body, type=row.type, content_encoding=row.encoding
+                queue=row.queue,
+                key=row.key,
+                body=row.body,
+                type=row.type,
+                content_encoding=row.encoding,
+                redelivered=True,
             ),
         )
         for row in connection.execute(query)

@@ -7,6 +7,7 @@ leads to the same messages out, so nothing needs an outbox.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -111,6 +112,8 @@ class Intake:
         try:
             result = self._take(self._sort(deliveries, senders))
         except StoreUnavailable:
+            for delivery in deliveries:
+                delivery.redelivered = True  # it may be committed all the same
             raise
         except Exception as error:  # noqa: BLE001  one bad message must not stand in the way of all others for ever
             if len(deliveries) > 1:
@@ -145,13 +148,13 @@ class Intake:
                 elif isinstance(message, Judgments) and kind == "judgments":
                     if not JOB_ID.fullmatch(message.job):
                         raise ValueError("there can be no job of this id")
-                    self._admit(batch, Said(message, None if ours else delivery), senders)
+                    self._admit(batch, Said(message, None if ours else delivery, seen=delivery.redelivered), senders)
                 else:
                     raise DecodeError(f"{delivery.type} has no place among the {kind}", delivery.body)
             except DecodeError as error:
                 skeleton = self._addressed(delivery) if kind == "judgments" else None
                 if skeleton is not None:
-                    self._admit(batch, Said(skeleton, delivery, str(error)), senders)
+                    self._admit(batch, Said(skeleton, delivery, str(error), delivery.redelivered), senders)
                 else:
                     batch.out.append(self._set_aside(kind, delivery, UNDECODABLE, str(error)))
             except ValueError as error:
@@ -197,7 +200,8 @@ class Intake:
         if batch.news:
             result += self._store.write(lambda c: self._news(c, batch.news))
         if batch.judgments or batch.letters:
-            result += self._store.write(lambda c: self._judgments(c, batch))
+            tries = itertools.count()  # what looks as if it had failed may be committed
+            result += self._store.write(lambda c: self._judgments(c, batch, again=next(tries) > 0))
         return result
 
     # -- inside a transaction, which may run again: no effects but on the connection -----------------------------------
@@ -211,12 +215,14 @@ class Intake:
         self._end(connection, accounts, now, result)
         return result
 
-    def _judgments(self, connection: sa.Connection, batch: Batch) -> Result:
+    def _judgments(self, connection: sa.Connection, batch: Batch, *, again: bool) -> Result:
         now = self._clock.now()
         filed, concluded = deadfiles.file(connection, batch.letters, now, self._senders)
         result = Result(filed=filed)
         by_job: dict[str, list[Said]] = defaultdict(list)
-        for said in (*batch.judgments, *(Said(message, None) for message in concluded)):
+        seen = any(letter.redelivered for letter in batch.letters)
+        for said in (*batch.judgments, *(Said(message, None, seen=seen) for message in concluded)):
+            said.seen |= again
             by_job[said.message.job].append(said)
         states = jobs.states(connection, by_job)
         held: list[Said] = []

@@ -31,12 +31,14 @@ class Means(NamedTuple):
 class Said:
     """A message and the delivery it came in; no delivery for what the aggregator concludes itself.
 
-    ``spoiled`` says why it is no valid message, of which only that is known for which tasks it speaks.
+    ``spoiled`` says why it is no valid message, of which only that is known for which tasks it speaks. ``seen`` says
+    that it may have been taken in before by somebody who died before what it led to was published.
     """
 
     message: Judgments
     delivery: Delivery | None
     spoiled: str = ""
+    seen: bool = False
 
 
 class Aside(NamedTuple):

@@ -57,7 +57,11 @@ def judge(
             continue
         before = state.said.get((message.stage, message.judge, message.slot), ())
         parts = len(before)
-        if means is not None and any(not set(one.positions).isdisjoint(message.positions) for one in before):
+        if (
+            means is not None
+            and (said.seen or (message.stage, message.judge, message.slot) == plan.herald)
+            and any(not set(one.positions).isdisjoint(message.positions) for one in before)
+        ):
             repeated[message.suite] = said  # in part, too: the rest of it may be news
         try:
             taken = state.take(plan, message, said.spoiled)

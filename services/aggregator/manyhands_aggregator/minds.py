@@ -7,6 +7,8 @@ commit, replicas may know more or less than one another, and a restart believes 
 
 from __future__ import annotations
 
+import itertools
+import random
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -35,9 +37,19 @@ class Mind:
         #: Of each task under way, the votes that have taught.
         self.studied: dict[int, Sequence[Vote]] = {}
         self._under_way: dict[int, list[Lesson]] = {}
+        #: A byte for each suite: whether it has taught all that it will.
+        self._settled = bytearray()
 
     def learn(self, suite: int, lessons: list[Lesson], *, settled: bool) -> None:
-        """Take in what a suite teaches now, in the place of what it taught while it was under way."""
+        """Take in what a suite teaches now, in the place of what it taught while it was under way.
+
+        Once it is settled it teaches nothing more: who recalled it behind a commit has learned what is said then.
+        """
+        if suite < len(self._settled) and self._settled[suite]:
+            return
+        if settled:
+            self._settled.extend(bytes(max(0, suite + 1 - len(self._settled))))
+            self._settled[suite] = 1
         for lesson in self._under_way.pop(suite, ()):
             lesson.withdraw(self.beliefs)
             self.studied.pop(lesson.position, None)
@@ -52,8 +64,9 @@ class Minds:
     """The beliefs of the jobs that are at work. May be used by several threads."""
 
     def __init__(self) -> None:
-        self._minds: dict[str, Mind] = {}
+        self._minds: dict[str, Mind] = {}  # the one that was asked for last is the last
         self._lock = threading.Lock()
+        self._random = random.Random(0)
 
     def opinion(self, connection: sa.Connection, job: str, plan: Plan) -> Opinion:
         """What to think of a job's votes, with what is believed by now."""
@@ -68,12 +81,18 @@ class Minds:
     def mind(self, connection: sa.Connection, job: str, plan: Plan) -> Mind:
         """What is believed of the voters of a job by now."""
         with self._lock:
-            mind = self._minds.get(job)
+            mind = self._minds.pop(job, None)
             if mind is None:
-                mind = self._minds[job] = _recalled(connection, job, plan)
-                if len(self._minds) > JOBS:
-                    self._minds.pop(next(iter(self._minds)))
+                mind = _recalled(connection, job, plan)
+                while len(self._minds) >= JOBS:
+                    self._forget()
+            self._minds[job] = mind
             return mind
+
+    def _forget(self) -> None:
+        """Forget the older of any two: always the oldest would be just the next where all jobs take their turns."""
+        place = min(self._random.randrange(len(self._minds)) for _ in range(2))
+        del self._minds[next(itertools.islice(self._minds, place, None))]
 
     def learn(self, taught: Mapping[str, Taught]) -> None:
         """Take in what suites have taught, by job, after it was committed."""

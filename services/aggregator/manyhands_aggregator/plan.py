@@ -62,7 +62,8 @@ class Plan:
     """A job file, made ready for the hot path.
 
     ``slots`` are those of the first stage, in the order of the plan as are their ``weights``; ``rule`` makes an answer
-    of a task's votes. ``budget`` is in millionths, None where there is none.
+    of a task's votes. ``budget`` is in millionths, None where there is none. ``herald`` is the slot of the first stage
+    that comes first, a machine's if there is one: that it speaks once more may tell that a suite was published again.
     """
 
     spec: JobSpec
@@ -73,6 +74,7 @@ class Plan:
     check: values.Check
     rule: Rule
     budget: int | None
+    herald: Slot
 
     @classmethod
     def of(cls, spec: JobSpec) -> Plan:
@@ -80,12 +82,13 @@ class Plan:
         reward = 0 if spec.rewards is None else Rules.of(spec.rewards).most
         steps = [Step.of(number, stage, reward) for number, stage in enumerate(spec.stages)]
         slots = steps[0].slots
+        herald = min(slots, key=lambda slot: slot[1] == PEOPLE)
         weights = [judge.weight for judge in spec.stages[0].judges for _ in range(judge.judgments)]
         meanwhile: Method = "median" if spec.answer.type == "number" else "majority"
         by = rule(meanwhile if spec.decide_by in INFERENCE else spec.decide_by, spec.answer)
         caps = [spec.budget, None if spec.rewards is None else spec.rewards.per_job]
         budget = min((millionths(cap) for cap in caps if cap is not None), default=None)
-        return cls(spec, steps, slots, frozenset(slots), weights, values.check(spec.answer), by, budget)
+        return cls(spec, steps, slots, frozenset(slots), weights, values.check(spec.answer), by, budget, herald)
 
     @property
     def cascades(self) -> bool:

@@ -128,7 +128,10 @@ def _proceed(
 
 
 def ask_again(job: str, state: SuiteState, result: Judged, said: Said | None = None) -> None:
-    """Ask once more for all that was asked of a suite and not said yet: what comes twice leads to the same."""
+    """Ask once more for all that was asked of a suite and not said yet, for the first time may never have gone out.
+
+    Not for every repeat: what is asked twice is judged twice, and would be asked for twice again by that.
+    """
     if state.settled:
         return
     just_now = {

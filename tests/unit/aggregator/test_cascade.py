@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from manyhands.broker import Delivery, Outgoing
 from manyhands.deadletters import Cause, suite_letter
+from manyhands.errors import StoreUnavailable
 from manyhands.messages import Event, Failure, Judgments, Suite
 from manyhands_aggregator import jobs, tables
 from manyhands_aggregator.course import Accepted, Course
@@ -128,6 +130,62 @@ def test_what_comes_twice_is_asked_twice(bench: Bench) -> None:
     assert again[0][4] == "asked-again"
     bench.take(job.judged(0, "b", judge="three", stage=1, positions=[1]))
     assert names(bench.events(*messages)) == ["suites.settled", "job.completed"]
+
+
+def test_repeats_do_not_multiply(bench: Bench) -> None:
+    """A judgment that comes twice leads to no more than one repeat of what was asked next, and that to none."""
+    stages = [{"judges": [f"{name}{n}" for name in "abc"], "accept": {"agree": 99}} for n in range(5)]
+    del stages[-1]["accept"]
+    for twice, most in (("c0", 3), ("a0", 6)):
+        job = Job(count=1, size=1, more={**PLAIN, "stages": stages})
+        bench.take(*job.news())
+        queue = [job.judged(0, judge[0], judge=judge) for judge in ("a0", "b0", "c0")]
+        queue.append(next(message for message in queue if message.judge == twice))
+        queue.sort(key=lambda message: message.judge == twice)  # once all others have been heard
+        judged: Counter[int] = Counter()
+        while queue:
+            message = queue.pop(0)
+            judged[message.stage] += 1
+            for stage, judge, slot, _, _ in asked(bench.events(message)):
+                queue.append(job.judged(0, judge[0], judge=judge, slot=slot, stage=stage))
+        assert (judged[1], judged[2], judged[3], judged[4]) == (most, 3, 3, 3)
+
+
+def test_what_may_not_have_gone_out_is_asked_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any slot, where its message is delivered anew, or was committed by a transaction that seemed to fail."""
+    stages = [{"judges": ["one"], "accept": {"agree": 2}}, {"judges": ["two"], "accept": {"agree": 3}}]
+    job = Job(count=1, size=1, more={**PLAIN, "stages": [*stages, {"judges": ["three"]}]})
+    bench.take(*job.news(), job.judged(0, "a"))
+    message = job.judged(0, "b", judge="two", stage=1)
+    assert names(bench.events(message)) == ["suite.escalated"]
+    assert bench.events(message) == []
+    anew = delivery(message)
+    anew.redelivered = True
+    assert [entry[:2] for entry in asked(bench.events(anew))] == [(2, "three")]
+
+    def fails(work: Callable[[sa.Connection], Any]) -> Any:
+        write(work)
+        raise StoreUnavailable("gone")
+
+    other = Job(count=1, size=1, more=job.more)
+    bench.take(*other.news(), other.judged(0, "a"))
+    write, waiting = bench.store.write, delivery(other.judged(0, "b", judge="two", stage=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "write", fails)
+        with pytest.raises(StoreUnavailable):
+            bench.take(waiting)
+    assert [entry[:2] for entry in asked(bench.events(waiting))] == [(2, "three")]
+
+    def tries_again(work: Callable[[sa.Connection], Any]) -> Any:
+        write(work)
+        return write(work)
+
+    third = Job(count=1, size=1, more=job.more)
+    bench.take(*third.news(), third.judged(0, "a"))
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "write", tries_again)
+        events = bench.events(third.judged(0, "b", judge="two", stage=1))
+    assert [entry[:2] for entry in asked(events)] == [(2, "three")]
 
 
 def test_nobody_asked_for_it(bench: Bench) -> None:
