@@ -23,7 +23,8 @@ class Live:
     bytes and ``largest`` the bytes of the largest suite there was. ``unsettled`` are published suites that take up the
     window, the oldest first, each with the time it was published at, in seconds of the monotonic clock. While the
     publisher looks into the spool, ``early`` collects what is settled meanwhile. ``anew`` counts how often the job was
-    published from its first unsettled suite on; it is ``again`` where the publisher is to do so.
+    published from its first unsettled suite on; it is ``again`` where the publisher is to do so. ``heard`` counts what
+    was asked for beyond that: a sign of life.
     """
 
     number: int
@@ -45,6 +46,7 @@ class Live:
     early: set[int] | None = None
     anew: int = 0
     again: int = 0
+    heard: int = 0
 
     @property
     def ahead(self) -> int:
@@ -147,6 +149,12 @@ class Board:
             again, live.again = live.again, max(live.again, row.anew)
             if (live.suites, live.state) != before or live.again != again:
                 self.ring()
+
+    def heard(self, job: str) -> None:
+        """Something was asked for again, or of others."""
+        with self.changed:
+            if (live := self._jobs.get(job)) is not None:
+                live.heard += 1
 
     def settled(self, job: str, suites: Iterable[int]) -> None:
         """Suites that were in the spool are settled and gone."""

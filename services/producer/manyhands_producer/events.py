@@ -47,6 +47,7 @@ class Events:
                     settled[event.job].update(_numbers(event, "suites"))
                 elif event.name == SUITE_ESCALATED:
                     out += self._escalated(event, tracing.caused_by(delivery))
+                    self._board.heard(event.job)
                 elif event.name == JOB_COMPLETED:
                     if ended.get(event.job, {}).get("state") != "complete":  # after which nothing comes
                         ended[event.job] = _outcome(event)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from manyhands import logs
 from manyhands.clock import Clock
 from manyhands.errors import BrokerError
+from manyhands.spec import PEOPLE, JobSpec
 from manyhands.topology import Names, topology
 from manyhands_producer.board import Live
 
@@ -32,9 +33,12 @@ class _Seen:
 class Standstill:
     """Watches the live jobs.
 
-    A job stands still when something of it is published and not settled, nothing of it moves for ``after`` seconds, and
-    no message waits in any queue that its messages pass. Then what it waits for was lost by the broker, or is with a
-    worker that takes very long; publishing it again ends the one, and does the other no harm.
+    A job stands still when something of it is published and not settled, nothing is heard of it for ``after`` seconds,
+    and no message waits in any queue that its messages pass. Then what it waits for was lost by the broker, or is with
+    a worker that takes very long; publishing it again ends the one, and does the other no harm.
+
+    Or it is with people, who take days and hold no message meanwhile; to publish that again would have machines paid
+    once more. So a job that goes from machines to people is left alone: whoever runs it is told.
     """
 
     def __init__(self, names: Names, depth: Depth, clock: Clock, after: float) -> None:
@@ -53,15 +57,17 @@ class Standstill:
         return [job for job, live in waiting.items() if self._still(live, now)]
 
     def _still(self, live: Live, now: float) -> bool:
-        mark = (live.suites, live.next, len(live.unsettled), min(live.unsettled, default=-1))
+        mark = (live.suites, live.next, len(live.unsettled), min(live.unsettled, default=-1), live.heard)
         seen = self._seen.setdefault(live.job, _Seen(mark, now))
         if seen.mark != mark:
             seen.mark, seen.since = mark, now
         if now - seen.since < self._after * 2**seen.times or not self._empty(live):
             return False
         seen.since, seen.times = now, min(seen.times + 1, DOUBLINGS)
-        _log.warning("the job stands still", job=live.job, unsettled=len(live.unsettled))
-        return True
+        alone = _with_people(live.spec)
+        more = {"maybe": "with people; if not: manyhands republish"} if alone else {}
+        _log.warning("the job stands still", job=live.job, unsettled=len(live.unsettled), **more)
+        return not alone
 
     def _empty(self, live: Live) -> bool:
         queues = [queue.name for queue in topology(self._names, live.spec.judge_names).queues]
@@ -70,6 +76,11 @@ class Standstill:
         except BrokerError as error:
             _log.info("queues cannot be looked at", error=str(error))
             return False
+
+
+def _with_people(spec: JobSpec) -> bool:
+    """Whether people may have what a machine was asked of first."""
+    return PEOPLE in spec.judge_names and any(judge.judge != PEOPLE for judge in spec.stages[0].judges)
 
 
 def _waits(live: Live) -> bool:

@@ -12,6 +12,7 @@ from manyhands.errors import BrokerUnavailable, UnknownJob
 from manyhands_producer.standstill import LOOK, Standstill
 from tests.services import wait_until
 from tests.unit.producer.support import Bench, HeldPublisher, job_spec
+from tests.unit.producer.test_events import delivery, take
 from tests.unit.producer.test_producer import aggregate, running
 
 #: Seconds of patience in these tests.
@@ -121,6 +122,40 @@ def test_a_job_stands_still(tmp_path: Path) -> None:
     bench.settle(job, [1])
     assert looks(LOOK) == []
     assert looks(100 * AFTER) == []  # open, and nothing to do: it waits for its client
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "bought"), [("j", "people", True), ("j", "k", False), ("people", "j", False)]
+)
+def test_people_take_their_time(tmp_path: Path, first: str, then: str, *, bought: bool) -> None:
+    """What is with people is in no queue, and machines that have judged it are not asked again for that."""
+    bench = Bench(tmp_path)
+    stages = [{"judges": [first], "accept": {"confidence": 0.9}}, {"judges": [then]}]
+    job = bench.requests.submit(job_spec(stages=stages), tasks=tasks(2), seal=True)
+    bench.publish()
+    watch = Standstill(bench.settings.names, lambda _: (0, 1), bench.clock, AFTER)
+    published: list[str] = []
+    for _ in range(100):
+        bench.clock.turn(AFTER / 4)
+        published += watch.look(bench.board.jobs())
+    assert set(published) == (set() if bought else {job})
+
+
+def test_what_is_asked_is_a_sign_of_life(tmp_path: Path) -> None:
+    """A job of which no suite is settled for long, while its tasks go from stage to stage."""
+    bench = Bench(tmp_path)
+    stages = [{"judges": ["j"], "accept": {"confidence": 0.9}}, {"judges": ["k"]}]
+    job = bench.requests.submit(job_spec(stages=stages), tasks=tasks(2), seal=True)
+    bench.publish()
+    watch = Standstill(bench.settings.names, lambda _: None, bench.clock, AFTER)
+    data = {"suite": 0, "stage": 1, "judge": "k", "slot": 0, "positions": [0], "attempt": 1, "reason": "unsure"}
+    for _ in range(8):
+        assert watch.look(bench.board.jobs()) == []
+        bench.clock.turn(AFTER / 2)
+        take(bench, delivery("suite.escalated", job, **data))
+    assert watch.look(bench.board.jobs()) == []
+    bench.clock.turn(AFTER)
+    assert watch.look(bench.board.jobs()) == [job]
 
 
 def test_a_broker_that_is_away_is_no_standstill(tmp_path: Path) -> None:
