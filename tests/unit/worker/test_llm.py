@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 
 from manyhands import Judgment, RejectTask, RetryTask
 from manyhands.errors import HandBack, HandlerError
+from manyhands.handlers import Asked
 from manyhands.spec import Answer, Llm
 from manyhands.testing import FakeClock
 from manyhands_worker.judging import NoJudgment
@@ -306,7 +307,7 @@ def test_a_suite_that_takes_too_long() -> None:
 
 
 def test_costs() -> None:
-    """Tokens by their price; what was no judgment is paid with the next; without a price there is no cost."""
+    """Tokens by their price; what was no judgment is paid with another; without a price there is no cost."""
     price = {"input": 2, "output": 8}
     bad = completion("?", usage=(100, 10))
     with serving(lambda asked: bad if payload(asked) == "bad" else answered("mixed", usage=(1000, 5))) as server:
@@ -330,9 +331,38 @@ def test_costs() -> None:
      (Answer(type="choices", options=["a", "b"]), "a", []), (Answer(type="choice", options=["1", "2"]), 3, 1)],
 )  # fmt: skip
 def test_what_invalid_answers_cost(answer: Answer, bad: Any, good: Any) -> None:
-    """Nothing will be kept of them: so the next good one bears it."""
+    """Their own: the aggregator counts it, though it keeps nothing else of them."""
     said, _ = ask(in_turn(answered(bad), answered(good)), "a", "b", answer=answer, price={"input": 1e4, "output": 0})
-    assert said == [Judgment(bad, None, None), Judgment(good, None, 2.0)]
+    assert said == [Judgment(bad, None, 1.0), Judgment(good, None, 1.0)]
+
+
+def test_what_no_judgment_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply without a value is paid by the last judgment of its suite, or by a later one of its job, of no other."""
+    suite = Asked()
+    monkeypatch.setattr("manyhands_worker.llm.judge.asked", lambda: suite)
+    monkeypatch.setattr("manyhands_worker.llm.judge.JOBS", 2)
+    nothing = completion("?", usage=(100, 0))
+    with serving(lambda asked: nothing if payload(asked) == "none" else answered("mixed", usage=(100, 0))) as server:
+        llm = Llm(url=server.url, model="m", prompt="{payload}", price={"input": 1e4, "output": 0})
+        made = LlmJudge("gpt", llm, "", CHOICE, share=1, patience=PATIENCE)
+
+        def costs(job: str, *payloads: str) -> list[float | None]:
+            nonlocal suite
+            suite = Asked(job=job)
+            said = made(range(len(payloads)), payloads)
+            return [one.cost if isinstance(one, Judgment) else None for one in said]
+
+        one = costs("x", "a")[0] or 0.0
+        assert one > 0
+        assert costs("x", "none", "a", "b", "none") == [None, one, 3 * one, None]
+        assert costs("x", "none") == [None]
+        assert costs("y", "a") == [one]
+        assert costs("x", "a") == [2 * one]
+        assert costs("x", "a") == [one]
+        for job in ("x", "y", "z"):  # of so many only it is remembered
+            costs(job, "none")
+        assert [costs(job, "a") for job in ("x", "y", "z")] == [[one], [2 * one], [2 * one]]
+        made.close()
 
 
 @pytest.mark.parametrize("usage", [b"null", b"{}", b'{"prompt_tokens": -1, "completion_tokens": 2}', b"[]"])

@@ -93,14 +93,6 @@ def _value(content: str, answer: Answer, form: str) -> tuple[Any, Span]:
     return value, Span(begin, end)
 
 
-def stands(value: Any, answer: Answer) -> bool:
-    """False where a value is surely none of the job's answers; the aggregator decides on all others, too."""
-    options = answer.options or ()
-    if answer.type == "choice":
-        return value in options or (type(value) is int and str(value) in options)
-    return answer.type != "choices" or (isinstance(value, list) and all(each in options for each in value))
-
-
 def _tokens(usage: Any, asked: int, answered: int) -> tuple[int, int]:
     found = usage if isinstance(usage, dict) else {}
     sent, came = found.get("prompt_tokens"), found.get("completion_tokens")

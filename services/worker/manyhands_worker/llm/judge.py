@@ -11,9 +11,9 @@ from typing import Any
 
 from manyhands.clock import Clock, SystemClock
 from manyhands.errors import HandBack, ManyhandsError, RejectTask
-from manyhands.handlers import Judgment
+from manyhands.handlers import Judgment, asked
 from manyhands.spec import Answer, Llm
-from manyhands_worker.llm.answer import Reply, read, stands
+from manyhands_worker.llm.answer import Reply, read
 from manyhands_worker.llm.client import Client, Misconfigured, Trouble
 from manyhands_worker.llm.prompt import Prompt
 
@@ -21,6 +21,8 @@ from manyhands_worker.llm.prompt import Prompt
 GIVE_UP = 5
 #: Part of the time for a suite that one request may take: it may be the last, and httpx may take twice as long.
 REQUEST = 0.4
+#: Jobs of which it is remembered what they still owe.
+JOBS = 100
 
 
 @dataclass(slots=True)
@@ -65,19 +67,26 @@ class LlmJudge:
         self._threads = ThreadPoolExecutor(llm.concurrency, thread_name_prefix=name)
         self._lock = threading.Lock()
         self._used = {"requests": 0.0, "input": 0.0, "output": 0.0, "cost": 0.0}
-        self._owed = 0.0
+        self._owed: dict[str, float] = {}
 
     def __call__(self, _positions: Sequence[int], payloads: Sequence[Any]) -> list[Any]:
         """The judgments, or an exception for a task without one."""
         suite = _Suite(self._clock.monotonic() + self._patience)
         said = list(self._threads.map(lambda payload: self._one(payload, suite), payloads))
-        self._owed += suite.owed
-        for i, one in enumerate(said if self._owed else ()):
-            if isinstance(one, Judgment) and stands(one.value, self._answer):
-                # answers that were none have been paid for, too; and only a judgment can say what it cost
-                said[i] = one._replace(cost=(one.cost or 0.0) + self._owed)
-                self._owed = 0.0
-                break
+        # replies without a value have been paid for, too, and only a judgment can say what it cost: the last of the
+        # suite does, or else one of a later suite of the same job
+        job = asked().job
+        owed = self._owed.pop(job, 0.0) + suite.owed
+        if not owed:
+            return said
+        for i in reversed(range(len(said))):
+            one = said[i]
+            if isinstance(one, Judgment):
+                said[i] = one._replace(cost=(one.cost or 0.0) + owed)
+                return said
+        while len(self._owed) >= JOBS:
+            self._owed.pop(next(iter(self._owed)))
+        self._owed[job] = owed
         return said
 
     def _one(self, payload: Any, suite: _Suite) -> Judgment | Exception:
@@ -101,9 +110,8 @@ class LlmJudge:
         except Exception as error:  # noqa: BLE001  it is this task's alone, and must not end the others
             return error
         cost = self._count(reply)
-        kept = reply.error is None and stands(reply.value, self._answer)
-        suite.answered(owed=None if kept else cost)
-        return reply.error or Judgment(reply.value, reply.confidence, cost if kept else None)
+        suite.answered(owed=cost if reply.error is not None else None)
+        return reply.error or Judgment(reply.value, reply.confidence, cost)
 
     def _count(self, reply: Reply) -> float | None:
         price = self._llm.price
