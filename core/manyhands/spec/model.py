@@ -16,7 +16,7 @@ from manyhands.spec.methods import INFERENCE, OF_NUMBERS, STRONGEST, Method
 from manyhands.spec.quality import Quality
 from manyhands.spec.rewards import Rewards
 from manyhands.spec.source import Gold, Source
-from manyhands.spec.stages import Stage, StageJudge, check
+from manyhands.spec.stages import PEOPLE, Stage, StageJudge, check
 
 #: Money is counted in whole millionths, so that a sum is the same in whatever order it is made.
 MILLION = 1_000_000
@@ -94,9 +94,15 @@ class JobSpec(Model):
 
     @property
     def affordable(self) -> int | None:
-        """How many tasks the budget can pay for at the first stage; None where there is no limit."""
-        price = sum(round(judge.price * MILLION) * judge.judgments for judge in self.stages[0].judges)
-        return None if self.budget is None or not price else round(self.budget * MILLION) // price
+        """How many tasks can be paid for at the first stage, people at the most they may earn; None: without limit."""
+        reward = 0 if self.rewards is None else round(self.rewards.most * MILLION)
+        price = sum(
+            (round(judge.price * MILLION) + (reward if judge.judge == PEOPLE else 0)) * judge.judgments
+            for judge in self.stages[0].judges
+        )
+        caps = [self.budget, None if self.rewards is None else self.rewards.per_job]
+        most = min((round(cap * MILLION) for cap in caps if cap is not None), default=None)
+        return None if most is None or not price else most // price
 
     @property
     def cascades(self) -> bool:

@@ -34,9 +34,14 @@ class Rewards(Model):
         default=None, gt=0, le=1, description="The largest share of the job's judgments that one person may give."
     )
 
+    @property
+    def most(self) -> Decimal:
+        """What one judgment may come to."""
+        return self.judgment + max(self.gold, self.agreement)
+
     @model_validator(mode="after")
     def _holds(self) -> Rewards:
-        most = self.judgment + max(self.gold, self.agreement)
+        most = self.most
         for name, cap in (("per_person", self.per_person), ("per_job", self.per_job)):
             if cap is not None and cap < most:
                 raise ValueError(f"{name} does not pay for one judgment, which may come to {most}")

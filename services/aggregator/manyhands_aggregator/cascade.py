@@ -98,7 +98,7 @@ def advance(
         # the next judgment goes where it changes most for its price
         wishes.sort(key=lambda wish: -wish.worth(opinion))
     for task, slots, reason, price in wishes:
-        if purse is not None and price > purse:
+        if purse is not None and price and price > purse:  # what is free is asked, whatever is left
             moves.short = True
             _close(task, course, opinion, otherwise, moves)
             continue

@@ -29,10 +29,15 @@ class Accepted(NamedTuple):
 
 @dataclass(slots=True)
 class Course:
-    """What was ``asked`` of the tasks beyond the first stage, and what was ``accepted``; both by position."""
+    """What was ``asked`` of the tasks beyond the first stage, and what was ``accepted``; both by position.
+
+    ``void`` has the positions of which an attempt of a slot gave no answer and that were asked for again, so that this
+    is paid once however often the message comes.
+    """
 
     asked: dict[Slot, set[int]] = field(default_factory=dict)
     accepted: dict[int, Accepted] = field(default_factory=dict)
+    void: dict[tuple[Slot, int], set[int]] = field(default_factory=dict)
 
     def ask(self, slot: Slot, positions: Iterable[int]) -> None:
         """Note that these were asked of a slot."""
@@ -48,10 +53,13 @@ class Course:
 
     def pack(self) -> bytes | None:
         """As bytes; None where there is nothing to note."""
-        if not self.asked and not self.accepted:
+        if not self.asked and not self.accepted and not self.void:
             return None
         asked = [[*slot, sorted(positions)] for slot, positions in sorted(self.asked.items())]
-        packed: bytes = msgpack.packb([asked, {p: list(self.accepted[p]) for p in sorted(self.accepted)}])
+        columns: list[Any] = [asked, {p: list(self.accepted[p]) for p in sorted(self.accepted)}]
+        if self.void:
+            columns.append([[*slot, attempt, sorted(p)] for (slot, attempt), p in sorted(self.void.items())])
+        packed: bytes = msgpack.packb(columns)
         return packed
 
     @classmethod
@@ -59,8 +67,9 @@ class Course:
         """The inverse of :meth:`pack`."""
         if packed is None:
             return cls()
-        asked, accepted = msgpack.unpackb(packed, strict_map_key=False)
+        asked, accepted, *more = msgpack.unpackb(packed, strict_map_key=False)
         return cls(
             {(stage, judge, slot): set(positions) for stage, judge, slot, positions in asked},
             {position: Accepted(*said) for position, said in accepted.items()},
+            {((stage, judge, slot), attempt): set(p) for stage, judge, slot, attempt, p in (more[0] if more else ())},
         )

@@ -228,6 +228,7 @@ class Intake:
         held: list[Said] = []
         judged: dict[str, Judged] = {}
         plans: dict[str, Plan] = {}
+        purses: dict[str, int | None] = {}
         for job, messages in sorted(by_job.items()):
             plan = self._plans.get(connection, job) if job in states else None
             if plan is None:
@@ -238,8 +239,9 @@ class Intake:
                 self._aside([Aside(said, UNDECODABLE, said.spoiled, told=True) for said in spoiled], result)
             else:
                 over, plans[job] = states[job] != "open", plan
-                means = self._means(connection, job, plan)
-                judged[job] = judging.judge(connection, job, plan, messages, over=over, means=means)
+                purse = purses[job] = jobs.purse(connection, job, plan)
+                means = self._means(connection, job, plan, purse)
+                judged[job] = judging.judge(connection, job, plan, messages, over=over, means=means, purse=purse)
                 # when it is over, what is open has failed: nothing need be concluded of it any more
                 held += [said for said in judged[job].unknown if said.delivery or states[job] == "open"]
         early.hold(connection, held, now)
@@ -248,19 +250,19 @@ class Intake:
         if any(account.state != states[job] for job, account in accounts.items()):
             raise Conflict  # it has just ended: what is open counts otherwise now
         for job, one in judged.items():
+            if accounts[job].overspent(plans[job], purses[job], one.spent, one.dearer):
+                raise Conflict  # others have asked for more meanwhile
             accounts[job].add(one.kept, one.change)
             accounts[job].spend(one.spent + one.dearer, short=one.short)
-            if one.spent and accounts[job].over_budget(plans[job]):
-                raise Conflict  # others have asked for more meanwhile
             rewards.reckon(connection, job, plans[job], one.touched, now)
             self._judged(job, one, result)
         self._end(connection, accounts, now, result)
         return result
 
-    def _means(self, connection: sa.Connection, job: str, plan: Plan) -> Means | None:
+    def _means(self, connection: sa.Connection, job: str, plan: Plan, purse: int | None) -> Means | None:
         if not plan.cascades:
             return None
-        opinion, purse = self.minds.opinion(connection, job, plan), jobs.purse(connection, job, plan)
+        opinion = self.minds.opinion(connection, job, plan)
         return Means(opinion, purse, ratings.out(connection, job) if plan.spec.quality else frozenset())
 
     def _reopen(
@@ -272,7 +274,8 @@ class Intake:
             return result
         states = judging.load(connection, job, suites)
         changed = [state for state in states.values() if state.take_back(gone)]
-        settle(connection, job, plan, changed, judged, over=False, means=self._means(connection, job, plan))
+        purse = jobs.purse(connection, job, plan)
+        settle(connection, job, plan, changed, judged, over=False, means=self._means(connection, job, plan, purse))
         if again:
             for state in states.values():
                 ask_again(job, state, judged)
@@ -280,10 +283,10 @@ class Intake:
         accounts = jobs.lock(connection, [job])
         if accounts[job].over:
             raise Conflict  # it has just ended
+        if accounts[job].overspent(plan, purse, judged.spent, judged.dearer):
+            raise Conflict  # others have asked for more meanwhile
         accounts[job].add(0, judged.change)
         accounts[job].spend(judged.spent, short=judged.short)
-        if judged.spent and accounts[job].over_budget(plan):
-            raise Conflict  # others have asked for more meanwhile
         rewards.reckon(connection, job, plan, judged.touched, now)
         self._judged(job, judged, result)
         accounts[job].end_if_done(now)  # upkeep tells of it until that is confirmed: there is no delivery to come again

@@ -114,9 +114,10 @@ class Account:
         if short and not self.over:
             self.reason = BUDGET
 
-    def over_budget(self, plan: Plan) -> bool:
-        """Whether more was asked than the budget allows."""
-        return plan.budget is not None and plan.cost(self.sent, self.spent) > plan.budget
+    def overspent(self, plan: Plan, purse: int | None, asked: int, dearer: int) -> bool:
+        """Whether too much is ``asked`` now, because others have spent what was in the ``purse`` meanwhile."""
+        free = plan.free(self.sent, self.spent, self.tasks, self.sealed_tasks)
+        return purse is not None and free is not None and asked > 0 and free < min(purse, asked + dearer)
 
     def end_if_done(self, now: float) -> None:
         """End it when it is sealed, all its suites are announced and every task has an answer or has failed.
@@ -175,12 +176,16 @@ class Plans:
         return plan
 
 
+_PURSE = sa.select(_jobs.c.sent, _jobs.c.spent, _jobs.c.tasks, _jobs.c.sealed_tasks).where(
+    _jobs.c.job == sa.bindparam("job")
+)
+
+
 def purse(connection: sa.Connection, job: str, plan: Plan) -> int | None:
     """What a job may still spend, in millionths, unlocked: the account says whether it was so; None is no limit."""
     if plan.budget is None:
         return None
-    sent, spent = connection.execute(sa.select(_jobs.c.sent, _jobs.c.spent).where(_jobs.c.job == job)).one()
-    return plan.budget - plan.cost(sent, spent)
+    return plan.free(*connection.execute(_PURSE, {"job": job}).one())
 
 
 def states(connection: sa.Connection, names: Iterable[str]) -> dict[str, str]:
@@ -225,6 +230,7 @@ def note(
             if rows:
                 connection.execute(_ANNOUNCE, rows)
             account.announce(rows)
+            account.sealed_tasks = news.total if account.sealed_tasks is None else account.sealed_tasks
             known |= {row["suite"]: row["answers"] is not None for row in rows}
             return sorted(suite for suite, settled in known.items() if settled)
         case Sealed():

@@ -14,7 +14,7 @@ from manyhands_aggregator import tables
 from manyhands_aggregator.course import Course
 from manyhands_aggregator.judged import Aside, Judged, Means, Said
 from manyhands_aggregator.plan import Plan
-from manyhands_aggregator.settling import ask_again, escalation, settle
+from manyhands_aggregator.settling import ask_again, escalation, note, settle
 from manyhands_aggregator.suite import (
     INVALID,
     STRANGER,
@@ -40,8 +40,11 @@ def judge(
     *,
     over: bool,
     means: Means | None = None,
+    purse: int | None = None,
 ) -> Judged:
     """Take in a job's judgments and settle the suites that are complete; ``means`` are for a plan that cascades.
+
+    ``purse`` is what may still be spent, in millionths; None is without limit.
 
     In a job that is ``over``, of which what is open counts as failed, suites are settled with what there is.
     """
@@ -49,13 +52,14 @@ def judge(
     states = load(connection, job, {said.message.suite for said in messages})
     rows: list[dict[str, Any]] = []
     repeated: dict[int, Said] = {}
+    void: dict[int, SuiteState] = {}
     for said in messages:
         message = said.message
         state = states.get(message.suite)
         if state is None:
             result.unknown.append(said)
             continue
-        before = state.said.get((message.stage, message.judge, message.slot), ())
+        before = tuple(state.said.get((message.stage, message.judge, message.slot), ()))
         parts = len(before)
         if (
             means is not None
@@ -64,18 +68,24 @@ def judge(
         ):
             repeated[message.suite] = said  # in part, too: the rest of it may be news
         try:
-            taken = state.take(plan, message, said.spoiled)
+            left = None if purse is None else purse - result.spent - result.dearer
+            taken = state.take(plan, message, said.spoiled, left)
         except Stranger as error:
             code, why = (UNDECODABLE, said.spoiled) if said.spoiled else (STRANGER, str(error))
             result.aside.append(Aside(said, code, why, told=False))
             continue
         _report(result, job, said, taken)
+        result.short |= taken.short
+        if taken.void is not None:  # what was asked has been judged for nothing, and is asked anew
+            result.dearer += plan.dearer(taken.void, before)
+            result.spent += plan.steps[message.stage].prices[message.judge] * len(taken.void.positions)
+            void[message.suite] = state
         if taken.new is None:
             if not taken.wrong:
                 result.repeats += len(message.positions)
             continue
         result.kept += len(taken.new.positions)
-        result.dearer += plan.dearer(taken.new)
+        result.dearer += plan.dearer(taken.new, before)
         exemplar = None if said.delivery is None else tracing.exemplar(said.delivery)
         if exemplar is None:
             result.finished.append(message.finished)
@@ -86,6 +96,7 @@ def judge(
         connection.execute(_INSERT, rows)
         changed = [states[number] for number in sorted({row["suite"] for row in rows})]
         settle(connection, job, plan, changed, result, over=over, means=means)
+    note(connection, job, void.values())
     if means is not None and not over:
         for number, said in sorted(repeated.items()):  # what it led to the first time may not have gone out
             ask_again(job, states[number], result, said)

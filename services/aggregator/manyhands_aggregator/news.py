@@ -37,10 +37,11 @@ class Opened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announced:
-    """Suites of a job, as rows of the table of suites."""
+    """Suites of a job, as rows of the table of suites; and its ``total`` of tasks, where that is known already."""
 
     job: str
     rows: Sequence[Mapping[str, Any]]
+    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,9 @@ def _announced(job: str, data: Mapping[str, Any]) -> Announced:
         raise ValueError("its columns differ in length")
     if len(set(suites)) != len(suites):
         raise ValueError("it names a suite twice")
-    return Announced(job=job, rows=[_row(job, *row) for row in zip(suites, firsts, counts, *others, strict=True)])
+    total = None if data.get("total") is None else _whole([data["total"]], "total")[0]
+    rows = [_row(job, *row) for row in zip(suites, firsts, counts, *others, strict=True)]
+    return Announced(job=job, rows=rows, total=total)
 
 
 def _row(job: str, suite: int, first: int, count: int, ids: Any, truths: Any, refused: Any) -> Mapping[str, Any]:

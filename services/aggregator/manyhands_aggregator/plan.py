@@ -99,11 +99,42 @@ class Plan:
         """What was asked so far, in millionths: of so many tasks at the first stage, and beyond it."""
         return sent * self.steps[0].price + spent
 
-    def dearer(self, message: Judgments) -> int:
-        """By how much judgments that say what they cost were dearer than their judge's price; in millionths."""
-        stated = [min(cost, MOST_COST) for cost in message.costs or () if cost is not None]
-        price = self.steps[message.stage].prices[message.judge] if stated else 0
-        return millionths(math.fsum(stated)) - price * len(stated)
+    def dearer(self, message: Judgments, earlier: Sequence[Judgments] = ()) -> int:
+        """By how much judgments that say what they cost were dearer than their judge's price; in millionths.
+
+        The price was reckoned once for each task: where something ``earlier`` of the slot stated a cost, as an error
+        may before there is a value, that has taken its place already.
+        """
+        paid = {
+            p for one in earlier for p, cost in zip(one.positions, one.costs or (), strict=False) if cost is not None
+        }
+        if message.costs is None and not paid:
+            return 0
+        costs = message.costs or [None] * len(message.positions)
+        stated = [min(cost, MOST_COST) for cost in costs if cost is not None]
+        off = len(stated)
+        if paid:
+            off = sum(cost is not None and p not in paid for p, cost in zip(message.positions, costs, strict=True))
+            off -= sum(
+                cost is None and p in paid and p not in message.errors
+                for p, cost in zip(message.positions, costs, strict=True)
+            )
+        price = self.steps[message.stage].prices[message.judge] if off else 0
+        return millionths(math.fsum(stated)) - price * off
+
+    def free(self, sent: int, spent: int, tasks: int, total: int | None) -> int | None:
+        """What may still be spent beyond the first stage, in millionths; None where there is no limit.
+
+        Of ``tasks`` announced so far ``sent`` went out. The first stage of those that are still to come is kept back:
+        of ``total`` once that is known, and before of as many as the budget pays for, for nobody waits for what is
+        kept back and the producer, which sends them, does not know what was spent.
+        """
+        if self.budget is None:
+            return None
+        to_come = max((self.spec.affordable or 0) - sent, 0)
+        if total is not None:
+            to_come = min(to_come, max(total - tasks, 0))
+        return self.budget - self.cost(sent + to_come, spent)
 
     @property
     def fits(self) -> bool:

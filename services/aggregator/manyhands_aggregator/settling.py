@@ -127,6 +127,13 @@ def _proceed(
     return decision
 
 
+def note(connection: sa.Connection, job: str, states: Iterable[SuiteState]) -> None:
+    """Write how far these suites are on their way."""
+    rows = [{"b_job": job, "b_suite": state.suite, "b_course": state.course.pack()} for state in states]
+    if rows:
+        connection.execute(_GO_ON, rows)
+
+
 def ask_again(job: str, state: SuiteState, result: Judged, said: Said | None = None) -> None:
     """Ask once more for all that was asked of a suite and not said yet, for the first time may never have gone out.
 

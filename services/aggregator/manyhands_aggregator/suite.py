@@ -77,13 +77,17 @@ class Taken(NamedTuple):
     """What became of one message: the part that is new (None: a repeat), and what was no answer, by position.
 
     ``again`` holds the positions that are to be judged once more; the others among ``wrong`` are out of attempts.
-    ``strange`` says why the message names positions that it was not asked for; then no value of it is taken.
+    ``strange`` says why the message names positions that it was not asked for; then no value of it is taken. ``void``
+    is the part that is to be judged once more and was not known to be: for nothing, and it is to be paid twice.
+    ``short``: there was not the money to ask again for all of it.
     """
 
     new: Judgments | None
     wrong: Mapping[int, str]
     again: Sequence[int]
     strange: str = ""
+    void: Judgments | None = None
+    short: bool = False
 
 
 class Counts(NamedTuple):
@@ -118,10 +122,11 @@ class SuiteState:
         """Whether it has answers."""
         return self.counts is not None
 
-    def take(self, plan: Plan, message: Judgments, spoiled: str = "") -> Taken:
+    def take(self, plan: Plan, message: Judgments, spoiled: str = "", purse: int | None = None) -> Taken:
         """Take in a message. What it says first stays; a value beats an error; the rest is a repeat.
 
-        Of a message that is ``spoiled``, which says why, or names positions of others, nothing is an answer.
+        Of a message that is ``spoiled``, which says why, or names positions of others, nothing is an answer. ``purse``
+        is what may be spent for asking again, in millionths; None is without limit.
 
         Raises:
             Stranger: the plan has no such slot, or the suite none of the positions.
@@ -141,14 +146,23 @@ class SuiteState:
             return Taken(None, {}, (), strange)
         if wrong and new is not checked:
             wrong = {p: why for p, why in wrong.items() if p in new.errors}
-        again = list(wrong) if message.attempt < plan.spec.max_attempts else ()
-        if again:
-            kept = [i for i, p in enumerate(new.positions) if p not in wrong]
-            if not kept:
-                return Taken(None, wrong, again, strange)
-            new = merge.select(new, kept)
-        earlier.append(new)
-        return Taken(new, wrong, again, strange)
+        if not wrong or message.attempt >= plan.spec.max_attempts:
+            earlier.append(new)
+            return Taken(new, wrong, (), strange)
+        known = self.course.void.get((slot, message.attempt), set())
+        fresh = [p for p in wrong if p not in known]
+        price = plan.steps[message.stage].prices[message.judge]
+        most = len(fresh) if purse is None or not price else min(len(fresh), max(purse, 0) // price)
+        newly = set(fresh[:most])
+        void = merge.select(new, [i for i, p in enumerate(new.positions) if p in newly]) if newly else None
+        if newly:
+            self.course.void[slot, message.attempt] = known | newly
+        again = [p for p in wrong if p in known or p in newly]
+        kept = [i for i, p in enumerate(new.positions) if p not in wrong or not (p in known or p in newly)]
+        kept_part = (new if len(kept) == len(new.positions) else merge.select(new, kept)) if kept else None
+        if kept_part is not None:
+            earlier.append(kept_part)
+        return Taken(kept_part, wrong, again, strange, void, short=most < len(fresh))
 
     def _own(self, positions: Sequence[int], asked: Set[int] | None) -> tuple[Sequence[int], str]:
         """Those of the positions that judges were sent, or a slot was ``asked``, and what is wrong with the others."""

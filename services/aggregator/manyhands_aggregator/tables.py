@@ -53,7 +53,7 @@ jobs = sa.Table(
 
 #: A suite as the producer announced it and, once settled, its answers. ``sent`` counts its tasks that were not refused;
 #: ``ids``, ``truths`` and ``refused`` are columns of their own because judgments need the last two only. ``course`` is
-#: how far its tasks are in a plan that asks more than its first stage.
+#: how far its tasks are in a plan that asks more than its first stage, and what was judged for nothing.
 suites = sa.Table(
     "aggregator_suites",
     metadata,

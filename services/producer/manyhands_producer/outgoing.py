@@ -31,23 +31,28 @@ class Messages:
             exchange=exchange, key=key, body=encoded.body, type=encoded.type, content_encoding=encoded.content_encoding
         )
 
-    def opened(self, job: str, suites: Sequence[Spooled]) -> Iterator[tuple[Outgoing, tuple[int, ...]]]:
-        """The news of suites, in as many events as it takes; and which suites each tells of."""
+    def opened(
+        self, job: str, suites: Sequence[Spooled], total: int | None = None
+    ) -> Iterator[tuple[Outgoing, tuple[int, ...]]]:
+        """The news of suites, in as many events as it takes; and which suites each tells of.
+
+        ``total`` is how many tasks the job has, where that is to be told already.
+        """
         part: list[Spooled] = []
         size = 0
         most = min(EVENT_BYTES, self._limit // 2)
         for suite in suites:
             if part and size + suite.said > most:
-                yield self._opened(job, part)
+                yield self._opened(job, part, total)
                 part, size = [], 0
             part.append(suite)
             size += suite.said
         if part:
-            yield self._opened(job, part)
+            yield self._opened(job, part, total)
 
-    def _opened(self, job: str, suites: Sequence[Spooled]) -> tuple[Outgoing, tuple[int, ...]]:
+    def _opened(self, job: str, suites: Sequence[Spooled], total: int | None) -> tuple[Outgoing, tuple[int, ...]]:
         numbers = [s.suite for s in suites]
-        data = {
+        data: dict[str, Any] = {
             "suites": numbers,
             "firsts": [s.first for s in suites],
             "counts": [s.count for s in suites],
@@ -55,6 +60,8 @@ class Messages:
             "truths": [s.truths for s in suites],
             "refused": [s.refused or None for s in suites],
         }
+        if total is not None:
+            data["total"] = total
         return self.event(SUITES_OPENED, job, data), tuple(numbers)
 
     def suite(

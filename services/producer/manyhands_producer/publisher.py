@@ -280,7 +280,11 @@ class Pump:
         return suites
 
     def _news(self, desk: Desk, suites: Sequence[Spooled]) -> None:
-        for message, numbers in self._messages.opened(desk.live.job, suites):
+        total = None
+        if desk.live.state == "sealed" and desk.live.spec.affordable is not None and desk.live.spec.cascades:
+            # before the last suite is out: of a budget the aggregator keeps back what the others' first stage will cost
+            total = self._store.job(desk.live.job).tasks
+        for message, numbers in self._messages.opened(desk.live.job, suites, total):
             self._courier.publish(message, desk, numbers, NEWS)
             desk.sent(numbers, NEWS)
 

@@ -226,3 +226,4 @@ def test_a_budget_reckons_with_the_most_that_a_person_may_earn() -> None:
     plan = Plan.of(parse(spec))
     assert plan.steps[0].prices == {"one": 0, "people": 60_000}
     assert plan.budget == 30_000_000
+    assert plan.spec.affordable == 30_000_000 // 120_000  # the producer sends no more than can be paid for

@@ -306,3 +306,19 @@ def test_the_budget_pays_for_some_tasks(tmp_path: Path) -> None:
                for p, said in r.items()}  # fmt: skip
     assert refused == {3: "budget", 4: "budget"}
     assert bench.told("job.sealed", job) == [{"tasks": 5, "suites": 3}]
+
+
+@pytest.mark.parametrize(("more", "told"), [({"budget": 5}, {5}), ({}, {None})])
+def test_how_many_tasks_there_are_is_told_before_all_are_out(
+    tmp_path: Path, more: dict[str, Any], told: set[int | None]
+) -> None:
+    """Where a budget is to last for what comes behind, and the source is read; other jobs are told at their end."""
+    bench = Bench(tmp_path)
+    stages = [
+        {"judges": [{"judge": "j", "price": 0.1}], "accept": {"agree": 2}},
+        {"judges": [{"judge": "k", "price": 0.1}]},
+    ]
+    source = {"path": lines(tmp_path, items(5)), "id": "id", "input": "x"}
+    job = bench.requests.submit(job_spec(source, stages=stages, **more))
+    bench.run(job)
+    assert {news.get("total") for news in bench.told("suites.opened", job)} == told

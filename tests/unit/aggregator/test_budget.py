@@ -1,0 +1,178 @@
+"""The budget: never more is asked than it pays for, what judges cost counts once, and the job ends all the same."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manyhands.messages import Event, Failure
+from manyhands_aggregator.course import Course
+from manyhands_service.store import Store
+from tests.unit.aggregator.kit import Bench, Job, open_store
+from tests.unit.aggregator.test_cascade import PLAIN, asked
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A store that is empty."""
+    store = open_store(f"sqlite:///{tmp_path / 'a.db'}")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def bench(store: Store) -> Bench:
+    """An aggregator without any thread."""
+    return Bench(store)
+
+
+def job_of(first: Any = 1.0, second: Any = 1.0, **more: Any) -> Job:
+    """A job of two stages at these prices, of which the first is never content."""
+    size = {key: more.pop(key) for key in ("count", "size") if key in more}
+    stages = [
+        {"judges": [{"judge": "one", "price": first}], "accept": {"agree": 2}},
+        {"judges": [{"judge": "two", "price": second}]},
+    ]
+    return Job(**{"count": 1, "size": 1, **size}, more={**PLAIN, "stages": stages, **more})
+
+
+def with_total(job: Job, suite: int) -> Event:
+    """News of a suite that tell how many tasks the job has."""
+    news = job.announced(suite)
+    return replace(news, data={**news.data, "total": job.count})
+
+
+def one_by_one(bench: Bench, job: Job, *, total: bool) -> list[int]:
+    """Every suite announced when the one before is settled; how many each asked of the second stage."""
+    bench.take(job.opened())
+    more = []
+    for suite in range(job.suites):
+        bench.take(with_total(job, suite) if total else job.announced(suite))
+        more.append(len(asked(bench.events(job.judged(suite, "a")))))
+        if more[-1]:
+            bench.take(job.judged(suite, "a", judge="two", stage=1))
+    bench.take(job.sealed())
+    assert bench.state(job) == "complete"
+    return more
+
+
+@pytest.mark.parametrize(
+    ("budget", "total", "more", "spent"),
+    [(4, False, [0, 0, 0, 0], 4), (6, False, [0, 0, 0, 0], 4), (4, True, [0, 0, 0, 0], 4), (6, True, [1, 1, 0, 0], 6)],
+)
+def test_the_first_stage_of_what_is_still_to_come_is_kept_back(
+    bench: Bench, budget: float, total: bool, more: list[int], spent: float
+) -> None:
+    """Of as many tasks as can be paid for, until their number is told; also where each suite waits for the last."""
+    job = job_of(count=4, budget=budget)
+    assert one_by_one(bench, job, total=total) == more
+    assert bench.progress(job)["spent"] == spent
+
+
+def test_a_first_stage_that_is_free_keeps_nothing_back(bench: Bench) -> None:
+    """Whoever is asked further on is paid as they come."""
+    job = job_of(first=0, count=4, budget=2)
+    assert one_by_one(bench, job, total=False) == [1, 1, 0, 0]
+
+
+def test_a_judge_that_is_free_is_asked_though_the_budget_is_gone(bench: Bench) -> None:
+    """What was spent beyond it costs no judgment that is for nothing."""
+    job = job_of(second=0, budget=1)
+    bench.take(*job.news())
+    assert asked(bench.events(job.judged(0, "a", costs=[1.25]))) == [(1, "two", 0, [0], "unsure")]
+    bench.take(job.judged(0, "b", judge="two", stage=1))
+    assert (bench.state(job), bench.progress(job)["spent"]) == ("complete", 1.25)
+
+
+def test_a_price_is_taken_off_once(bench: Bench) -> None:
+    """An error that states a cost and a value behind it are both paid, and no price besides."""
+    job = job_of()
+    bench.take(*job.news())
+    bench.take(job.judged(0, [None], errors={0: Failure(code="e", message="m")}, costs=[0.5]))
+    said = job.judged(0, ["a"], costs=[0.75])
+    bench.take(said, said)
+    assert bench.progress(job)["spent"] == 0.5 + 0.75 + 1
+
+
+def test_a_price_comes_back_with_a_value_that_states_no_cost(bench: Bench) -> None:
+    """The error's cost was the error's; the value is reckoned at its price."""
+    job = Job(count=1, judges=[{"judge": "one", "price": 1}])
+    bench.take(*job.news())
+    bench.take(job.judged(0, [None], errors={0: Failure(code="e", message="m")}, costs=[0.5]))
+    assert bench.progress(job)["spent"] == 0.5
+    bench.take(job.judged(0, ["a"]))
+    assert bench.progress(job)["spent"] == 1.5
+
+
+@pytest.mark.parametrize("cascades", [False, True])
+def test_what_is_no_answer_is_paid_and_asked_again(bench: Bench, cascades: bool) -> None:
+    """Each attempt once, at what it says it cost or at the price, however often its message comes."""
+    job = job_of(budget=50) if cascades else Job(count=1, judges=[{"judge": "one", "price": 1}], more={"budget": 50})
+    bench.take(*job.news())
+    first = job.judged(0, ["?"], costs=[5.0])
+    again = (0, "one", 0, [0], "invalid-answer")
+    for _ in range(2):
+        assert asked(bench.events(first, first))[0] == again
+        assert bench.progress(job)["spent"] == 5 + 1
+    assert asked(bench.events(job.judged(0, ["?"], attempt=2))) == [again]
+    assert bench.progress(job)["spent"] == 5 + 1 + 1
+    bench.take(job.judged(0, ["a"], attempt=3, costs=[2.0]))
+    assert bench.progress(job)["spent"] == 5 + 1 + 2 + cascades
+    bench.audit(job)
+
+
+def test_what_cannot_be_paid_is_not_asked_again(bench: Bench) -> None:
+    """The tasks have failed then, and the job ends; what was asked before is asked when its message comes again."""
+    job = Job(count=3, size=3, judges=[{"judge": "one", "price": 1}], more={"budget": 4.5})
+    bench.take(*job.news())
+    message = job.judged(0, ["?", "?", "a"])
+    assert [one[3] for one in asked(bench.events(message))] == [[0]]
+    assert [one[3] for one in asked(bench.events(message))] == [[0]]
+    assert (bench.state(job), bench.progress(job)["spent"]) == ("open", 4)
+    bench.take(job.judged(0, ["b"], positions=[0], attempt=2))
+    progress = bench.progress(job)
+    assert (progress["state"], progress["reason"], progress["spent"]) == ("partial", "budget", 4)
+    assert (bench.codes(job), bench.answers(job).values) == ({1: "invalid-answer"}, ["b", None, "a"])
+
+
+def test_a_course_keeps_what_was_for_nothing() -> None:
+    """And one that was written before there was such a thing has nothing of it."""
+    course = Course(void={((0, "one", 0), 1): {4, 2}})
+    assert Course.unpack(course.pack()) == course
+    assert Course.unpack(b"\x92\x90\x80") == Course()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_order_of_things_goes_beyond_the_budget(bench: Bench, seed: int) -> None:
+    """Suites announced and judged as it comes, some answers invalid, messages twice: it ends within its budget."""
+    draw = random.Random(seed)
+    budget = draw.choice([12, 15, 20])
+    job = job_of(draw.choice([0, 0.5, 1]), draw.choice([1, 2]), count=12, size=2, budget=budget)
+    bench.take(job.opened())
+    to_tell = [with_total(job, s) if seed % 2 else job.announced(s) for s in range(job.suites)]
+    to_tell.append(job.sealed())
+    waiting: list[tuple[int, int, str, list[int], int]] = []
+    told = 0
+    while to_tell or waiting:
+        if to_tell and (not waiting or draw.random() < 0.4):
+            bench.take(to_tell.pop(0))
+            if told < job.suites:
+                waiting.append((told, 0, "one", job.sent(told), 1))
+                told += 1
+            continue
+        suite, stage, judge, positions, attempt = waiting.pop(draw.randrange(len(waiting)))
+        values = [draw.choice(["a", "b", "?"]) for _ in positions]
+        message = job.judged(suite, values, judge=judge, stage=stage, positions=positions, attempt=attempt)
+        for event in bench.events(message):
+            if event.name == "suite.escalated":
+                data = event.data
+                waiting.append((suite, data["stage"], data["judge"], data["positions"], data["attempt"]))
+        bench.take(message)
+        assert bench.progress(job)["spent"] <= budget
+    assert bench.state(job) in ("complete", "partial")
+    assert bench.counts(job)[4] == 0
