@@ -29,10 +29,15 @@ _log = logs.get(__name__)
 _jobs, _suites = tables.jobs, tables.suites
 
 #: Votes that are gone over together, at most: some hundred megabytes. A larger job is gone over in parts, of which each
-#: knows its voters well.
-VOTES = 2_000_000
+#: knows its voters well; of one with more than ``FEW`` options the parts have fewer votes, for each takes more room.
+VOTES, FEW = 2_000_000, 10
 #: Jobs looked at in one go.
 SOME = 100
+
+
+def part(plan: Plan, votes: int) -> int:
+    """How many votes of a job are gone over together, where of a job with few options it is so many."""
+    return max(1, votes * FEW // max(FEW, len(plan.spec.answer.options or ())))
 
 
 class Fitting:
@@ -74,17 +79,17 @@ class Fitting:
         after: int | None = -1
         while after is not None:
             votes = columns(plan, out)
-            begun, after = after, self._gather(job, votes, after)
+            begun, after = after, self._gather(job, votes, after, part(plan, self._votes))
             if votes.positions:
                 self._write(job, plan, votes.found(), begun, after)
 
-    def _gather(self, job: str, votes: Gathered | Values, after: int) -> int | None:
+    def _gather(self, job: str, votes: Gathered | Values, after: int, most: int) -> int | None:
         """Gather the votes behind suite ``after``; the last suite of a part, None where there are no more."""
         while page := self._store.read(lambda c, a=after: settled.page(c, job, a)):  # type: ignore[misc]
             for state, _ in page:
                 votes.add(state)
             after = page[-1][0].suite
-            if len(votes.task) >= self._votes:
+            if len(votes.task) >= most:
                 return after
         return None
 

@@ -89,10 +89,16 @@ class Aggregator:
         if self._stop.is_set():
             return
         upkeep = Upkeep(
-            self.store, intake, self._publisher, names, self._clock, settings.hold, keep=settings.dead_keep * DAY
-        )
+            self.store, intake, self._publisher, names, self._clock, settings.hold, keep=settings.dead_keep * DAY,
+            apart=True,
+        )  # fmt: skip
         self._spawn("upkeep", lambda: self._upkeep(upkeep))
+        self._spawn("fitting", lambda: self._fitting(upkeep))
         self._runner.run()
+
+    def _fitting(self, upkeep: Upkeep) -> None:
+        while not self._stop.wait(ROUND):
+            upkeep.go_over()
 
     def _upkeep(self, upkeep: Upkeep) -> None:
         due = 0.0

@@ -42,7 +42,8 @@ MEASURE_SECONDS = 10.0
 class Upkeep:
     """Rounds of upkeep; each is safe to repeat and to run in several replicas at once.
 
-    A round has steps, and none of them can stop the others.
+    A round has steps, and none of them can stop the others. Going over jobs as a whole takes long: where it is done
+    ``apart``, another thread does it, and a round does not.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Upkeep:
         hold: float,
         *,
         keep: float = 0.0,
+        apart: bool = False,
     ) -> None:
         self._store, self._intake, self._publisher = store, intake, publisher
         self._names, self._clock, self._keep = names, clock, keep
@@ -63,13 +65,15 @@ class Upkeep:
         self._measured = -MEASURE_SECONDS
         self._ledger = Ledger(store)
         self._oversight = Oversight(store, intake, publisher, names, clock)
+        self._apart = apart
         self._fitting = Fitting(store, clock.now, rate=self._oversight.rate)
 
     def round(self) -> bool:
         """One round; whether judgments are still held. What a step could not do is left to the next round."""
         held = self.sweep()
         self._try("deadlines", self.end_overdue)
-        self._try("jobs to be gone over", self._fitting.round)
+        if not self._apart:
+            self.go_over()
         self._try("announcements", self.announce)
         self._try("ratings of workers", self._oversight.round)
         if self._clock.monotonic() - self._measured >= MEASURE_SECONDS:
@@ -78,6 +82,10 @@ class Upkeep:
             self._try("dead letters kept for long enough", self.expire)
             self._try("gauges", self.measure)
         return held
+
+    def go_over(self) -> None:
+        """Go over the jobs that are due as a whole."""
+        self._try("jobs to be gone over", self._fitting.round)
 
     def sweep(self) -> bool:
         """See to the held judgments; whether some are left, or may be."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from manyhands.spec import INFERENCE, STRONGEST, JobSpec
+from manyhands.spec import INFERENCE, STRONGEST, JobSpec, parse
 from manyhands.spec.methods import OF_NUMBERS
 from manyhands_aggregator import fitting, ratings, settled
 from manyhands_aggregator.answers import Block
@@ -111,6 +111,14 @@ def test_in_parts(bench: Bench) -> None:
     Fitting(bench.store, bench.clock.now, votes=100).round()
     assert bench.state(job) == "complete"
     assert right(bench.answers(job)) >= TASKS - 2
+
+
+@pytest.mark.parametrize(("options", "most"), [(2, 1000), (10, 1000), (100, 100), (100_000, 1)])
+def test_many_options_make_small_parts(options: int, most: int) -> None:
+    """Memory is that of votes times options."""
+    answer = {"type": "choice", "options": [str(n) for n in range(options)]}
+    plan = Plan.of(parse(plain_spec(answer=answer)))
+    assert fitting.part(plan, 1000) == most
 
 
 def test_a_job_that_cannot_be_gone_over_ends_all_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from manyhands.topology import topology
 from manyhands_aggregator import office
 from manyhands_aggregator.api import build
 from manyhands_aggregator.deadlist import NoSuchLetter, Which
+from manyhands_aggregator.fitting import Fitting
 from manyhands_aggregator.service import Aggregator
 from manyhands_aggregator.settings import AggregatorSettings
 from manyhands_aggregator.upkeep import Upkeep
@@ -195,6 +196,28 @@ def test_the_clock_goes_on_after_any_error(installation: Installation, monkeypat
     job = Job(count=2, more={"deadline": 1})
     installation.publish(*job.news())
     assert ended(aggregator, job)["reason"] == "deadline"
+
+
+def test_deadlines_are_kept_while_a_job_is_gone_over(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that takes."""
+    begun, done = threading.Event(), threading.Event()
+
+    def fit(_: Fitting) -> None:
+        begun.set()
+        done.wait(30)
+
+    monkeypatch.setattr(Fitting, "round", fit)
+    try:
+        aggregator = installation.aggregator()
+        assert begun.wait(10)
+        job = Job(count=2, more={"deadline": 1})
+        installation.publish(*job.news())
+        assert ended(aggregator, job)["reason"] == "deadline"
+        assert not done.is_set()
+    finally:
+        done.set()
 
 
 def test_judges_whom_nobody_serves_are_told(installation: Installation) -> None:

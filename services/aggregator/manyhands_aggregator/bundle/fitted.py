@@ -18,7 +18,7 @@ def fitted(
     """Each suite with what was found of the part that it is in; None where nobody judged anything in it.
 
     Voters who are ``out`` do not count. Memory is that of the votes of a part, of which there are at most about
-    ``fitting.VOTES``.
+    ``fitting.VOTES``, and fewer where there are many options.
     """
     behind = suites()
     for count, found in _parts(plan, suites(), out):
@@ -28,7 +28,7 @@ def fitted(
 
 def _parts(plan: Plan, suites: Iterator[Suite], out: Set[str]) -> Iterator[tuple[int, Found | Valued | None]]:
     """How many suites each part has, and what is found in it."""
-    votes, count, paged = columns(plan, out), 0, 0
+    votes, count, paged, most = columns(plan, out), 0, 0, fitting.part(plan, fitting.VOTES)
     for suite in suites:
         count += 1
         state = suite.state()
@@ -36,7 +36,7 @@ def _parts(plan: Plan, suites: Iterator[Suite], out: Set[str]) -> Iterator[tuple
             continue
         votes.add(state)
         paged += 1
-        if paged % settled.PAGE == 0 and len(votes.task) >= fitting.VOTES:
+        if paged % settled.PAGE == 0 and len(votes.task) >= most:
             yield count, votes.found()
             votes, count, paged = columns(plan, out), 0, 0
     if count:
