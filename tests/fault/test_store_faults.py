@@ -186,7 +186,7 @@ def test_sqlite_locked(rabbitmq: RabbitMQ, namespace: str, tmp_path: Path) -> No
         job = running.submit()
         running.reaches(job, FLOWING)
         with ExitStack() as locked:
-            for file in files:
+            for file in reversed(files):  # the aggregator's first, while the producer still sends out what it gets
                 locked.enter_context(writing(file))
             stays_unready(running, "locked", job)
         running.ready()
