@@ -475,7 +475,10 @@ class Conformance:
         assert Counter(queues) == {names.suspects_queue("a"): 2, names.suspects_queue("b"): 2}
         wait_until(lambda: puller.take() if puller.look() else None, SOON, "a message to be held")
         puller.close()
-        assert sum((broker.depth(names.suspects_queue(judge)) or (0, 0))[0] for judge in ("a", "b")) == 2
+        queues = [names.suspects_queue(judge) for judge in ("a", "b")]
+        wait_until(
+            lambda: sum((broker.depth(queue) or (0, 0))[0] for queue in queues) == 2, SOON, "it to be handed back"
+        )
 
     def test_pull_from_a_queue_that_comes_later(self, broker: Broker, names: Names, publisher: Publisher) -> None:
         """Until then it is not ready, and sees nothing."""
