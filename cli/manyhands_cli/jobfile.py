@@ -28,7 +28,7 @@ def read(file: Path, handlers: str | None, without: Collection[str] | None = ())
     if without is None:
         return spec
     registered = [name for reference in references(spec, handlers) for name in load(reference)]
-    known = {*registered, *without, *spec.commands, *spec.http, *spec.llm}
+    known = {*registered, *without, *spec.commands, *spec.http, *(spec.llm or ())}
     for number, stage in enumerate(spec.stages):
         for index, judge in enumerate(stage.judges):
             if judge.judge not in known:

@@ -285,3 +285,11 @@ def test_json_schema() -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(with_(qestion="?"), schema)
     assert "schema" in schema["$defs"]["Answer"]["properties"]
+
+
+def test_keys_that_came_later_are_not_told() -> None:
+    """However it is written down, a job file that says nothing of language models has no key of them: an earlier
+    version beside this one would not read the job from the store."""
+    job = spec.parse({"name": "j", "answer": {"type": "text"}, "stages": [{"judges": ["a"]}]})
+    told = {"name", "question", "answer", "stages", "suite", "in_flight", "max_attempts", "commands", "http"}
+    assert set(job.model_dump(exclude_none=True)) == set(job.plain()) == told

@@ -54,7 +54,8 @@ class JobSpec(Model):
     handlers: str | None = Field(default=None, description="Module or .py file with the handlers; for `run`.")
     commands: dict[str, Command] = Field(default_factory=dict, description="Judges that are programs; for `run`.")
     http: dict[str, Http] = Field(default_factory=dict, description="Judges behind a URL; for `run`.")
-    llm: dict[str, Llm] = Field(default_factory=dict, description="Judges that are language models; for `run`.")
+    # None and not an empty map: what a job file does not say must not reach versions that do not know the key
+    llm: dict[str, Llm] | None = Field(default=None, description="Judges that are language models; for `run`.")
 
     @field_validator("stages")
     @classmethod
@@ -118,9 +119,7 @@ class JobSpec(Model):
 
     def plain(self) -> dict[str, Any]:
         """The job file as a map of plain values, as it travels and is stored."""
-        # keys that came later are left out where they say nothing: a job has the digest that earlier versions gave it
-        later = {"llm"} if not self.llm else None
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=later)
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     @property
     def digest(self) -> str:
