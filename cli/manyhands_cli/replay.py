@@ -59,7 +59,7 @@ def replay(
     truths, bad = read_truth(truth, judged)
     for path, some in ((answers, judged.bad), (truth, bad)):
         for said in name_bad(path, some):
-            show.notes().print(show.printable(said))
+            show.notes().print(show.printable(said), soft_wrap=True)
     began = time.perf_counter()
     found = play(judged.ballots, truths, rule, seeds=seeds)
     result = said_of(found, len(judged.tasks), policy, seeds, time.perf_counter() - began)

@@ -85,7 +85,7 @@ class Fitting:
 
     def _gather(self, job: str, votes: Gathered | Values, after: int, most: int) -> int | None:
         """Gather the votes behind suite ``after``; the last suite of a part, None where there are no more."""
-        while page := self._store.read(lambda c, a=after: settled.page(c, job, a)):  # type: ignore[misc]
+        while page := self._store.read(lambda c, a=after: settled.page(c, job, a)):  # type: ignore[misc]  # the same
             for state, _ in page:
                 votes.add(state)
             after = page[-1][0].suite
@@ -97,7 +97,7 @@ class Fitting:
         """Write what was found in the suites behind ``after`` up to ``last``, a page a transaction."""
         at: int | None = after
         while at is not None:
-            at = self._store.write(lambda c, a=at: _page(c, job, plan, found, a, last, self._now()))  # type: ignore[misc]
+            at = self._store.write(lambda c, a=at: _page(c, job, plan, found, a, last, self._now()))  # type: ignore[misc]  # the same
 
     def _end(self, connection: sa.Connection, job: str, judgments: int) -> None:
         account = jobs.lock(connection, [job])[job]

@@ -74,7 +74,7 @@ class Compared:
         self._rule = plan.rule
         self._key: Callable[[Any], Any] = values.canonical if plan.spec.answer.type in ("json", "choices") else _same
 
-    def answer(self, votes: Sequence[Voice], position: int) -> tuple[object, float, bool]:  # noqa: ARG002
+    def answer(self, votes: Sequence[Voice], position: int) -> tuple[object, float, bool]:  # noqa: ARG002  as of all opinions
         """The method's answer."""
         if len(votes) == 1:
             only = votes[0]

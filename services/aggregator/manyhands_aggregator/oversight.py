@@ -61,7 +61,7 @@ class Oversight:
         for job, judgments in open_jobs:
             due, had = self._seen.get(job, (-math.inf, 0))
             began = self._clock.monotonic()
-            if judgments and began >= due and judgments >= had * GROWN and self._try(job, lambda j=job: self.rate(j)):  # type: ignore[misc]
+            if judgments and began >= due and judgments >= had * GROWN and self._try(job, lambda j=job: self.rate(j)):  # type: ignore[misc]  # the same
                 ended = self._clock.monotonic()
                 self._seen[job] = ended + max(EVERY, (ended - began) / EFFORT), judgments
 
@@ -118,7 +118,7 @@ class Oversight:
         judges = {name.split("/")[0] for name in gone}
         after: int | None = -1
         while after is not None:
-            rows = self._store.read(lambda c, a=after: _suites_of(c, job, judges, a, settled=again))  # type: ignore[misc]
+            rows = self._store.read(lambda c, a=after: _suites_of(c, job, judges, a, settled=again))  # type: ignore[misc]  # the same
             numbers = [suite for suite, settled in rows if not settled]
             if numbers:
                 publish_all(self._publisher, self._intake.reopen(job, numbers, gone, again))

@@ -114,9 +114,9 @@ def search(
 
 
 def _keep(findings: Findings, part: Sequence[int], said: Part) -> None:
-    # told to the type checker: search() made the columns
-    assert findings.confidences is not None and findings.costs is not None  # noqa: S101, PT018
-    assert findings.workers is not None  # noqa: S101
+    assert findings.confidences is not None  # noqa: S101  told to the type checker: search() made the columns
+    assert findings.costs is not None  # noqa: S101  the same
+    assert findings.workers is not None  # noqa: S101  the same
     for at, i in enumerate(part):
         findings.values[i] = said.values[at]
         if said.confidences is not None:

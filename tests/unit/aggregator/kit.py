@@ -191,6 +191,17 @@ class Bench:
         assert finished == deliveries  # each is acked exactly once
         return [message for outcome in outcomes for message in outcome.publish]
 
+    def judge(self, job: Job, said: Mapping[str, Sequence[Any]]) -> None:
+        """Each judge says these values, one for every task of the job; None is a failure."""
+        for judge, values in said.items():
+            for suite in range(job.suites):
+                run = job.positions(suite)
+                right = [p for p in run if values[p] is not None]
+                if right:
+                    self.take(job.judged(suite, [values[p] for p in right], judge=judge, positions=right))
+                if wrong := [p for p in run if values[p] is None]:
+                    self.take(job.failed(suite, judge=judge, positions=wrong))
+
     def events(self, *messages: Message | Delivery) -> list[Event]:
         """Take messages in as one batch; the events that go out."""
         return said(self.take(*messages))

@@ -32,14 +32,7 @@ def judged(store: Store, job: Job, said: dict[str, Sequence[Any]]) -> Measured:
     """What is measured in a job of which each judge says these values, in order; None is a failure."""
     bench = Bench(store)
     bench.take(*job.news())
-    for judge, values in said.items():
-        for suite in range(job.suites):
-            run = job.positions(suite)
-            right = [p for p in run if values[p] is not None]
-            if right:
-                bench.take(job.judged(suite, [values[p] for p in right], judge=judge, positions=right))
-            if wrong := [p for p in run if values[p] is None]:
-                bench.take(job.failed(suite, judge=judge, positions=wrong))
+    bench.judge(job, said)
     return workers.of_job(store, job.id)
 
 
