@@ -10,7 +10,6 @@ import contextlib
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import sqlalchemy as sa
@@ -18,35 +17,25 @@ import sqlalchemy as sa
 from manyhands import logs, tracing
 from manyhands.broker import Delivery, Outgoing
 from manyhands.clock import Clock
-from manyhands.codec import BODY_LIMIT, JUDGMENTS, addressed, decode, encode
-from manyhands.deadletters import Cause, raw_letter
-from manyhands.errors import DecodeError, StoreUnavailable
-from manyhands.messages import JOB_ID, SUITES_SETTLED, Event, Judgments
+from manyhands.codec import BODY_LIMIT, encode
+from manyhands.errors import StoreUnavailable
+from manyhands.messages import SUITES_SETTLED, Event
 from manyhands.outcome import trace
 from manyhands.runner import Finish, Outcome
 from manyhands.topology import Names
-from manyhands_aggregator import counting, deadfiles, early, jobs, judging, news, ratings, rewards
+from manyhands_aggregator import counting, deadfiles, early, jobs, judging, ratings, rewards
+from manyhands_aggregator.batch import Batch, Sorter
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.judged import Aside, Judged, Means, Said
 from manyhands_aggregator.minds import Minds
 from manyhands_aggregator.news import News
 from manyhands_aggregator.plan import Plan
-from manyhands_aggregator.senders import ANYBODY, FORGED, Senders
+from manyhands_aggregator.senders import ANYBODY, Senders
 from manyhands_aggregator.settling import ask_again, settle
-from manyhands_aggregator.suite import STRANGER, UNDECODABLE
+from manyhands_aggregator.suite import UNDECODABLE
 from manyhands_service.store import Conflict, Store
 
 _log = logs.get(__name__)
-
-
-@dataclass(slots=True)
-class Batch:
-    """Deliveries, decoded and sorted by what they are; ``out`` is what becomes of those that are none of it."""
-
-    news: list[News] = field(default_factory=list)
-    judgments: list[Said] = field(default_factory=list)
-    letters: list[Delivery] = field(default_factory=list)
-    out: list[Outgoing] = field(default_factory=list)
 
 
 class Intake:
@@ -67,7 +56,7 @@ class Intake:
         self._on_commit = on_commit
         self._plans = jobs.Plans()
         self.minds = Minds()
-        self._dead = set(names.dead_queues)
+        self._sorter = Sorter(names, clock, limit)
         self._over: set[str] = set()
 
     def over(self) -> set[str]:
@@ -110,7 +99,7 @@ class Intake:
     def _handle(self, deliveries: list[Delivery], finish: Finish, senders: Senders) -> None:
         commit = None if tracing.spans is None else tracing.spans.batch(deliveries)
         try:
-            result = self._take(self._sort(deliveries, senders))
+            result = self._take(self._sorter.sort(deliveries, senders))
         except StoreUnavailable:
             for delivery in deliveries:
                 delivery.redelivered = True  # it may be committed all the same
@@ -132,67 +121,13 @@ class Intake:
         finish(Outcome(deliveries=deliveries, publish=out))
         counting.count(result, len(deliveries), now)
 
-    def _sort(self, deliveries: Sequence[Delivery], senders: Senders) -> Batch:
-        batch = Batch()
-        for delivery in deliveries:
-            if delivery.queue in self._dead:
-                batch.letters.append(delivery)
-                continue
-            kind = self._kind(delivery)
-            ours = early.is_ours(delivery)
-            limit = judging.OWN_LIMIT if ours else self._limit
-            try:
-                message = decode(delivery.body, delivery.type, delivery.content_encoding, limit=limit)
-                if isinstance(message, Event) and kind == "events":
-                    batch.news.append(news.read(message))
-                elif isinstance(message, Judgments) and kind == "judgments":
-                    if not JOB_ID.fullmatch(message.job):
-                        raise ValueError("there can be no job of this id")
-                    self._admit(batch, Said(message, None if ours else delivery, seen=delivery.redelivered), senders)
-                else:
-                    raise DecodeError(f"{delivery.type} has no place among the {kind}", delivery.body)
-            except DecodeError as error:
-                skeleton = self._addressed(delivery) if kind == "judgments" else None
-                if skeleton is not None:
-                    self._admit(batch, Said(skeleton, delivery, str(error), delivery.redelivered), senders)
-                else:
-                    batch.out.append(self._set_aside(kind, delivery, UNDECODABLE, str(error)))
-            except ValueError as error:
-                code = "invalid-event" if kind == "events" else STRANGER
-                batch.out.append(self._set_aside(kind, delivery, code, str(error)))
-        return batch
-
-    def _admit(self, batch: Batch, said: Said, senders: Senders) -> None:
-        forged = senders.forged(said.message, said.delivery) if said.delivery is not None else None
-        if forged is None or said.delivery is None:
-            batch.judgments.append(said)
-        else:  # told: what others say in its name has no bearing on a judge's tasks
-            batch.out.append(self._set_aside("judgments", said.delivery, FORGED, forged, told=True))
-
-    def _addressed(self, delivery: Delivery) -> Judgments | None:
-        """For which tasks judgments speak that are no valid message; None where that cannot be known."""
-        if delivery.type != JUDGMENTS:
-            return None
-        message = addressed(delivery.body, delivery.type, delivery.content_encoding, limit=self._limit)
-        return message if message is not None and JOB_ID.fullmatch(message.job) else None
-
-    def _kind(self, delivery: Delivery) -> str:
-        return "events" if delivery.queue == self._names.events_queue("aggregator") else "judgments"
-
-    def _set_aside(
-        self, kind: str, delivery: Delivery, code: str, error: str, *, traceback: str = "", told: bool = False
-    ) -> Outgoing:
-        _log.warning("set aside", kind=kind, code=code, error=error, **tracing.bound(delivery))
-        cause = Cause(code=code, error=error, at=self._clock.now(), traceback=traceback, told=told)
-        return raw_letter(self._names, kind, delivery, cause)
-
     def _give_up(self, delivery: Delivery, error: Exception) -> Result:
         said = f"{type(error).__name__}: {error}"
-        if delivery.queue in self._dead:  # it is where such things go: file it, and conclude nothing from it
+        if self._sorter.is_letter(delivery):  # it is where such things go: file it, and conclude nothing from it
             now = self._clock.now()
             _log.warning("a dead letter leads to an error", error=said)
             return Result(filed=self._store.write(lambda c: deadfiles.file(c, [delivery], now))[0])
-        return Result(out=[self._set_aside(self._kind(delivery), delivery, "error", said, traceback=trace(error))])
+        return Result(out=[self._sorter.set_aside(delivery, "error", said, traceback=trace(error))])
 
     def _take(self, batch: Batch) -> Result:
         """News and judgments in a transaction each, since these lock suites and jobs in another order."""
@@ -307,7 +242,7 @@ class Intake:
     def _aside(self, some: Iterable[Aside], result: Result) -> None:
         for said, code, why, told in some:
             if said.delivery is not None:  # what we conclude ourselves has its letter on file
-                result.out.append(self._set_aside("judgments", said.delivery, code, why, told=told))
+                result.out.append(self._sorter.set_aside(said.delivery, code, why, told=told))
 
     def _settled(self, job: str, suites: Sequence[int], result: Result) -> None:
         if suites:

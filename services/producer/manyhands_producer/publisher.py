@@ -25,11 +25,12 @@ from manyhands_producer.outgoing import Messages
 from manyhands_producer.scheduler import turns
 from manyhands_producer.spool import Spooled
 from manyhands_producer.store import ProducerStore
+from manyhands_producer.window import Window
 
 _log = logs.get(__name__)
 
-#: Suites published in one round, and bytes of them read from the spool at once for one job.
-ROUND, LOAD_BYTES = 256, 8 << 20
+#: Suites published in one round.
+ROUND = 256
 #: Seconds for which a cursor that has moved waits for others to be committed with.
 SAVE_EVERY = 0.05
 #: Seconds between two looks at a broker that is away.
@@ -46,6 +47,7 @@ class Pump:
         self._messages = Messages(settings.names, settings.body_limit)
         self._stop = threading.Event()
         self._courier = Courier(publisher, board, clock, self._stop)
+        self._window = Window(store, board, clock)
         self._desks: dict[str, Desk] = {}
         self._declared: set[str] = set()
         self._last: str | None = None
@@ -207,7 +209,7 @@ class Pump:
     def _publish_suites(self, desks: Sequence[Desk]) -> bool:
         by_job = {desk.live.job: desk for desk in desks}
         with self._board.changed:
-            ready = {job: self._room(desk.live) for job, desk in by_job.items() if not desk.failed}
+            ready = {job: self._window.room(desk.live) for job, desk in by_job.items() if not desk.failed}
         order = turns(ready, self._last, ROUND)
         loaded, away = self._load(by_job, Counter(order))
         # whatever stops this half-way, what is not sent stays on its desk and is sent by the next round
@@ -238,7 +240,7 @@ class Pump:
         for job, count in counts.items():
             desk = desks[job]
             try:
-                suites = self._take(desk.live, count)
+                suites = self._window.take(desk.live, count)
             except StoreUnavailable as error:
                 return loaded, error
             except Exception as error:  # noqa: BLE001  one job's rows that cannot be read hold up no other job
@@ -250,34 +252,6 @@ class Pump:
                 desk.take(suite.suite, slots if suite.payloads else ())
             loaded[job] = deque(suites)
         return loaded, None
-
-    def _room(self, live: Live) -> int:
-        """How many suites the job may publish now; of one that is over only the news is told, and it needs no room."""
-        if live.over:
-            return live.ahead
-        most = max(1, LOAD_BYTES // max(live.largest, 1))
-        return min(live.ahead, live.spec.in_flight - len(live.unsettled), most)
-
-    def _take(self, live: Live, most: int) -> list[Spooled]:
-        """The next suites out of the spool; they take up the job's window from now on."""
-        with self._board.changed:
-            first, until, bodies = live.next, live.suites, not live.over
-            live.early = set()
-        try:
-            found = self._store.waiting(live.number, first, most, bodies=bodies)
-        except BaseException:
-            with self._board.changed:
-                live.early = None
-            raise
-        with self._board.changed:
-            early, live.early = live.early or set(), None
-            suites = [s for s in found if s.suite not in early]
-            # suites that were settled before they were published again are gone from the spool
-            live.next = max(first, found[-1].suite + 1 if found else until)
-            live.waiting = max(0, live.waiting - sum(s.size for s in found)) if live.ahead else 0
-            if not live.over:
-                live.unsettled |= dict.fromkeys((s.suite for s in suites), self._clock.monotonic())
-        return suites
 
     def _news(self, desk: Desk, suites: Sequence[Spooled]) -> None:
         total = None
