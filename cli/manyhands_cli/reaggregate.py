@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from manyhands_aggregator.bundle.again import Compared
     from manyhands_aggregator.bundle.files import Bundle
 
+#: Tasks that are named where answers of them were not computed.
+NAMED = 20
+
 
 def reaggregate(
     folder: Annotated[
@@ -72,7 +75,8 @@ def reaggregate(
         show.as_json(_said(bundle, by, compared, file, same))
     else:
         _say(bundle, by, compared, file, same)
-    raise typer.Exit(Exit.OK if same or method is not None else Exit.SHORT)
+    whole = same and not compared.taken
+    raise typer.Exit(Exit.OK if whole or method is not None else Exit.SHORT)
 
 
 def _changed(bundle: Bundle, changed: list[str], json_: bool) -> None:
@@ -86,12 +90,17 @@ def _changed(bundle: Bundle, changed: list[str], json_: bool) -> None:
 def _said(bundle: Bundle, method: str, compared: Compared, file: Path, same: bool) -> dict[str, Any]:
     said: dict[str, Any] = {"bundle": str(bundle.folder), "identical": same, "changed": [], "method": method}
     said |= {"tasks": compared.tasks, "different": compared.different, "file": str(file)}
+    if compared.taken:
+        said["not_computed"] = compared.taken
     if compared.known:
         said |= {"accuracy": compared.right / compared.known, "accuracy_before": compared.was_right / compared.known}
     return said
 
 
 def _say(bundle: Bundle, method: str, compared: Compared, file: Path, same: bool) -> None:
+    if compared.taken:
+        _taken(compared, same)
+        return
     if same:
         show.line(f"identical: {compared.tasks:,} answers by {method}, in {file}")
         return
@@ -104,3 +113,14 @@ def _say(bundle: Bundle, method: str, compared: Compared, file: Path, same: bool
     if own:
         made = ", ".join(f"{name} {version}" for name, version in bundle.manifest["versions"].items())
         show.line(f"the bundle's are of {made}")
+
+
+def _taken(compared: Compared, same: bool) -> None:
+    ids = compared.taken
+    how = "identical, but" if same else "not identical, and"
+    show.line(
+        f"{how} {len(ids):,} of {compared.tasks:,} answers were taken from the bundle and not computed: the version "
+        "that accepted them did not record what they rest on"
+    )
+    left = f" and {len(ids) - NAMED:,} others (--json names them all)" if len(ids) > NAMED else ""
+    show.line(", ".join(ids[:NAMED]) + left)

@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 
 from manyhands.messages import Failure
 from manyhands.spec import PEOPLE, Accept
-from manyhands_aggregator.course import Accepted, Course, Slot
+from manyhands_aggregator.course import Accepted, Basis, Course, Slot
 from manyhands_aggregator.decide import NO_JUDGMENT
 from manyhands_aggregator.plan import Plan, Step
 from manyhands_aggregator.voices import Voice, Voices, counted
@@ -30,6 +30,9 @@ class Opinion(Protocol):
 
     def answer(self, votes: Sequence[Voice], position: int) -> tuple[object, float, bool]:
         """The likeliest answer, its probability, and whether another was as likely."""
+
+    def rights(self, votes: Sequence[Voice], position: int) -> tuple[float, ...] | None:
+        """How probable it is that each is right, 0..1, as far as the answer rests on such a thing."""
 
     def accepts(self, accept: Accept, votes: Sequence[Voice], position: int) -> bool:
         """Whether that is enough for a rule of the job file."""
@@ -138,7 +141,8 @@ def _close(task: _Task, course: Course, opinion: Opinion, otherwise: Failure | N
     if task.votes:
         value, confidence, tied = opinion.answer(task.votes, task.position)
         moves.ties += tied
-        course.accepted[task.position] = Accepted(value, confidence, len(task.votes), task.step.number)
+        basis = Basis(tuple(voice.slot for voice in task.votes), opinion.rights(task.votes, task.position))
+        course.accepted[task.position] = Accepted(value, confidence, len(task.votes), task.step.number, basis)
     else:
         said_first = next((voice.failure for voice in task.heard if voice.failure is not None), None)
         moves.failed[task.position] = said_first or otherwise or NO_JUDGMENT

@@ -5,7 +5,7 @@ The first stage is asked of every task of a suite, so nothing need be noted of i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,16 +15,29 @@ import msgpack
 Slot = tuple[int, str, int]
 
 
+class Basis(NamedTuple):
+    """What an answer rests on: the judgments of these ``slots``, in the order in which they counted.
+
+    ``rights``, one each, is how probable it was then that each is right, 0..1: what was believed of its voter at that
+    moment. None where no such thing is asked: where values are only compared, or all were gone over as a whole since.
+    """
+
+    slots: tuple[Slot, ...]
+    rights: tuple[float, ...] | None = None
+
+
 class Accepted(NamedTuple):
     """An answer that stands: no judgment that comes later changes it before the job is gone over as a whole.
 
-    It rests on so many ``votes``, those that there were when ``stage`` ended with the task.
+    It rests on so many ``votes``, those that there were when ``stage`` ended with the task, and these on a ``basis``;
+    what an earlier version accepted has none.
     """
 
     value: Any
     confidence: float
     votes: int
     stage: int
+    basis: Basis | None = None
 
 
 @dataclass(slots=True)
@@ -56,9 +69,14 @@ class Course:
         if not self.asked and not self.accepted and not self.void:
             return None
         asked = [[*slot, sorted(positions)] for slot, positions in sorted(self.asked.items())]
-        columns: list[Any] = [asked, {p: list(self.accepted[p]) for p in sorted(self.accepted)}]
-        if self.void:
+        accepted = sorted(self.accepted)
+        # a basis stands behind the others, so that an earlier version can read them
+        columns: list[Any] = [asked, {p: list(self.accepted[p][:4]) for p in accepted}]
+        bases = pack_bases([self.accepted[p].basis for p in accepted])
+        if self.void or bases is not None:
             columns.append([[*slot, attempt, sorted(p)] for (slot, attempt), p in sorted(self.void.items())])
+        if bases is not None:
+            columns.append(bases)
         packed: bytes = msgpack.packb(columns)
         return packed
 
@@ -68,8 +86,43 @@ class Course:
         if packed is None:
             return cls()
         asked, accepted, *more = msgpack.unpackb(packed, strict_map_key=False)
+        bases = unpack_bases(more[1] if len(more) > 1 else None, len(accepted))
         return cls(
             {(stage, judge, slot): set(positions) for stage, judge, slot, positions in asked},
-            {position: Accepted(*said) for position, said in accepted.items()},
+            {
+                position: Accepted(value, confidence, votes, stage, basis)
+                for (position, (value, confidence, votes, stage)), basis in zip(accepted.items(), bases, strict=True)
+            },
             {((stage, judge, slot), attempt): set(p) for stage, judge, slot, attempt, p in (more[0] if more else ())},
         )
+
+
+def pack_bases(bases: Sequence[Basis | None]) -> list[Any] | None:
+    """Some bases as plain values: which slots go together, which of these each has, and what was believed of them.
+
+    None where there is none of them; most tasks of a suite rest on the same slots.
+    """
+    together: dict[tuple[Slot, ...], int] = {}
+    which = [None if basis is None else together.setdefault(basis.slots, len(together)) for basis in bases]
+    if not together:
+        return None
+    rights = [None if basis is None or basis.rights is None else list(basis.rights) for basis in bases]
+    same = which.count(which[0]) == len(which)
+    return [
+        [[list(slot) for slot in slots] for slots in together],
+        which[0] if same else which,
+        rights if any(one is not None for one in rights) else None,
+    ]
+
+
+def unpack_bases(packed: Sequence[Any] | None, count: int) -> list[Basis | None]:
+    """The inverse of :func:`pack_bases`, for so many tasks."""
+    if packed is None:
+        return [None] * count
+    together = [tuple((stage, judge, slot) for stage, judge, slot in slots) for slots in packed[0]]
+    which = packed[1] if isinstance(packed[1], list) else [packed[1]] * count
+    rights = packed[2] or [None] * count
+    return [
+        None if place is None else Basis(together[place], None if right is None else tuple(right))
+        for place, right in zip(which, rights, strict=True)
+    ]

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from manyhands.messages import Failure
 from manyhands.spec import Answer, Method
+from manyhands_aggregator.course import Basis
 from manyhands_aggregator.merge import NOTHING, Column
 from manyhands_aggregator.values import canonical
 
@@ -27,7 +28,8 @@ class Decision:
     ``values`` and ``confidences`` (0..1) have n entries, None where the task failed; ``counts`` says on how many
     judgments each rests; ``errors`` maps an index to why it failed; ``ties`` counts the answers the tie rule decided;
     ``agreements`` has, in no order, the share of the judgments that are the answer of each task that was voted on.
-    ``stages`` says, where there are several, which of them ended with the answer; None where the task failed.
+    ``stages`` says, where there are several, which of them ended with the answer; None where the task failed. ``bases``
+    says what each rests on, in a plan that cascades or whose method weighs voters; None where that is not on record.
     """
 
     values: Sequence[Any]
@@ -37,6 +39,22 @@ class Decision:
     ties: int = 0
     agreements: list[float] = field(default_factory=list)
     stages: Sequence[int | None] | None = None
+    bases: Sequence[Basis | None] | None = None
+
+    def replaced(self, found: Mapping[int, tuple[Any, float]]) -> Decision:
+        """The same with other values and confidences at some indices, found from all judgments; the failed have failed.
+
+        What was believed when these were accepted has no part in them any more.
+        """
+        values, confidences = list(self.values), list(self.confidences)
+        bases = None if self.bases is None else list(self.bases)
+        for index, (value, confidence) in found.items():
+            if index in self.errors:
+                continue
+            values[index], confidences[index] = value, confidence
+            if bases is not None and (basis := bases[index]) is not None:
+                bases[index] = basis._replace(rights=None)
+        return replace(self, values=values, confidences=confidences, bases=bases)
 
 
 class Vote(NamedTuple):

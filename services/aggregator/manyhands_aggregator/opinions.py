@@ -19,7 +19,7 @@ from manyhands_aggregator.decide import Decision
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import SuiteState
 from manyhands_aggregator.truth import accept as rules
-from manyhands_aggregator.truth.belief import NEW, Beliefs, Vote, tally
+from manyhands_aggregator.truth.belief import NEW, Beliefs, Vote, tally, weighed
 from manyhands_aggregator.truth.gain import gain
 from manyhands_aggregator.voices import Voice, counted, voices
 
@@ -41,30 +41,61 @@ class Believed:
         self._options = plan.spec.answer.options or []
         self._labels = {option: label for label, option in enumerate(self._options)}
         self._beliefs, self._studied = beliefs, studied
-        self._last: tuple[Sequence[Voice], list[Vote], NDArray[np.float64]] | None = None
+        self._last: _Weighed | None = None
 
-    def _posterior(self, votes: Sequence[Voice], position: int) -> tuple[list[Vote], NDArray[np.float64]]:
-        if self._last is None or self._last[0] is not votes:
-            cast = [Vote(voice.voter, self._labels[voice.value], voice.confidence) for voice in votes]
-            self._last = votes, cast, self._beliefs.posterior(cast, self._studied.get(position, ()))
-        return self._last[1], self._last[2]
+    def _weighed(self, votes: Sequence[Voice], position: int) -> _Weighed:
+        if self._last is None or self._last.of is not votes:
+            cast = _cast(votes, self._labels)
+            rights = self._beliefs.rights(cast, self._studied.get(position, ()))
+            self._last = _Weighed(votes, cast, rights, weighed(cast, rights, len(self._options)))
+        return self._last
 
     def answer(self, votes: Sequence[Voice], position: int) -> tuple[object, float, bool]:
         """The likeliest option; of those level, the one with the most voters; of those again, the first."""
-        cast, posterior = self._posterior(votes, position)
-        level = np.flatnonzero(posterior >= posterior.max() - LEVEL)
-        heads = tally(cast, len(posterior))
-        label = max(level.tolist(), key=lambda one: (heads[one], -one))
-        return self._options[label], float(posterior[label]), len(level) > 1
+        _, cast, _, posterior = self._weighed(votes, position)
+        return _likeliest(self._options, cast, posterior)
+
+    def rights(self, votes: Sequence[Voice], position: int) -> tuple[float, ...]:
+        """How probable it is that each is right, by what is believed now."""
+        return tuple(self._weighed(votes, position).rights)
 
     def accepts(self, accept: Accept, votes: Sequence[Voice], position: int) -> bool:
         """Whether the likeliest option is enough for a rule."""
-        cast, posterior = self._posterior(votes, position)
+        _, cast, _, posterior = self._weighed(votes, position)
         return rules.accepts(rule_of(accept), posterior, cast)
 
     def gain(self, votes: Sequence[Voice], position: int) -> float:
         """What a judgment of somebody new is expected to tell."""
-        return gain(self._posterior(votes, position)[1], NEW)
+        return gain(self._weighed(votes, position).posterior, NEW)
+
+
+class _Weighed(NamedTuple):
+    """Votes ``of`` a task, what they are ``cast`` as, how probable each is right, and their posterior."""
+
+    of: Sequence[Voice]
+    cast: Sequence[Vote]
+    rights: Sequence[float]
+    posterior: NDArray[np.float64]
+
+
+def believed_then(plan: Plan, votes: Sequence[Voice], rights: Sequence[float]) -> tuple[object, float]:
+    """The answer of a ``choice``, and its probability, when these votes were right with such probabilities."""
+    options = plan.spec.answer.options or []
+    cast = _cast(votes, {option: label for label, option in enumerate(options)})
+    return _likeliest(options, cast, weighed(cast, rights, len(options)))[:2]
+
+
+def _cast(votes: Sequence[Voice], labels: Mapping[str, int]) -> list[Vote]:
+    return [Vote(voice.voter, labels[voice.value], voice.confidence) for voice in votes]
+
+
+def _likeliest(
+    options: Sequence[str], cast: Sequence[Vote], posterior: NDArray[np.float64]
+) -> tuple[object, float, bool]:
+    level = np.flatnonzero(posterior >= posterior.max() - LEVEL)
+    heads = tally(cast, len(posterior))
+    label = max(level.tolist(), key=lambda one: (heads[one], -one))
+    return options[label], float(posterior[label]), len(level) > 1
 
 
 class Compared:
@@ -81,6 +112,9 @@ class Compared:
             return only.value, 1.0 if only.confidence is None else float(only.confidence), False
         verdict = self._rule([decide.Vote(voice.value, 1.0, voice.confidence) for voice in votes])
         return verdict.value, verdict.confidence, verdict.tied
+
+    def rights(self, votes: Sequence[Voice], position: int) -> None:
+        """Nothing: the answer rests on the values alone."""
 
     def accepts(self, accept: Accept, votes: Sequence[Voice], position: int) -> bool:
         """Whether its confidence, and the votes for the most frequent value, are enough for a rule."""

@@ -17,6 +17,7 @@ from manyhands.errors import UnknownJob
 from manyhands.messages import Failure, Judgments
 from manyhands.spec import received
 from manyhands_aggregator import answers, judging, ratings, reading, tables
+from manyhands_aggregator.course import Basis
 from manyhands_aggregator.jobs import DUE
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import unpack_answers, unpack_failures
@@ -64,31 +65,40 @@ def tasks(store: Store, job: str) -> Iterator[bytes]:
     """Every task in source order: position, id, suite, and where there is such a thing truth, refused, open, accepted.
 
     ``refused`` says why nobody was asked of it; ``open``, that the job has ended before its suite was decided;
-    ``accepted``, in a plan that cascades or whose method weighs voters, the answer that stands and how far the task
-    came: of one voter alone, and where nobody goes over the whole, it rests on what was believed at the time.
+    ``accepted``, in a plan that cascades, how far the task came and what its answer rests on: the slots whose judgments
+    counted, and how probable each was taken to be right, where that has a part in it. Of what an earlier version
+    accepted it is the answer itself.
 
     Raises:
         UnknownJob: the aggregator has not heard of it, or not of its job file.
     """
     plan = Plan.of(received(_spec(store, job)))
-    accepts = plan.cascades or plan.fits
-    query = _DECIDED if accepts else _TASKS
+    query = _DECIDED if plan.cascades else _TASKS
     for rows in answers.pages(lambda of: store.read(lambda c: c.execute(query, of).all()), job, -1, answers.PAGE):
         for row in rows:
-            accepted = _accepted(row) if accepts and row.answers is not None else {}
+            accepted = _accepted(row) if plan.cascades and row.answers is not None else {}
             yield b"".join(_task_lines(row, accepted))
 
 
 def _accepted(row: sa.Row[Any]) -> dict[int, dict[str, Any]]:
-    """The answers of a suite, by position."""
+    """What was accepted of a suite, by position."""
     decision = unpack_answers(row.answers)
-    stages = decision.stages or [0] * row.tasks
+    stages, bases = decision.stages or [0] * row.tasks, decision.bases or [None] * row.tasks
     columns = zip(decision.values, decision.confidences, decision.counts, stages, strict=True)
     return {
         row.first + index: dict(zip(("value", "confidence", "votes", "stage"), one, strict=True))
-        for index, one in enumerate(columns)
+        if basis is None
+        else {"stage": one[-1], "rests_on": _rests_on(basis)}
+        for index, (one, basis) in enumerate(zip(columns, bases, strict=True))
         if index not in decision.errors
     }
+
+
+def _rests_on(basis: Basis) -> list[list[Any]]:
+    """Stage, judge and slot of each judgment, and behind them how probable it was taken to be right."""
+    if basis.rights is None:
+        return [list(slot) for slot in basis.slots]
+    return [[*slot, right] for slot, right in zip(basis.slots, basis.rights, strict=True)]
 
 
 def _task_lines(row: sa.Row[Any], accepted: Mapping[int, Any]) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ import msgpack
 from manyhands.messages import Failure, Judgments
 from manyhands_aggregator import merge, values
 from manyhands_aggregator.cascade import Moves, Opinion, advance
-from manyhands_aggregator.course import Accepted, Course, Slot
+from manyhands_aggregator.course import Accepted, Course, Slot, pack_bases, unpack_bases
 from manyhands_aggregator.decide import Decision
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.voices import Voices, counted, voices
@@ -43,8 +43,11 @@ def pack_answers(decision: Decision) -> bytes:
     """A decision to bytes; columns that say the same throughout are kept as one value."""
     errors = pack_failures(decision.errors)
     columns = [decision.values, _folded(decision.confidences), _folded(decision.counts), errors]
-    if decision.stages is not None:
-        columns.append(_folded(decision.stages))
+    bases = None if decision.bases is None else pack_bases(decision.bases)
+    if decision.stages is not None or bases is not None:
+        columns.append(_folded(decision.stages or [0] * len(decision.values)))
+    if bases is not None:
+        columns.append(bases)
     packed: bytes = msgpack.packb(columns)
     return packed
 
@@ -58,6 +61,7 @@ def unpack_answers(packed: bytes) -> Decision:
         _unfolded(counts, len(said)),
         unpack_failures(errors),
         stages=_unfolded(more[0], len(said)) if more else None,
+        bases=unpack_bases(more[1], len(said)) if len(more) > 1 else None,
     )
 
 
@@ -220,6 +224,7 @@ class SuiteState:
             {position - self.first: failures[position] for position in run if position not in accepted},
             ties=moves.ties,
             stages=[None if one is None else one.stage for one in there] if len(plan.steps) > 1 else None,
+            bases=[None if one is None else one.basis for one in there],
         )
         for position, one in accepted.items():
             votes, _ = counted(said.get(position, {}).values())
@@ -242,12 +247,12 @@ class SuiteState:
 
     def stand_by(self, decision: Decision) -> None:
         """Take its answers, which stand in the store, for accepted."""
-        stages = decision.stages or [0] * self.count
+        stages, bases = decision.stages or [0] * self.count, decision.bases or [None] * self.count
         for index, value in enumerate(decision.values):
             confidence, stage = decision.confidences[index], stages[index]
             if index not in decision.errors and confidence is not None:
                 self.course.accepted[self.first + index] = Accepted(
-                    value, confidence, decision.counts[index], stage or 0
+                    value, confidence, decision.counts[index], stage or 0, bases[index]
                 )
 
     def count_up(self, plan: Plan, decision: Decision) -> Counts:

@@ -26,13 +26,8 @@ class Valued:
 
     def applied(self, _plan: Plan, first: int, decision: Decision) -> Decision:
         """A suite's answers with what was found in the place of what there was; the failed have failed."""
-        values: list[Any] = list(decision.values)
-        confidences = list(decision.confidences)
-        for index in range(len(values)):
-            found = self.answers.get(first + index)
-            if found is not None and index not in decision.errors:
-                values[index], confidences[index] = found
-        return replace(decision, values=values, confidences=confidences)
+        count = len(decision.values)
+        return decision.replaced({p - first: self.answers[p] for p in range(first, first + count) if p in self.answers})
 
 
 @dataclass(slots=True)

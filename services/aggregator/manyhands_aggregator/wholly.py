@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
@@ -36,14 +36,12 @@ class Found:
         """A suite's answers with what was found in the place of what there was; the failed have failed."""
         options = plan.spec.answer.options or []
         start, end = np.searchsorted(self.positions, (first, first + len(decision.values)))
-        values: list[Any] = list(decision.values)
-        confidences = list(decision.confidences)
-        for place in range(start, end):
-            index = int(self.positions[place]) - first
-            if index not in decision.errors:
-                values[index] = options[self.labels[place]]
-                confidences[index] = float(self.confidences[place])
-        return replace(decision, values=values, confidences=confidences)
+        return decision.replaced(
+            {
+                int(self.positions[place]) - first: (options[self.labels[place]], float(self.confidences[place]))
+                for place in range(start, end)
+            }
+        )
 
 
 @dataclass(slots=True)

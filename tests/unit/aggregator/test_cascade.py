@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgpack
 import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from manyhands.deadletters import Cause, suite_letter
 from manyhands.errors import StoreUnavailable
 from manyhands.messages import Event, Failure, Judgments, Suite
 from manyhands_aggregator import jobs, tables
-from manyhands_aggregator.course import Accepted, Course
+from manyhands_aggregator.course import Accepted, Basis, Course
 from manyhands_aggregator.truth.belief import Beliefs, Vote
 from manyhands_service.store import Store
 from tests.unit.aggregator.kit import NAMES, Bench, Job, delivery, from_letter, letters, open_store, said
@@ -58,8 +59,16 @@ def names(events: Sequence[Event]) -> list[str]:
 
 def test_a_course_travels() -> None:
     """What was asked and accepted is the same when it comes back from the store; nothing takes no room."""
-    course = Course({(1, "three", 0): {4, 2}}, {3: Accepted("a", 0.9, 2, 0)})
+    one, three = (0, "one", 0), (1, "three", 0)
+    course = Course({three: {4, 2}}, {3: Accepted("a", 0.9, 1, 0)})
     assert Course.unpack(course.pack()) == course
+    course.accepted |= {
+        1: Accepted("b", 0.7, 1, 0, Basis((one,), (0.7,))),
+        4: Accepted("a", 1.0, 1, 1, Basis((three,))),
+    }
+    assert Course.unpack(course.pack()) == course
+    earlier = msgpack.unpackb(course.pack() or b"", strict_map_key=False)
+    assert earlier[1] == {1: ["b", 0.7, 1, 0], 3: ["a", 0.9, 1, 0], 4: ["a", 1.0, 1, 1]}  # an earlier version reads it
     assert Course().pack() is None
     assert Course.unpack(None) == Course()
 

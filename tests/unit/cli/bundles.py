@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ class Shelf:
     def answers(self, job: Job, kind: str = "csv") -> bytes:
         """The job's answers as the aggregator tells them."""
         return b"".join(self.recorded(job).stream(f"answers.{kind}"))
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    """A file of JSON Lines."""
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def computed(bundle: Bundle, kind: str = "csv", method: str | None = None) -> tuple[bytes, Compared]:

@@ -18,7 +18,7 @@ from manyhands_cli.exits import Exit
 from manyhands_cli.main import app
 from manyhands_cli.planned import NoPlan
 from manyhands_cli.recall import NoRecord, recall
-from tests.unit.aggregator.kit import Job, open_store
+from tests.unit.aggregator.kit import Job
 from tests.unit.cli.bundles import Shelf
 
 #: Of every ten numbers the first judge takes one for odd that is not; people know better.
@@ -178,14 +178,6 @@ def test_figures_are_compared_in_per_cent_of_the_planned() -> None:
     assert compare(plan, planned.actual(progress, [0.8, 1.0]))[-1] == {
         "figure": "confidence", "planned": 0.9, "low": None, "high": None, "actual": 0.9, "difference": 0.0,
     }  # fmt: skip
-
-
-@pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[Shelf]:
-    """A store."""
-    store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
-    yield Shelf(store, tmp_path)
-    store.close()
 
 
 class Api(Client):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
@@ -21,8 +19,7 @@ from manyhands_aggregator.bundle.reading import suites
 from manyhands_aggregator.bundle.tally import Share
 from manyhands_aggregator.report import charts, said
 from manyhands_aggregator.report.markup import el, outside
-from manyhands_service.store import Store
-from tests.unit.aggregator.kit import Job, open_store
+from tests.unit.aggregator.kit import Job
 from tests.unit.cli.bundles import Shelf, letters
 
 #: Elements without an end tag, and all the elements that a report is made of.
@@ -69,20 +66,6 @@ class Page(HTMLParser):
             self.styles += data
         else:
             self.words.append(data)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """A store that the tests share: each has jobs of its own."""
-    store = open_store(f"sqlite:///{tmp_path_factory.mktemp('store') / 'shelf.db'}")
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def shelf(store: Store, tmp_path: Path) -> Shelf:
-    """A store, and room for bundles."""
-    return Shelf(store, tmp_path)
 
 
 def _page(bundle: Bundle) -> Page:

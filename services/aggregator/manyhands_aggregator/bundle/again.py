@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 from manyhands.spec import JobSpec, received
@@ -12,19 +12,23 @@ from manyhands_aggregator import export, values
 from manyhands_aggregator.answers import Block
 from manyhands_aggregator.bundle.answering import answers
 from manyhands_aggregator.bundle.files import Bundle
-from manyhands_aggregator.bundle.reading import Suite, settled, suites
+from manyhands_aggregator.bundle.reading import Suite, fitting_together, settled, suites
 from manyhands_aggregator.bundle.whole import named
 
 
 @dataclass(slots=True)
 class Compared:
-    """Tasks, and how many have another answer now; of those of ``known`` truth, how many were right and are."""
+    """Tasks, and how many have another answer now; of those of ``known`` truth, how many were right and are.
+
+    ``taken`` are the ids of those whose answers were not computed: an earlier version has recorded nothing else.
+    """
 
     tasks: int = 0
     different: int = 0
     known: int = 0
     was_right: int = 0
     right: int = 0
+    taken: list[str] = field(default_factory=list)
 
 
 def again(bundle: Bundle, compared: Compared, method: str | None = None) -> Iterator[Block]:
@@ -51,7 +55,12 @@ def again(bundle: Bundle, compared: Compared, method: str | None = None) -> Iter
     def read() -> Iterator[Suite]:
         return suites(bundle.folder)
 
-    return _beside(bundle, spec, answers(spec, state, read, accepted=other is None, method=method, out=out), compared)
+    blocks = answers(
+        spec, state, read, accepted=other is None, method=method, out=out,
+        taken=compared.taken if other is None else None,
+    )  # fmt: skip
+    with fitting_together(bundle.folder):
+        yield from _beside(bundle, spec, blocks, compared)
 
 
 def _beside(bundle: Bundle, spec: JobSpec, blocks: Iterable[Block], compared: Compared) -> Iterator[Block]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Set
 from functools import partial
 
+from manyhands.messages import GOLD_ID
 from manyhands.spec import JobSpec
 from manyhands_aggregator.answers import CANCELLED, ROWS, Block
 from manyhands_aggregator.bundle import whole
 from manyhands_aggregator.bundle.fitted import fitted
 from manyhands_aggregator.bundle.reading import Suite
+from manyhands_aggregator.bundle.standing import stand, unrecorded
 from manyhands_aggregator.decide import Decision
 from manyhands_aggregator.opinions import Compared
 from manyhands_aggregator.plan import Plan
@@ -25,12 +27,14 @@ def answers(
     accepted: bool = True,
     method: str | None = None,
     out: Set[str] = frozenset(),
+    taken: list[str] | None = None,
 ) -> Iterator[Block]:
     """The answers of a job that has ended in this ``state``, in source order.
 
     By the method of the job file, or by a ``method`` of the truth package. What was ``accepted`` on the way through a
-    plan that cascades stands where the job is not gone over as a whole, unless it is not to. Memory is that of a block,
-    and where a job is gone over as a whole some forty bytes for each judgment; voters who are ``out`` are none then.
+    plan that cascades stands where the job is not gone over as a whole, unless it is not to; the ids of answers of
+    which nothing is on record but themselves are put into ``taken``. Memory is that of a block, and where a job is gone
+    over as a whole some forty bytes for each judgment; voters who are ``out`` are none then.
     """
     plan = Plan.of(spec)
     otherwise = CANCELLED if state == "cancelled" else OVERDUE
@@ -39,6 +43,8 @@ def answers(
         decision = None if suite.open else _decided(plan, suite, accepted)
         if decision is not None and change is not None:
             decision = change(decision)
+        if decision is not None and taken is not None:
+            taken += [suite.ids[index] for index in unrecorded(decision) if suite.ids[index] != GOLD_ID]
         block.add(suite.first, suite.ids, decision, otherwise)
         if len(block.positions) >= ROWS:
             yield block
@@ -70,10 +76,10 @@ def _block(plan: Plan) -> Block:
 def _decided(plan: Plan, suite: Suite, accepted: bool) -> Decision | None:
     """What becomes of a suite that nothing more is asked of."""
     state = suite.state()
-    if not (plan.cascades or plan.fits):
+    if not plan.cascades:
         return state.decide(plan, otherwise=OVERDUE)
-    if not accepted:
-        state.course.accepted.clear()
+    if accepted:
+        stand(plan, suite, state)
     _, decision = state.proceed(plan, Compared(plan), None, OVERDUE)
     return decision
 

@@ -13,7 +13,9 @@ from manyhands.errors import ManyhandsError, SpecError
 from manyhands.spec import JobSpec, received
 
 #: What the manifest says it is; a later layout has another number.
-FORMAT = "manyhands.bundle.v1"
+FORMAT = "manyhands.bundle.v2"
+#: What can be read: the first has the answers that a cascade accepted, and not what they rest on.
+READABLE = ("manyhands.bundle.v1", FORMAT)
 MANIFEST = "bundle.json"
 JOB, TASKS, JUDGMENTS = "job.json", "tasks.jsonl", "judgments.jsonl"
 ANSWERS_CSV, ANSWERS_JSONL = "answers.csv", "answers.jsonl"
@@ -53,7 +55,7 @@ class Bundle:
             said = json.loads((folder / MANIFEST).read_bytes())
         except (OSError, ValueError) as error:
             raise NoBundle(f"{folder}: {MANIFEST} cannot be read ({error.__class__.__name__})") from error
-        if not isinstance(said, dict) or said.get("format") != FORMAT or not isinstance(said.get("files"), dict):
+        if not isinstance(said, dict) or said.get("format") not in READABLE or not isinstance(said.get("files"), dict):
             raise NoBundle(f"{folder}: {MANIFEST} is not of the format {FORMAT}")
         return cls(folder, said)
 

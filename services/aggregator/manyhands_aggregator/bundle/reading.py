@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +15,7 @@ import orjson
 
 from manyhands.messages import GOLD_ID, Failure, Judgments
 from manyhands_aggregator.bundle.files import ANSWERS_JSONL, JUDGMENTS, TASKS, NoBundle
-from manyhands_aggregator.course import Accepted, Slot
+from manyhands_aggregator.course import Slot
 from manyhands_aggregator.suite import SuiteState
 
 #: A line of one of the files: ``record`` says what it holds.
@@ -46,7 +47,7 @@ class Suite:
         return bool(self.tasks[0].get("open"))
 
     def state(self) -> SuiteState:
-        """The suite as the aggregator has it in hand when all has been said, with what was accepted on the way."""
+        """The suite as the aggregator has it in hand when all has been said."""
         refused = {t["position"]: Failure(**t["refused"]) for t in self.tasks if "refused" in t}
         truths = [task.get("truth") for task in self.tasks]
         known = msgpack.packb(truths) if any(truth is not None for truth in truths) else None
@@ -56,9 +57,6 @@ class Suite:
             slot: Slot = (message.stage, message.judge, message.slot)
             state.said.setdefault(slot, []).append(message)
             state.course.ask(slot, message.positions)
-        for task in self.tasks:
-            if "accepted" in task:
-                state.course.accepted[task["position"]] = Accepted(**task["accepted"])
         return state
 
     def messages(self) -> list[Judgments]:
@@ -93,9 +91,20 @@ def suites(folder: Path) -> Iterator[Suite]:
     Raises:
         NoBundle: a file is not as a bundle has it.
     """
-    try:
+    with fitting_together(folder):
         yield from _suites(folder)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:  # whatever a line lacks, or has instead
+
+
+@contextmanager
+def fitting_together(folder: Path) -> Iterator[None]:
+    """Read what is in a bundle.
+
+    Raises:
+        NoBundle: the files do not fit together.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # whatever a line lacks, or has instead
         raise NoBundle(f"{folder}: its files do not fit together: {error.__class__.__name__}: {error}") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -105,20 +106,23 @@ class Beliefs:
         votes of one voter weigh together as much as one: a model asked twice is no second opinion. What those of them
         taught that were ``studied`` is left out: a vote is no evidence for itself.
         """
-        if self.classes == 1:
-            return np.ones(1)
+        return weighed(votes, self.rights(votes, studied), self.classes)
+
+    def rights(self, votes: Sequence[Vote], studied: Sequence[Vote] = ()) -> list[float]:
+        """How probable it is by itself that each of these votes is right, 0..1; of those ``studied`` as above."""
         own = dict(lessons(studied, self.classes))
         crowd = [total - sum(counts) for total, *counts in zip(self._crowd, *own.values(), strict=True)]
-        scores = [0.0] * self.classes
-        for worker, said in _by_voter(votes).items():
-            known, skill = self._stated.get(worker), None
-            for vote in said:
-                right = None if known is None or vote.confidence is None else known.right(vote.confidence)
-                if right is None:
-                    right = skill = self._skill(worker, own, crowd) if skill is None else skill
-                right = max(0.5 / self.classes, min(SUREST, right))
-                scores[vote.label] += math.log(right / (1 - right) * (self.classes - 1)) / len(said)
-        return np.array(_shares(scores))
+        skills: dict[str, float] = {}
+        found = []
+        for vote in votes:
+            known = self._stated.get(vote.worker)
+            right = None if known is None or vote.confidence is None else known.right(vote.confidence)
+            if right is None:
+                if vote.worker not in skills:
+                    skills[vote.worker] = self._skill(vote.worker, own, crowd)
+                right = skills[vote.worker]
+            found.append(max(0.5 / self.classes, min(SUREST, right)))
+        return found
 
     def counts(self) -> dict[str, Any]:
         """The whole state as plain values, to store; `of_counts` makes the same beliefs of it."""
@@ -141,6 +145,16 @@ class Beliefs:
             for worker, bins in counts["stated"].items()
         }
         return beliefs
+
+
+def weighed(votes: Sequence[Vote], rights: Sequence[float], classes: int) -> NDArray[np.float64]:
+    """The posterior of a task, shape (K,), whose votes are right with these probabilities; see `Beliefs.posterior`."""
+    if classes == 1:
+        return np.ones(1)
+    scores, times = [0.0] * classes, Counter(vote.worker for vote in votes)
+    for vote, right in zip(votes, rights, strict=True):
+        scores[vote.label] += math.log(right / (1 - right) * (classes - 1)) / times[vote.worker]
+    return np.array(_shares(scores))
 
 
 class Lesson(NamedTuple):
