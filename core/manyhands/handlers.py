@@ -29,12 +29,16 @@ class Judgment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a suite is of, for a handler that stands for many people: each slot of a task is for another of them."""
+    """What a suite is of, for a handler that stands for many people: each slot of a task is for another of them.
+
+    So is each ``attempt``: what somebody says who may give no more of the job's judgments is asked of another.
+    """
 
     job: str = ""
     suite: int = 0
     stage: int = 0
     slot: int = 0
+    attempt: int = 1
 
 
 _asked = Asked()

@@ -31,7 +31,7 @@ class Rewards(Model):
         default=None, description="An hourly wage; whoever comes to earn less by the hour is named in the report."
     )
     share: float | None = Field(
-        default=None, gt=0, le=1, description="The largest share of the job's judgments that one person may give."
+        default=None, gt=0, le=1, description="The largest share of the judgments by people that one gives."
     )
 
     @property

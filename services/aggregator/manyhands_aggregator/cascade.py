@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 
 from manyhands.messages import Failure
 from manyhands.spec import PEOPLE, Accept
+from manyhands_aggregator.budget import AS_PLANNED, Who
 from manyhands_aggregator.course import Accepted, Basis, Course, Slot
 from manyhands_aggregator.decide import NO_JUDGMENT
 from manyhands_aggregator.plan import Plan, Step
@@ -67,10 +68,12 @@ def advance(
     purse: int | None,
     otherwise: Failure | None = None,
     out: Set[str] = frozenset(),
+    dearer: Mapping[Who, int] = AS_PLANNED,
 ) -> Moves:
     """Take each of the tasks at these positions as far as it goes, and note in the course what is asked and accepted.
 
-    ``purse`` is what may still be spent, in millionths; None is without limit. With ``otherwise`` nothing more is
+    ``purse`` is what may still be spent, in millionths; None is without limit; judges that are ``dearer`` than the plan
+    says are weighed against it at that. With ``otherwise`` nothing more is
     asked: the tasks are answered with what there is, and fail of that where there is nothing. Where the purse is too
     small for all, it goes to the tasks that one more judgment changes most for its price. What workers say who are
     ``out`` does not count, and they are not asked: others are, in their place. Only where there is nothing else and
@@ -93,19 +96,20 @@ def advance(
         task = _Task(position, step, heard, votes or in_vain)
         slots, reason = ((), "") if otherwise is not None or content else _next(plan, step, asked, in_vain, out)
         if slots:
-            price = sum(plan.steps[stage].prices[judge] for stage, judge, _ in slots)
-            wishes.append(_Wish(task, slots, reason, price))
+            prices = [plan.steps[stage].prices[judge] for stage, judge, _ in slots]
+            most = sum(dearer.get(slot[:2], price) for slot, price in zip(slots, prices, strict=True))
+            wishes.append(_Wish(task, slots, reason, sum(prices), most))
         else:
             _close(task, course, opinion, otherwise, moves)
-    if purse is not None and sum(wish.price for wish in wishes) > purse:
+    if purse is not None and sum(wish.most for wish in wishes) > purse:
         # the next judgment goes where it changes most for its price
         wishes.sort(key=lambda wish: -wish.worth(opinion))
-    for task, slots, reason, price in wishes:
-        if purse is not None and price and price > purse:  # what is free is asked, whatever is left
+    for task, slots, reason, price, most in wishes:
+        if purse is not None and most and most > purse:  # what is free is asked, whatever is left
             moves.short = True
             _close(task, course, opinion, otherwise, moves)
             continue
-        purse = None if purse is None else purse - price
+        purse = None if purse is None else purse - most
         moves.spent += price
         moves.open += 1
         for slot in slots:
@@ -124,17 +128,18 @@ class _Task(NamedTuple):
 
 
 class _Wish(NamedTuple):
-    """What a task would be asked next, and for how much, in millionths."""
+    """What a task would be asked next, its price in millionths, and at the ``most`` that it is reckoned with."""
 
     task: _Task
     slots: Sequence[Slot]
     reason: str
     price: int
+    most: int
 
     def worth(self, opinion: Opinion) -> float:
-        if not self.task.votes or not self.price:
+        if not self.task.votes or not self.most:
             return math.inf
-        return opinion.gain(self.task.votes, self.task.position) / self.price
+        return opinion.gain(self.task.votes, self.task.position) / self.most
 
 
 def _close(task: _Task, course: Course, opinion: Opinion, otherwise: Failure | None, moves: Moves) -> None:

@@ -1,4 +1,4 @@
-"""What people may still be asked, and what an hour of theirs comes to; pure, in whole millionths of the currency."""
+"""How much one person may give, and what an hour of theirs comes to; pure, in whole millionths of the currency."""
 
 from __future__ import annotations
 
@@ -12,29 +12,21 @@ HOUR = 3600
 LEAST = 600.0
 
 
-def affordable(rules: Rules, spent: int, asked: int) -> int | None:
-    """How many more judgments may be asked for without going beyond what the job may pay; None: as many as you like.
-
-    ``spent`` is what is earned already, ``asked`` how many judgments are asked for and not paid yet. Each is reckoned
-    at the most it may come to, so that what was asked for can always be paid.
-    """
-    if rules.per_job is None or rules.most == 0:
-        return None
-    return max(0, (rules.per_job - spent) // rules.most - asked)
+def most(share: float, asked: int) -> int:
+    """How many of so many judgments that are ``asked`` of people one of them may give; in a job of few, one."""
+    return max(1, int(share * asked + 1e-9))
 
 
-def allowed(rules: Rules, planned: int, given: int, balance: int, unpaid: int = 0) -> int | None:
-    """How many more judgments a person may be given; None: as many as there are.
+def left(rules: Rules, asked: int, given: int, balance: int) -> int | None:
+    """How many more judgments a person may be given who has given so many; None: as many as there are.
 
-    ``planned`` are the job's judgments by people in all, ``given`` those that the person has given or has in hand,
-    ``unpaid`` those of them that are not in the ledger yet, and ``balance`` what is: nobody gives more than the share,
-    or works beyond the cap for nothing. In a job of few judgments everybody may give one.
+    Nobody gives more than the share, or works beyond the cap for nothing: ``balance`` is what is earned already.
     """
     bounds = []
     if rules.share is not None:
-        bounds.append(max(1, int(rules.share * planned + 1e-9)) - given)
+        bounds.append(most(rules.share, asked) - given)
     if rules.per_person is not None and rules.judgment:
-        bounds.append(-(-(rules.per_person - balance) // rules.judgment) - unpaid)
+        bounds.append(-(-(rules.per_person - balance) // rules.judgment))
     return max(0, min(bounds)) if bounds else None
 
 

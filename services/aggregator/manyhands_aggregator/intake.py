@@ -25,6 +25,7 @@ from manyhands.runner import Finish, Outcome
 from manyhands.topology import Names
 from manyhands_aggregator import counting, deadfiles, early, jobs, judging, ratings, rewards
 from manyhands_aggregator.batch import Batch, Sorter
+from manyhands_aggregator.budget import Purse
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.judged import Aside, Judged, Means, Said
 from manyhands_aggregator.minds import Minds
@@ -32,6 +33,7 @@ from manyhands_aggregator.news import News
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.senders import ANYBODY, Senders
 from manyhands_aggregator.settling import ask_again, settle
+from manyhands_aggregator.shares import Shares
 from manyhands_aggregator.suite import UNDECODABLE
 from manyhands_service.store import Conflict, Store
 
@@ -163,7 +165,8 @@ class Intake:
         held: list[Said] = []
         judged: dict[str, Judged] = {}
         plans: dict[str, Plan] = {}
-        purses: dict[str, int | None] = {}
+        purses: dict[str, Purse] = {}
+        shares: dict[str, Shares | None] = {}
         for job, messages in sorted(by_job.items()):
             plan = self._plans.get(connection, job) if job in states else None
             if plan is None:
@@ -176,7 +179,10 @@ class Intake:
                 over, plans[job] = states[job] != "open", plan
                 purse = purses[job] = jobs.purse(connection, job, plan)
                 means = self._means(connection, job, plan, purse)
-                judged[job] = judging.judge(connection, job, plan, messages, over=over, means=means, purse=purse)
+                share = shares[job] = Shares.of(connection, job, purse, (said.message for said in messages))
+                judged[job] = judging.judge(
+                    connection, job, plan, messages, purse, over=over, means=means, shares=share
+                )
                 # when it is over, what is open has failed: nothing need be concluded of it any more
                 held += [said for said in judged[job].unknown if said.delivery or states[job] == "open"]
         early.hold(connection, held, now)
@@ -185,16 +191,18 @@ class Intake:
         if any(account.state != states[job] for job, account in accounts.items()):
             raise Conflict  # it has just ended: what is open counts otherwise now
         for job, one in judged.items():
-            if accounts[job].overspent(plans[job], purses[job], one.spent, one.dearer):
+            if accounts[job].overspent(plans[job], purses[job], one):
                 raise Conflict  # others have asked for more meanwhile
+            if (share := shares[job]) is not None and not share.hold(connection):
+                raise Conflict  # somebody has given more meanwhile
             accounts[job].add(one.kept, one.change)
-            accounts[job].spend(one.spent + one.dearer, short=one.short)
+            accounts[job].spend(one, plans[job])
             rewards.reckon(connection, job, plans[job], one.touched, now)
             self._judged(job, one, result)
         self._end(connection, accounts, now, result)
         return result
 
-    def _means(self, connection: sa.Connection, job: str, plan: Plan, purse: int | None) -> Means | None:
+    def _means(self, connection: sa.Connection, job: str, plan: Plan, purse: Purse) -> Means | None:
         if not plan.cascades:
             return None
         opinion = self.minds.opinion(connection, job, plan)
@@ -218,10 +226,10 @@ class Intake:
         accounts = jobs.lock(connection, [job])
         if accounts[job].over:
             raise Conflict  # it has just ended
-        if accounts[job].overspent(plan, purse, judged.spent, judged.dearer):
+        if accounts[job].overspent(plan, purse, judged):
             raise Conflict  # others have asked for more meanwhile
         accounts[job].add(0, judged.change)
-        accounts[job].spend(judged.spent, short=judged.short)
+        accounts[job].spend(judged, plan)
         rewards.reckon(connection, job, plan, judged.touched, now)
         self._judged(job, judged, result)
         accounts[job].end_if_done(now)  # upkeep tells of it until that is confirmed: there is no delivery to come again

@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from manyhands.messages import JOB_COMPLETED, Event
 from manyhands.spec import received
 from manyhands_aggregator import tables
+from manyhands_aggregator.budget import Purse, Traffic
+from manyhands_aggregator.judged import Judged
 from manyhands_aggregator.news import Announced, Cancelled, Opened, Sealed
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import Counts, unpack_failures
@@ -50,6 +52,7 @@ class Account:
     sent: int
     spent: int
     fit: str | None
+    traffic: str | None
     _read: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -108,16 +111,22 @@ class Account:
         """Take in what other answers in the place of some have changed: how many of them are right."""
         self.gold_right += counts.gold_right
 
-    def spend(self, millionths: int, *, short: bool) -> None:
-        """Add to what was spent beyond the first stage's price; ``short``: the budget did not allow all of the plan."""
-        self.spent += millionths
-        if short and not self.over:
+    def spend(self, judged: Judged, plan: Plan) -> None:
+        """Add what was spent beyond the first stage's price, and say so where the budget did not allow all of it."""
+        self.spent += judged.spent + judged.dearer
+        if plan.counts_traffic:
+            self.traffic = Traffic.unpack(self.traffic).plus(judged.traffic).pack()
+        if judged.short and not self.over:
             self.reason = BUDGET
 
-    def overspent(self, plan: Plan, purse: int | None, asked: int, dearer: int) -> bool:
-        """Whether too much is ``asked`` now, because others have spent what was in the ``purse`` meanwhile."""
-        free = plan.free(self.sent, self.spent, self.tasks, self.sealed_tasks)
-        return purse is not None and free is not None and asked > 0 and free < min(purse, asked + dearer)
+    def purse(self, plan: Plan) -> Purse:
+        """What may still be asked."""
+        return _purse(plan, self.sent, self.spent, self.tasks, self.sealed_tasks, self.traffic)
+
+    def overspent(self, plan: Plan, purse: Purse, judged: Judged) -> bool:
+        """Whether too much is asked now, because others have spent what was in the ``purse`` meanwhile."""
+        before, now = purse.left(), self.purse(plan).left()
+        return before is not None and now is not None and judged.spent > 0 and now < min(before, _cost(purse, judged))
 
     def end_if_done(self, now: float) -> None:
         """End it when it is sealed, all its suites are announced and every task has an answer or has failed.
@@ -176,16 +185,36 @@ class Plans:
         return plan
 
 
-_PURSE = sa.select(_jobs.c.sent, _jobs.c.spent, _jobs.c.tasks, _jobs.c.sealed_tasks).where(
+_PURSE = sa.select(*(_jobs.c[name] for name in ("sent", "spent", "tasks", "sealed_tasks", "traffic"))).where(
     _jobs.c.job == sa.bindparam("job")
 )
 
 
-def purse(connection: sa.Connection, job: str, plan: Plan) -> int | None:
-    """What a job may still spend, in millionths, unlocked: the account says whether it was so; None is no limit."""
-    if plan.budget is None:
-        return None
-    return plan.free(*connection.execute(_PURSE, {"job": job}).one())
+def purse(connection: sa.Connection, job: str, plan: Plan) -> Purse:
+    """What a job may still be asked, unlocked: the account says whether it was so."""
+    if not plan.counts_traffic:
+        return Purse(plan)
+    return _purse(plan, *connection.execute(_PURSE, {"job": job}).one())
+
+
+def _purse(plan: Plan, sent: int, spent: int, tasks: int, total: int | None, traffic: str | None) -> Purse:
+    """The purse of a job of which so many ``tasks`` were announced, so many of them ``sent``.
+
+    Of a budget, the first stage of tasks that are still to come is kept back: of the ``total`` once that is known, and
+    before of as many as the budget pays for, for nobody waits for what is kept back and the producer, which sends them,
+    does not know what was spent.
+    """
+    affordable = plan.spec.affordable
+    payable = None if affordable is None else max(affordable - sent, 0)
+    known = 0 if total is None else max(total - tasks, 0)
+    announced = known if payable is None else min(known, payable)
+    to_come = (payable or 0) if total is None else announced
+    return Purse(plan, sent, to_come, announced, spent, Traffic.unpack(traffic))
+
+
+def _cost(purse: Purse, judged: Judged) -> int:
+    """What these judgments take from a purse: what is newly asked, and what came dearer than it was reckoned."""
+    return (purse.left() or 0) - (judged.left(purse).left() or 0)
 
 
 def states(connection: sa.Connection, names: Iterable[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from manyhands.broker import Delivery
 from manyhands.messages import Event, Judgments
+from manyhands_aggregator.budget import Purse, Traffic
 from manyhands_aggregator.cascade import Opinion
 from manyhands_aggregator.decide import Decision
 from manyhands_aggregator.suite import Counts
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class Means(NamedTuple):
-    """What a plan that cascades is decided with: an opinion, and what may still be spent (None: without limit).
+    """What a plan that cascades is decided with: an opinion, and what may still be spent.
 
     ``out`` are the workers whose judgments do not count.
     """
 
     opinion: Opinion
-    purse: int | None
+    purse: Purse
     out: frozenset[str] = frozenset()
 
 
@@ -73,7 +74,8 @@ class Judged:
     and ``change`` are for the job's account, the rest for metrics: ``decided`` suites that had no answers before, and
     when their judges had ``finished`` with messages that said something new, with exemplars where they are ``traced``.
     ``spent`` is what was newly asked, in millionths, ``dearer`` by how much what was judged cost more than was reckoned
-    when it was asked; ``short`` says that the budget did not allow more, ``taught`` what its suites teach by now.
+    when it was asked, ``traffic`` how many judgments were newly asked of whom, and came; ``short`` says that the budget
+    did not allow more, ``taught`` what its suites teach by now.
     """
 
     #: Suites of which something new is known.
@@ -91,5 +93,10 @@ class Judged:
     traced: list[tuple[float, dict[str, str]]] = field(default_factory=list)
     spent: int = 0
     dearer: int = 0
+    traffic: Traffic = field(default_factory=Traffic)
     short: bool = False
     taught: Taught = field(default_factory=lambda: Taught({}, {}))
+
+    def left(self, purse: Purse) -> Purse:
+        """What is left of a purse behind all that."""
+        return purse.after(self.spent + self.dearer, self.traffic)

@@ -11,12 +11,13 @@ from manyhands import tracing
 from manyhands.codec import JUDGMENTS, decode, encode
 from manyhands.messages import Judgments
 from manyhands_aggregator import tables
+from manyhands_aggregator.budget import Purse
 from manyhands_aggregator.course import Course
 from manyhands_aggregator.judged import Aside, Judged, Means, Said
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.settling import ask_again, escalation, note, settle
+from manyhands_aggregator.shares import Shares
 from manyhands_aggregator.suite import (
-    INVALID,
     STRANGER,
     UNDECODABLE,
     Counts,
@@ -37,14 +38,15 @@ def judge(
     job: str,
     plan: Plan,
     messages: Sequence[Said],
+    purse: Purse,
     *,
     over: bool,
     means: Means | None = None,
-    purse: int | None = None,
+    shares: Shares | None = None,
 ) -> Judged:
     """Take in a job's judgments and settle the suites that are complete; ``means`` are for a plan that cascades.
 
-    ``purse`` is what may still be spent, in millionths; None is without limit.
+    ``purse`` is what may still be spent, ``shares`` how much more each person may give.
 
     In a job that is ``over``, of which what is open counts as failed, suites are settled with what there is.
     """
@@ -68,8 +70,9 @@ def judge(
         ):
             repeated[message.suite] = said  # in part, too: the rest of it may be news
         try:
-            left = None if purse is None else purse - result.spent - result.dearer
-            taken = state.take(plan, message, said.spoiled, left)
+            left = result.left(purse)
+            room = shares.room(message) if shares is not None else None
+            taken = state.take(plan, message, said.spoiled, left.left(), dearer=left.prices(), room=room)
         except Stranger as error:
             code, why = (UNDECODABLE, said.spoiled) if said.spoiled else (STRANGER, str(error))
             result.aside.append(Aside(said, code, why, told=False))
@@ -79,6 +82,8 @@ def judge(
         if taken.void is not None:  # what was asked has been judged for nothing, and is asked anew
             result.dearer += plan.dearer(taken.void, before)
             result.spent += plan.steps[message.stage].prices[message.judge] * len(taken.void.positions)
+            plan.note_costs(taken.void, result.traffic)
+        if taken.noted:
             void[message.suite] = state
         if taken.new is None:
             if not taken.wrong:
@@ -86,6 +91,9 @@ def judge(
             continue
         result.kept += len(taken.new.positions)
         result.dearer += plan.dearer(taken.new, before)
+        _came(plan, taken.new, before, result)
+        if shares is not None:
+            shares.note(taken.new)
         exemplar = None if said.delivery is None else tracing.exemplar(said.delivery)
         if exemplar is None:
             result.finished.append(message.finished)
@@ -149,6 +157,15 @@ def said_of(connection: sa.Connection, job: str, numbers: Sequence[int]) -> Iter
             yield message
 
 
+def _came(plan: Plan, new: Judgments, before: Sequence[Judgments], result: Judged) -> None:
+    """Note how many of the judgments that were asked for have come, and what they cost."""
+    if plan.budget is None:
+        return
+    heard = {p for one in before for p in one.positions}
+    result.traffic.said[new.stage, new.judge] += sum(p not in heard for p in new.positions)
+    plan.note_costs(new, result.traffic)
+
+
 def _report(result: Judged, job: str, said: Said, taken: Taken) -> None:
     message = said.message
     if said.spoiled:
@@ -157,13 +174,13 @@ def _report(result: Judged, job: str, said: Said, taken: Taken) -> None:
         result.aside.append(Aside(said, STRANGER, taken.strange, told=True))
     elif taken.wrong:
         some = "; ".join(f"position {p}: {why}" for p, why in list(taken.wrong.items())[:5])
-        result.aside.append(Aside(said, INVALID, some, told=True))
+        result.aside.append(Aside(said, taken.code, some, told=True))
     if taken.again:
         slot = (message.stage, message.judge, message.slot)
         headers = tracing.caused_by(said.delivery) if said.delivery is not None else {}
         again = message.attempt + 1
         result.escalated.append(
-            escalation(job, message.suite, slot, taken.again, INVALID, attempt=again, headers=headers)
+            escalation(job, message.suite, slot, taken.again, taken.code, attempt=again, headers=headers)
         )
 
 

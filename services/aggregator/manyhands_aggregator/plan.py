@@ -11,6 +11,7 @@ from typing import Any
 from manyhands.messages import Failure, Judgments
 from manyhands.spec import INFERENCE, PEOPLE, Accept, JobSpec, Method, Stage
 from manyhands_aggregator import values
+from manyhands_aggregator.budget import Traffic
 from manyhands_aggregator.course import Slot
 from manyhands_aggregator.decide import Decision, Rule, decide, rule
 from manyhands_aggregator.incentives import Rules
@@ -91,6 +92,11 @@ class Plan:
         return cls(spec, steps, slots, frozenset(slots), weights, values.check(spec.answer), by, budget, herald)
 
     @property
+    def counts_traffic(self) -> bool:
+        """Whether it matters how many judgments were asked of each judge: for the budget, or people's shares."""
+        return self.budget is not None or (self.spec.rewards is not None and self.spec.rewards.share is not None)
+
+    @property
     def cascades(self) -> bool:
         """Whether anything may be asked after the first judgments of a task."""
         return self.spec.cascades
@@ -122,19 +128,11 @@ class Plan:
         price = self.steps[message.stage].prices[message.judge] if off else 0
         return millionths(math.fsum(stated)) - price * off
 
-    def free(self, sent: int, spent: int, tasks: int, total: int | None) -> int | None:
-        """What may still be spent beyond the first stage, in millionths; None where there is no limit.
-
-        Of ``tasks`` announced so far ``sent`` went out. The first stage of those that are still to come is kept back:
-        of ``total`` once that is known, and before of as many as the budget pays for, for nobody waits for what is
-        kept back and the producer, which sends them, does not know what was spent.
-        """
-        if self.budget is None:
-            return None
-        to_come = max((self.spec.affordable or 0) - sent, 0)
-        if total is not None:
-            to_come = min(to_come, max(total - tasks, 0))
-        return self.budget - self.cost(sent + to_come, spent)
+    def note_costs(self, message: Judgments, traffic: Traffic) -> None:
+        """Note what the judgments cost that say so."""
+        stated = [cost for cost in message.costs or () if cost is not None]
+        if stated:
+            traffic.cost((message.stage, message.judge), millionths(min(max(stated), MOST_COST)))
 
     @property
     def fits(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import msgpack
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from manyhands.messages import Failure, Judgments
 from manyhands.spec import PEOPLE
+from manyhands_aggregator.budget import Purse, Traffic, asked_of
 from manyhands_aggregator.cascade import UNSURE, Moves
 from manyhands_aggregator.course import Slot
 from manyhands_aggregator.decide import Decision
@@ -67,7 +68,8 @@ class Rehearsal:
         classes = len(plan.spec.answer.options or ())
         self._mind = Mind(classes) if plan.spec.answer.type == "choice" else None
         self._settled: dict[int, tuple[SuiteState, Decision]] = {}
-        self._purse = None if budget is None else budget - plan.cost(len(tasks), 0)
+        # the first stage of all of it is kept back from the start
+        self._purse = Purse(replace(plan, budget=budget), len(tasks))
         self._people: Counter[int] = Counter()  # by position: people asked so far
         n = len(tasks)
         self.found = Rehearsed(
@@ -115,8 +117,9 @@ class Rehearsal:
         for worker in dict.fromkeys(one.worker for one in said.values()):
             message = _message(state.suite, piece.slot, {p: one for p, one in said.items() if one.worker == worker})
             messages.append(message)
-            if self._purse is not None:
-                self._purse -= plan.dearer(message)
+            traffic = Traffic(said=Counter({(message.stage, message.judge): len(message.positions)}))
+            plan.note_costs(message, traffic)
+            self._purse = self._purse.after(plan.dearer(message), traffic)
         moves, decision = Moves(), state.decide(plan) if not plan.cascades else None
         if plan.cascades:
             moves, decision = self._proceed(state)
@@ -138,12 +141,12 @@ class Rehearsal:
     def _proceed(self, state: SuiteState) -> tuple[Moves, Decision | None]:
         mind, plan = self._mind, self._plan
         opinion = Compared(plan) if mind is None else Believed(plan, mind.beliefs, mind.studied)
-        moves, decision = state.proceed(plan, opinion, self._purse)
+        moves, decision = state.proceed(plan, opinion, self._purse.left(), dearer=self._purse.prices())
         if mind is not None:
             taught = glimpses(plan, state) if decision is None else lessons(plan, state, decision)
             mind.learn(state.suite, taught, settled=decision is not None)
-        if self._purse is not None:
-            self._purse -= moves.spent
+        asked = asked_of((slot, len(positions)) for (slot, _), positions in moves.asked.items())
+        self._purse = self._purse.after(moves.spent, Traffic(asked))
         self.found.short |= moves.short
         passed = [(slot[0], positions) for (slot, reason), positions in moves.asked.items() if reason == UNSURE]
         reached = {(stage, position) for stage, positions in passed for position in positions}

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from manyhands.errors import UnknownJob
 from manyhands.messages import Judgments
 from manyhands.spec import PEOPLE, received
-from manyhands_aggregator import fairness, incentives, judging, tables, values
+from manyhands_aggregator import fairness, incentives, jobs, judging, shares, tables, values
 from manyhands_aggregator.incentives import Entry, Key, Ledger, Paid, Rules, Sum, Work, works
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import unpack_answers
@@ -140,13 +140,15 @@ def _of_job(connection: sa.Connection, job: str) -> dict[str, Any]:
     if plan.spec.rewards is None:
         return {"job": job, "earned": "0", "people": []}
     rules, people = Rules.of(plan.spec.rewards), _people(connection, _ledger.c.job == job)
-    given = _given(connection, job)
+    given = shares.given(connection, job)
+    asked = shares.asked(jobs.purse(connection, job, plan))
     low, total = fairness.underpaid(rules, people), sum(given.values())
     rows = [
         {
             "worker": worker,
             "judgments": given.get(worker, 0),
             "share": round(given.get(worker, 0) / total, 6) if total else 0.0,
+            "left": fairness.left(rules, asked, given.get(worker, 0), one.amount),
             "earned": _money(one.amount),
             "seconds": one.millis / 1000,
             "hourly": None if (wage := fairness.hourly(one.amount, one.millis / 1000)) is None else _money(wage),
@@ -155,13 +157,6 @@ def _of_job(connection: sa.Connection, job: str) -> dict[str, Any]:
         for worker, one in sorted(people.items())
     ]
     return {"job": job, "earned": _money(sum(one.amount for one in people.values())), "people": rows}
-
-
-def _given(connection: sa.Connection, job: str) -> dict[str, int]:
-    """How many judgments each person has given."""
-    query = sa.select(_ledger.c.worker, sa.func.sum(_ledger.c.tasks)).group_by(_ledger.c.worker)
-    rows = connection.execute(query.where(_ledger.c.job == job, _ledger.c.kind == "judgment"))
-    return {worker: int(tasks) for worker, tasks in rows}
 
 
 def below_floor(connection: sa.Connection) -> int:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from manyhands import tracing
 from manyhands.messages import SUITE_ESCALATED, Event, Failure
 from manyhands_aggregator import tables
+from manyhands_aggregator.budget import asked_of
 from manyhands_aggregator.cascade import outstanding
 from manyhands_aggregator.course import Slot
 from manyhands_aggregator.decide import Decision
@@ -116,9 +117,10 @@ def _proceed(
     if state.settled:
         there = {"job": job, "suite": state.suite}
         state.stand_by(unpack_answers(connection.execute(_ANSWERS, there).scalar_one()))
-    purse = None if means.purse is None else means.purse - result.spent - result.dearer
-    moves, decision = state.proceed(plan, means.opinion, purse, otherwise, means.out)
+    purse = result.left(means.purse)
+    moves, decision = state.proceed(plan, means.opinion, purse.left(), otherwise, means.out, purse.prices())
     result.spent += moves.spent
+    result.traffic.asked.update(asked_of((slot, len(positions)) for (slot, _), positions in moves.asked.items()))
     result.short |= moves.short
     for (slot, reason), positions in moves.asked.items():
         result.escalated.append(escalation(job, state.suite, slot, positions, reason))

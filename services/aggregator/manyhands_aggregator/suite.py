@@ -10,6 +10,7 @@ import msgpack
 
 from manyhands.messages import Failure, Judgments
 from manyhands_aggregator import merge, values
+from manyhands_aggregator.budget import AS_PLANNED, Who
 from manyhands_aggregator.cascade import Moves, Opinion, advance
 from manyhands_aggregator.course import Accepted, Course, Slot, pack_bases, unpack_bases
 from manyhands_aggregator.decide import Decision
@@ -18,6 +19,8 @@ from manyhands_aggregator.voices import Voices, counted, voices
 
 #: The code of a task whose judge gave values that are no answers until its attempts were used up.
 INVALID = "invalid-answer"
+#: The code of a task that somebody judged who had given the largest share of the job's judgments that one may give.
+SHARE = "share"
 #: Why judgments are set aside that nobody asked for, and those that are no whole message.
 STRANGER, UNDECODABLE = "stranger", "undecodable"
 #: What a task failed of that nobody had judged when the job's time was up.
@@ -78,12 +81,13 @@ class Stranger(ValueError):
 
 
 class Taken(NamedTuple):
-    """What became of one message: the part that is new (None: a repeat), and what was no answer, by position.
+    """What became of one message: the part that is new (None: a repeat), and what was no answer, by position, with
+    the ``code`` of why.
 
     ``again`` holds the positions that are to be judged once more; the others among ``wrong`` are out of attempts.
     ``strange`` says why the message names positions that it was not asked for; then no value of it is taken. ``void``
     is the part that is to be judged once more and was not known to be: for nothing, and it is to be paid twice.
-    ``short``: there was not the money to ask again for all of it.
+    ``short``: there was not the money to ask again for all of it. ``noted``: the suite's course has changed.
     """
 
     new: Judgments | None
@@ -92,6 +96,8 @@ class Taken(NamedTuple):
     strange: str = ""
     void: Judgments | None = None
     short: bool = False
+    noted: bool = False
+    code: str = INVALID
 
 
 class Counts(NamedTuple):
@@ -126,11 +132,22 @@ class SuiteState:
         """Whether it has answers."""
         return self.counts is not None
 
-    def take(self, plan: Plan, message: Judgments, spoiled: str = "", purse: int | None = None) -> Taken:
+    def take(
+        self,
+        plan: Plan,
+        message: Judgments,
+        spoiled: str = "",
+        purse: int | None = None,
+        *,
+        dearer: Mapping[Who, int] = AS_PLANNED,
+        room: int | None = None,
+    ) -> Taken:
         """Take in a message. What it says first stays; a value beats an error; the rest is a repeat.
 
         Of a message that is ``spoiled``, which says why, or names positions of others, nothing is an answer. ``purse``
-        is what may be spent for asking again, in millionths; None is without limit.
+        is what may be spent for asking again, in millionths, of judges that are ``dearer`` than the plan says at that;
+        None is without limit. ``room`` is how many more judgments its worker may give, None as many as there are:
+        those beyond it are no answers either, nobody is paid for them, and so others can be asked at no new cost.
 
         Raises:
             Stranger: the plan has no such slot, or the suite none of the positions.
@@ -145,20 +162,27 @@ class SuiteState:
         bad = spoiled or strange
         checked, wrong = _spoiled(message, own, bad) if bad else _checked(plan, message)
         earlier = self.said.setdefault(slot, [])
+        known = self.course.void.get((slot, message.attempt), set())
+        beyond: dict[int, str] = {}
+        if room is not None:
+            checked, beyond = _beyond(checked, earlier, room, known)
+            wrong = {**wrong, **beyond}
         new = merge.news(checked, earlier)
         if new is None:
             return Taken(None, {}, (), strange)
         if wrong and new is not checked:
             wrong = {p: why for p, why in wrong.items() if p in new.errors}
+        code = SHARE if wrong and beyond.keys() >= wrong.keys() else INVALID
         if not wrong or message.attempt >= plan.spec.max_attempts:
             earlier.append(new)
-            return Taken(new, wrong, (), strange)
-        known = self.course.void.get((slot, message.attempt), set())
-        fresh = [p for p in wrong if p not in known]
+            return Taken(new, wrong, (), strange, code=code)
+        fresh = [p for p in wrong if p not in known and p not in beyond]
         price = plan.steps[message.stage].prices[message.judge]
+        price = dearer.get((message.stage, message.judge), price)
         most = len(fresh) if purse is None or not price else min(len(fresh), max(purse, 0) // price)
-        newly = set(fresh[:most])
-        void = merge.select(new, [i for i, p in enumerate(new.positions) if p in newly]) if newly else None
+        paid = set(fresh[:most])
+        void = merge.select(new, [i for i, p in enumerate(new.positions) if p in paid]) if paid else None
+        newly = paid | (beyond.keys() - known)
         if newly:
             self.course.void[slot, message.attempt] = known | newly
         again = [p for p in wrong if p in known or p in newly]
@@ -166,7 +190,7 @@ class SuiteState:
         kept_part = (new if len(kept) == len(new.positions) else merge.select(new, kept)) if kept else None
         if kept_part is not None:
             earlier.append(kept_part)
-        return Taken(kept_part, wrong, again, strange, void, short=most < len(fresh))
+        return Taken(kept_part, wrong, again, strange, void, most < len(fresh), bool(newly), code)
 
     def _own(self, positions: Sequence[int], asked: Set[int] | None) -> tuple[Sequence[int], str]:
         """Those of the positions that judges were sent, or a slot was ``asked``, and what is wrong with the others."""
@@ -202,6 +226,7 @@ class SuiteState:
         purse: int | None,
         otherwise: Failure | None = None,
         out: Set[str] = frozenset(),
+        dearer: Mapping[Who, int] = AS_PLANNED,
     ) -> tuple[Moves, Decision | None]:
         """Take each task as far through the plan as it goes; the answers, once there is nothing more to be asked.
 
@@ -209,7 +234,7 @@ class SuiteState:
         """
         said = voices(self.said)
         positions = [p for p in range(self.first, self.first + self.count) if p not in self.refused]
-        moves = advance(plan, self.course, positions, said, opinion, purse, otherwise, out)
+        moves = advance(plan, self.course, positions, said, opinion, purse, otherwise, out, dearer)
         return moves, None if moves.open else self._decision(plan, moves, said)
 
     def _decision(self, plan: Plan, moves: Moves, said: Voices) -> Decision:
@@ -260,6 +285,28 @@ class SuiteState:
         truths = None if self.truths is None else msgpack.unpackb(self.truths, strict_map_key=False)
         failed = len(decision.errors)
         return Counts(self.count - failed, failed, *plan.gold(truths, decision))
+
+
+def _beyond(
+    message: Judgments, earlier: Sequence[Judgments], room: int, known: Set[int]
+) -> tuple[Judgments, dict[int, str]]:
+    """The message with an error at each new judgment for which there is no ``room``, and those, by position.
+
+    What of this attempt was ``known`` to be for nothing stays so: it was asked of somebody else.
+    """
+    there = {p for one in earlier for p in one.positions if p not in one.errors}
+    new = [p for p in message.positions if p not in message.errors and p not in there]
+    able = [p for p in new if p not in known][: max(0, room)]
+    why = f"{message.worker} has given the largest share of the job's judgments that one person may give"
+    beyond = {p: why for p in new if p not in able}
+    if not beyond:
+        return message, beyond
+    values = [None if p in beyond else value for p, value in zip(message.positions, message.values, strict=True)]
+    errors = {**message.errors, **{p: Failure(code=SHARE, message=why) for p in beyond}}
+    costs = message.costs and [
+        None if p in beyond else c for p, c in zip(message.positions, message.costs, strict=True)
+    ]
+    return replace(message, values=values, errors=errors, costs=costs), beyond
 
 
 def _spoiled(message: Judgments, own: Sequence[int], why: str) -> tuple[Judgments, dict[int, str]]:

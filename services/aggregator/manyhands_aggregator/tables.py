@@ -25,7 +25,9 @@ def _total(name: str, kind: type[sa.Integer] = sa.BigInteger) -> sa.Column[int]:
 #: row; once the job has ended by its deadline, ``failed`` counts the suites without answers too. ``announced``: its end
 #: needs no telling by the clock. ``sent`` counts the tasks that went to the first stage, ``spent`` is what all that was
 #: asked beyond it costs, and by how much judgments cost more than their price, in millionths. ``fit`` is ``due`` until
-#: its answers have been gone over as a whole, then ``done``; null where nobody does so.
+#: its answers have been gone over as a whole, then ``done``; null where nobody does so. ``traffic``: judgments that
+#: were asked of each judge beyond the first ones, those that came, and the dearest, as JSON; null where nothing rests
+#: on it.
 jobs = sa.Table(
     "aggregator_jobs",
     metadata,
@@ -48,6 +50,7 @@ jobs = sa.Table(
     _total("sent"),
     _total("spent"),
     sa.Column("fit", sa.Text),
+    sa.Column("traffic", sa.Text),
     sa.Index("aggregator_jobs_announced", "announced"),  # what upkeep looks for is rarely there
 )
 

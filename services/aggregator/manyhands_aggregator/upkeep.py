@@ -16,6 +16,7 @@ from manyhands.errors import BrokerError, StoreUnavailable
 from manyhands.spec import received
 from manyhands.topology import Names
 from manyhands_aggregator import counting, deadfiles, deadlist, jobs, judging, ratings, rewards, tables
+from manyhands_aggregator.budget import Purse
 from manyhands_aggregator.confirms import publish_each
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.fitting import Fitting
@@ -149,7 +150,7 @@ class Upkeep:
         means = None
         if plan.cascades:
             out = ratings.out(connection, job) if plan.spec.quality else frozenset()
-            means = Means(self._intake.minds.opinion(connection, job, plan), None, out)
+            means = Means(self._intake.minds.opinion(connection, job, plan), Purse(plan), out)
         settle(connection, job, plan, states.values(), judged, over=False, overdue=True, means=means)
         account = jobs.lock(connection, [job])[job]
         if account.over:

@@ -123,7 +123,7 @@ class Bench:
             judge = self._judges.get(suite.judge) or self._make(suite.judge)
         except HandlerError as error:
             return all_failed(count, self._problem(error, suite)), 0.0
-        ask(Asked(suite.job, suite.suite, suite.stage, suite.slot))
+        ask(Asked(suite.job, suite.suite, suite.stage, suite.slot, suite.attempt))
         begun = time.perf_counter()
         said = judge(suite.positions, suite.payloads)
         seconds = time.perf_counter() - begun

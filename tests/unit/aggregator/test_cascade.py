@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -18,6 +19,7 @@ from manyhands.deadletters import Cause, suite_letter
 from manyhands.errors import StoreUnavailable
 from manyhands.messages import Event, Failure, Judgments, Suite
 from manyhands_aggregator import jobs, tables
+from manyhands_aggregator.budget import Purse
 from manyhands_aggregator.course import Accepted, Basis, Course
 from manyhands_aggregator.truth.belief import Beliefs, Vote
 from manyhands_service.store import Store
@@ -502,10 +504,11 @@ def test_others_spend_at_the_same_time(bench: Bench, monkeypatch: pytest.MonkeyP
     stages = [{"judges": ["one"], "accept": {"agree": 2}}, {"judges": [{"judge": "two", "price": 1.0}]}]
     job = Job(count=2, size=1, more={**PLAIN, "stages": stages, "budget": 1.0})
     bench.take(*job.news())
-    real, stale = jobs.purse, [1_000_000]
+    real, stale = jobs.purse, [True]
 
-    def late(*arguments: Any) -> int | None:
-        return stale.pop() if stale else real(*arguments)
+    def late(*arguments: Any) -> Purse:
+        purse = real(*arguments)
+        return replace(purse, spent=0) if stale and stale.pop() else purse
 
     assert len(asked(bench.events(job.judged(0, judge="one")))) == 1
     monkeypatch.setattr(jobs, "purse", late)

@@ -1,0 +1,119 @@
+"""What a job has asked of its judges and heard of them, and what of its budget is left; pure, in whole millionths."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from manyhands_aggregator.plan import Plan
+
+#: A judge of a stage.
+Who = tuple[int, str]
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Judgments ``asked`` of each judge beyond the first ones of the first stage, those that were ``said`` (a value or
+    a failure, once for each that was asked), and the ``dearest`` that one of them cost by its own statement.
+    """
+
+    asked: Counter[Who] = field(default_factory=Counter)
+    said: Counter[Who] = field(default_factory=Counter)
+    dearest: dict[Who, int] = field(default_factory=dict)
+
+    def plus(self, other: Traffic) -> Traffic:
+        """Both together."""
+        found = Traffic(self.asked + other.asked, self.said + other.said, dict(self.dearest))
+        for who, cost in other.dearest.items():
+            found.cost(who, cost)
+        return found
+
+    def cost(self, who: Who, millionths: int) -> None:
+        """Note what a judgment cost."""
+        self.dearest[who] = max(millionths, self.dearest.get(who, 0))
+
+    def pack(self) -> str | None:
+        """As text; None where there is nothing to note."""
+        names = sorted({*self.asked, *self.said, *self.dearest})
+        rows = [[*who, self.asked[who], self.said[who], self.dearest.get(who)] for who in names]
+        return json.dumps(rows, separators=(",", ":")) if rows else None
+
+    @classmethod
+    def unpack(cls, packed: str | None) -> Traffic:
+        """The inverse of :meth:`pack`."""
+        found = cls()
+        for stage, judge, asked, said, dearest in json.loads(packed or "[]"):
+            who = stage, judge
+            found.asked[who], found.said[who] = asked, said
+            if dearest is not None:
+                found.dearest[who] = dearest
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """What may be asked of a job's tasks beyond what was asked already.
+
+    Every judgment is ``reserved`` at its judge's price or, where one has cost more by its own statement, at the dearest
+    so far; what is under way as well as what is new. So many tasks were ``sent`` to
+    the first stage, ``to_come`` are at most so many and ``announced_to_come`` at least so many, and ``spent`` is what
+    was asked beyond it.
+    """
+
+    plan: Plan
+    sent: int = 0
+    to_come: int = 0
+    announced_to_come: int = 0
+    spent: int = 0
+    traffic: Traffic = field(default_factory=Traffic)
+
+    def left(self) -> int | None:
+        """What is left, in millionths; None is without limit."""
+        plan = self.plan
+        if plan.budget is None:
+            return None
+        first = sum(self.reserved(stage, judge) for stage, judge, _ in plan.slots)
+        return plan.budget - plan.cost(self.sent, self.spent) - self._on_top() - self.to_come * first
+
+    def after(self, spent: int, traffic: Traffic) -> Purse:
+        """The purse when so much more was spent, and this was asked and heard."""
+        if not self.plan.counts_traffic:
+            return self
+        return replace(self, spent=self.spent + spent, traffic=self.traffic.plus(traffic))
+
+    def reserved(self, stage: int, judge: str) -> int:
+        """What one judgment is reckoned at."""
+        return max(self.plan.steps[stage].prices[judge], self.traffic.dearest.get((stage, judge), 0))
+
+    def prices(self) -> Mapping[Who, int]:
+        """The same for those that have proved dearer than their price."""
+        dearest = self.traffic.dearest
+        return {who: cost for who, cost in dearest.items() if cost > self.plan.steps[who[0]].prices[who[1]]}
+
+    def _on_top(self) -> int:
+        """What judgments under way may come to cost beyond their price, which is in what was spent."""
+        return sum(
+            max(0, self._under_way(who)) * (cost - self.plan.steps[who[0]].prices[who[1]])
+            for who, cost in self.prices().items()
+        )
+
+    def _under_way(self, who: Who) -> int:
+        at_first = self.sent * sum((stage, judge) == who for stage, judge, _ in self.plan.slots)
+        return at_first + self.traffic.asked[who] - self.traffic.said[who]
+
+
+#: Nobody has proved dearer than the plan says.
+AS_PLANNED: Mapping[Who, int] = MappingProxyType({})
+
+
+def asked_of(slots: Iterable[tuple[tuple[int, str, int], int]]) -> Counter[Who]:
+    """How many judgments that are of each judge, from slots and how many tasks each is asked of."""
+    found: Counter[Who] = Counter()
+    for (stage, judge, _), tasks in slots:
+        found[stage, judge] += tasks
+    return found
