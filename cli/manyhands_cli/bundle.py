@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 from manyhands_aggregator import answers, export, record
 from manyhands_aggregator.bundle.files import (
-    AGAIN,
     ANSWERS_CSV,
     ANSWERS_JSONL,
     FILES,
@@ -163,13 +162,11 @@ def free(folder: Path) -> None:
     if there and MANIFEST not in there:
         raise FolderRefused(f"{folder} holds other things")
     try:
-        if there:
-            Bundle.open(folder)
+        strange = Bundle.open(folder).strange() if there else []
     except NoBundle as error:
         raise FolderRefused(str(error)) from error
-    strange = sorted(name for name in there - {*FILES, MANIFEST} if not name.startswith(AGAIN))
     if strange:
-        raise FolderRefused(f"{folder} holds {strange[0]}, which is not of the bundle")
+        raise FolderRefused(f"{folder}: {strange[0]}")
 
 
 def _fetch(recorded: Recorded, folder: Path) -> dict[str, Any]:

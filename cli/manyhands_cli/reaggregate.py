@@ -46,8 +46,9 @@ def reaggregate(
 ) -> None:
     """Compute the answers of a result bundle again, from its judgments and nothing else; no service is needed.
 
-    First every file is held against its digest in bundle.json; one that was changed is named, and the exit code is 1.
-    Then it says whether the answers are those of the bundle, to the byte; the exit code is 1 where they are not.
+    First every file is held against its digest in bundle.json; what was changed, is missing or was added is named, and
+    the exit code is 1. Then it says whether the answers are those of the bundle, to the byte; the exit code is 1 where
+    they are not, or where some could not be computed, which are named.
 
     With another method it says how many answers differ, and where the truth is known how many are right.
 

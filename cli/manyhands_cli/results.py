@@ -78,6 +78,8 @@ def results(
         show.notes().print(
             f"{job} is still open: {said['answered']:,} of {said['tasks']:,} tasks have an answer so far"
         )
+    elif said.get("due"):
+        show.notes().print(f"the answers of {job} are still to be gone over as a whole: they may change")
     if plan is not None:
         from manyhands_cli import planned
 

@@ -184,7 +184,7 @@ def _said(waiting: dict[str, str]) -> str:
 
 
 def _follow(installation: Installation, job: str, progress: JobProgress, stop: threading.Event) -> bool:
-    """Show progress until the job has ended; False when stopped before.
+    """Show progress until the job has ended and its answers are final; False when stopped before.
 
     Raises:
         StoreUnavailable: it cannot be written, and waiting does not mend it.
@@ -195,7 +195,7 @@ def _follow(installation: Installation, job: str, progress: JobProgress, stop: t
         try:
             said = installation.aggregator.progress(job)
             progress.update(said, installation.producer.status(job), now - started)
-            if said["state"] != "open":
+            if said["state"] != "open" and not said.get("due"):
                 return True
         except UnknownJob:
             pass  # its first event is still on its way

@@ -40,8 +40,9 @@ def workers(
 ) -> None:
     """Show how good each worker of a job is, machine or person, and what the job's rules say to it.
 
-    Accuracy is compared with gold or else with what all others say, its bounds hold with 95 % certainty each. Spam is
-    the probability that a worker does not look at its tasks.
+    Accuracy is compared with gold or else with what all others say: the share of right judgments to be expected, which
+    is near 70 % for a newcomer, and its bounds, which hold with 95 % certainty each. Spam is the probability that a
+    worker does not look at its tasks.
 
     Example: manyhands workers digits-1f00ba11
     """

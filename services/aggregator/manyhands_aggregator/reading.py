@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from manyhands.errors import UnknownJob
 from manyhands.spec import received
 from manyhands_aggregator import judging, tables
+from manyhands_aggregator.jobs import DUE
 from manyhands_aggregator.plan import MILLION, Plan
 
 _jobs, _suites, _judgments = tables.jobs, tables.suites, tables.judgments
@@ -17,6 +18,8 @@ _jobs, _suites, _judgments = tables.jobs, tables.suites, tables.judgments
 
 def progress(connection: sa.Connection, job: str, now: float) -> dict[str, Any]:
     """How far a job is, and what was spent for it, if anything is.
+
+    ``due`` is true while the answers of a job that has ended are still to be gone over as a whole.
 
     Raises:
         UnknownJob: the aggregator has not heard of it.
@@ -49,6 +52,8 @@ def _progress(row: sa.Row[Any], now: float) -> dict[str, Any]:
         said |= {"gold": row.gold, "accuracy": round(row.gold_right / row.gold, 6)}
     if row.reason:
         said["reason"] = row.reason
+    if row.fit == DUE and row.state in ("complete", "partial"):
+        said["due"] = True
     return said
 
 

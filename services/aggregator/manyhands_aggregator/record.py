@@ -18,7 +18,6 @@ from manyhands.messages import Failure, Judgments
 from manyhands.spec import received
 from manyhands_aggregator import answers, judging, ratings, reading, tables
 from manyhands_aggregator.course import Basis
-from manyhands_aggregator.jobs import DUE
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import unpack_answers, unpack_failures
 from manyhands_service.store import Store
@@ -29,7 +28,7 @@ _suites = tables.suites
 FACTS = (
     "job", "name", "state", "tasks", "answered", "failed", "cancelled", "judgments", "opened", "ended", "seconds",
 )  # fmt: skip
-SOMETIMES = ("reason", "gold", "accuracy", "spent")
+SOMETIMES = ("reason", "gold", "accuracy", "spent", "due")
 
 
 def about(store: Store, job: str, now: float) -> dict[str, Any]:
@@ -46,9 +45,6 @@ def about(store: Store, job: str, now: float) -> dict[str, Any]:
     facts = {key: said[key] for key in FACTS} | {key: said[key] for key in SOMETIMES if key in said}
     if out:
         facts["out"] = out
-    fit = store.read(lambda c: c.scalar(sa.select(tables.jobs.c.fit).where(tables.jobs.c.job == job)))
-    if fit == DUE and facts["state"] in ("complete", "partial"):
-        facts["due"] = True
     return {**facts, "job_file": json.loads(spec), "versions": versions()}
 
 

@@ -18,7 +18,7 @@ from manyhands_aggregator.said import Columns
 from manyhands_aggregator.truth import likeness
 from manyhands_aggregator.truth.ballots import Ballots
 from manyhands_aggregator.truth.quality import Assessment, assess, compare
-from manyhands_aggregator.truth.reputation import bounds, confusions
+from manyhands_aggregator.truth.reputation import bounds, confusions, expected
 from manyhands_aggregator.truth.verdict import verdict
 from manyhands_service.store import Store
 
@@ -57,7 +57,7 @@ class Measured:
             "kind": "person" if self.names[number].startswith(f"{PEOPLE}/") else "machine",
             "judgments": evidence.judgments,
             "compared": round(evidence.compared),
-            "accuracy": _share(evidence.right / evidence.compared) if evidence.compared else None,
+            "accuracy": _share(expected(evidence.right, evidence.compared)) if evidence.compared else None,
             "accuracy_low": _share(low),
             "accuracy_high": _share(high),
             "spam": _share(evidence.spam),

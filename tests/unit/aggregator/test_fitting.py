@@ -147,9 +147,10 @@ def test_what_comes_after_the_end_is_gone_over_too(bench: Bench) -> None:
     assert bench.counts(job) == (TASKS, TASKS - SIZE, SIZE, 0, 0)
     for judge, value in (("good", "a"), ("x", "b")):
         bench.take(job.judged(2, [value] * SIZE, judge=judge))
-    assert bench.state(job) == "complete"
+    assert (bench.state(job), bench.progress(job)["due"]) == ("complete", True)
     before = bench.answers(job).confidences[2 * SIZE]
     bench.swept()
+    assert "due" not in bench.progress(job)
     assert bench.answers(job).confidences[2 * SIZE] != before
     assert bench.counts(job) == (TASKS, TASKS, 0, 0, 0)
 

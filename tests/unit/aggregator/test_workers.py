@@ -101,8 +101,17 @@ def test_texts_are_the_same_or_not(
     """Two of three agree throughout; the known truth is theirs."""
     job = Job(count=20, size=5, judges=["one", "two", "odd"], more={"answer": answer}, truths=[truth, *[None] * 19])
     found = rows(judged(store, job, {"one": good * 10, "two": good * 10, "odd": bad * 10}))
-    assert found["one"]["accuracy"] == pytest.approx((1 + 19 * 0.5) / 20)
-    assert found["odd"]["accuracy"] == 0.0
+    assert found["one"]["accuracy"] == pytest.approx((1 + 19 * 0.5 + 2.8) / 24, abs=1e-4)
+    assert found["odd"]["accuracy"] == pytest.approx(2.8 / 24, abs=1e-4)
+
+
+@pytest.mark.parametrize("right", [1, 0])
+def test_accuracy_lies_within_its_bounds(store: Store, right: int) -> None:
+    """After the first judgment, too: 70 % is expected of somebody new, and one judgment does not change it by much."""
+    job = Job(count=1, size=1, judges=["one", "two"], truths=["a"])
+    found = rows(judged(store, job, {"one": ["a" if right else "b"], "two": ["a"]}))["one"]
+    assert found["accuracy"] == pytest.approx((2.8 + right) / 5)
+    assert found["accuracy_low"] < found["accuracy"] < found["accuracy_high"]
 
 
 def test_each_label_is_a_question(store: Store) -> None:
@@ -111,8 +120,9 @@ def test_each_label_is_a_question(store: Store) -> None:
     job = Job(count=30, size=10, judges=["one", "two"], more={"answer": answer}, truths=[["a"], '["b"]', []] * 10)
     measured = judged(store, job, {"one": [["a"], ["b"], []] * 10, "two": [["a", "b", "c"]] * 30})
     found = rows(measured)
-    assert (found["one"]["judgments"], found["one"]["compared"], found["one"]["accuracy"]) == (30, 30, 1.0)
-    assert found["two"]["accuracy"] == pytest.approx(2 / 9, abs=1e-3)
+    assert (found["one"]["judgments"], found["one"]["compared"]) == (30, 30)
+    assert found["one"]["accuracy"] == pytest.approx(32.8 / 34, abs=1e-4)
+    assert found["two"]["accuracy"] == pytest.approx((30 * 2 / 9 + 2.8) / 34, abs=1e-3)
     assert measured.rating("two")["confusion"]["without"]["with"] > 0.8
     assert found["two"]["repeats"] is None
 

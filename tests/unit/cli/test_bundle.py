@@ -77,6 +77,19 @@ def test_a_file_that_was_changed_is_named(shelf: Shelf, name: str) -> None:
     assert said.startswith(f"{name} cannot be read")
 
 
+def test_what_was_added_or_said_otherwise_is_named(shelf: Shelf) -> None:
+    """A file that is not of the bundle, and a manifest of which a word was changed; what is computed may lie there."""
+    bundle = shelf.bundle(letters(shelf.bench))
+    (bundle.folder / "reaggregated.csv").write_text("")
+    assert bundle.changed() == []
+    (bundle.folder / "answers2.csv").write_text("")
+    manifest = bundle.folder / files.MANIFEST
+    manifest.write_text(manifest.read_text().replace('"complete"', '"cancelled"'))
+    one, other = Bundle.open(bundle.folder).changed()
+    assert one.startswith("bundle.json is not what was written")
+    assert other == "answers2.csv is not of the bundle"
+
+
 def test_what_is_no_bundle_is_said(tmp_path: Path, shelf: Shelf) -> None:
     """No manifest, another format, or files that do not fit together: an error names the folder."""
     with pytest.raises(NoBundle, match=r"bundle\.json"):

@@ -343,6 +343,7 @@ def test_the_command_says_whether_answers_are_the_same(shelf: Shelf) -> None:
     assert (code, json.loads(said)["identical"], len(json.loads(said)["changed"])) == (1, False, 1)
     manifest = json.loads((folder / files.MANIFEST).read_bytes())
     manifest["files"][files.ANSWERS_CSV]["sha256"] = files.digest(answers_csv)
+    manifest[files.OWN] = files.own_digest(manifest)
     (folder / files.MANIFEST).write_text(json.dumps(manifest))
     code, said = reaggregate(str(folder))  # answers that no judgment bears out
     assert code == 1

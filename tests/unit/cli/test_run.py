@@ -72,6 +72,16 @@ def test_to_its_end(notes: list[str]) -> None:
     assert not notes
 
 
+def test_answers_that_are_to_be_gone_over_are_waited_for() -> None:
+    """A deadline ends a job before its answers are final; what is written is what they are in the end."""
+    ended: dict[str, Any] = {**OPEN, "state": "partial"}
+    fake = Fake(OPEN, {**ended, "due": True}, {**ended, "due": True}, ended, SettingsError("looked once too often"))
+    assert follow(fake)
+    stop = threading.Event()
+    stop.set()
+    assert follow(Fake({**ended, "due": True}), stop) is False
+
+
 def test_a_stop_is_no_end() -> None:
     """Stopped before its end."""
     stop = threading.Event()

@@ -23,6 +23,10 @@ WORKERS, RATINGS, REPORT = "workers.csv", "ratings.jsonl", "report.html"
 #: What answers are computed from, with the manifest.
 INPUTS = (JOB, TASKS, JUDGMENTS)
 FILES = (*INPUTS, ANSWERS_CSV, ANSWERS_JSONL, WORKERS, RATINGS, REPORT)
+#: All that a bundle has.
+KNOWN = frozenset((*FILES, MANIFEST))
+#: The manifest's digest of itself.
+OWN = "sha256"
 #: Files that ``reaggregate`` leaves in a bundle begin so; they are nobody's loss.
 AGAIN = "reaggregated"
 #: Bytes read at a time.
@@ -60,8 +64,22 @@ class Bundle:
         return cls(folder, said)
 
     def changed(self) -> list[str]:
-        """A sentence for each file that is not what was written: it is missing, or its digest is another."""
-        return [said for name in FILES if (said := self._changed(name)) is not None]
+        """A sentence for each file that is not what was written: its digest is another, it is missing, or new."""
+        said = [self._own(), *(self._changed(name) for name in FILES), *self.strange()]
+        return [sentence for sentence in said if sentence is not None]
+
+    def strange(self) -> list[str]:
+        """A sentence for each thing in the folder that is not of the bundle, nor computed from it."""
+        there = sorted(file.name for file in self.folder.iterdir())
+        return [f"{name} is not of the bundle" for name in there if name not in KNOWN and not name.startswith(AGAIN)]
+
+    def _own(self) -> str | None:
+        """What is wrong with the manifest; the first format has no digest of it."""
+        expected = self.manifest.get(OWN)
+        if expected is None and self.manifest["format"] != FORMAT:
+            return None
+        found = own_digest(self.manifest)
+        return None if found == expected else f"{MANIFEST} is not what was written: its own digest is {found}"
 
     def _changed(self, name: str) -> str | None:
         expected = self.manifest["files"].get(name)
@@ -84,6 +102,11 @@ class Bundle:
             return received((self.folder / JOB).read_text())
         except (OSError, ValueError, SpecError) as error:
             raise NoBundle(f"{self.folder}: {JOB} is no job file") from error
+
+
+def own_digest(manifest: Mapping[str, Any]) -> str:
+    """The SHA-256 of a manifest, in hexadecimal, of all that it says but this."""
+    return hashlib.sha256(pretty({key: said for key, said in manifest.items() if key != OWN})).hexdigest()
 
 
 def digest(file: Path) -> str:

@@ -18,11 +18,13 @@ from manyhands_aggregator.bundle.files import (
     FORMAT,
     JOB,
     MANIFEST,
+    OWN,
     RATINGS,
     REPORT,
     WORKERS,
     Bundle,
     digest,
+    own_digest,
     pretty,
 )
 from manyhands_aggregator.bundle.reading import span, suites
@@ -56,6 +58,7 @@ def complete(folder: Path, facts: Mapping[str, Any], plan: Mapping[str, Any] | N
     manifest["files"] = {name: _file(folder / name) for name in FILES if name != REPORT}
     (folder / REPORT).write_bytes(page(figures, manifest))
     manifest["files"][REPORT] = _file(folder / REPORT)
+    manifest[OWN] = own_digest(manifest)
     (folder / MANIFEST).write_bytes(pretty(manifest))
     return manifest
 

@@ -64,9 +64,10 @@ def _ratings(found: Sequence[Mapping[str, Any]]) -> Html:
         says = "; ".join(each["reasons"]) or NOTHING
         row: list[Child] = [outside(each["worker"]), count(each["compared"]), share(each["accuracy"]), between]
         rows.append([*row, share(each["spam"]), each["action"] or NOTHING, outside(says)])
-    heads = ["judge or person", "compared", "right", "at 95 %", "spam", "rule", "why"]
+    heads = ["judge or person", "compared", "right", "between", "spam", "rule", "why"]
     note = (
-        "Right is what is known to be, or else what all others make of the task. Spam is the probability of not having "
-        "looked. ratings.jsonl has all of it."
+        "Right is what is known to be, or else what all others make of the task; the share is that expected of the "
+        "next judgment, each of its bounds holds with 95 % certainty. Spam is the probability of not having looked. "
+        "ratings.jsonl has all of it."
     )
     return figure("Quality", table("Quality", heads, rows, (0, 5, 6)), note=note)

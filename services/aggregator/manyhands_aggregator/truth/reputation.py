@@ -34,6 +34,14 @@ def tally(ballots: Ballots, peers: Peers) -> tuple[Floats, Floats]:
     return np.asarray(right, np.float64), np.asarray(compared, np.float64)
 
 
+def expected(right: float, judged: float) -> float:
+    """The share of right judgments that is expected of the worker, 0..1: the mean over the same prior as `bounds`.
+
+    It lies within these, whatever the number of judgments.
+    """
+    return (right + RIGHT) / (judged + RIGHT + WRONG)
+
+
 def bounds(right: float, judged: float, sure: float = 0.95) -> tuple[float, float]:
     """Between what shares of right judgments the worker's own lies, each bound with the probability ``sure``; 0..1.
 
@@ -44,7 +52,7 @@ def bounds(right: float, judged: float, sure: float = 0.95) -> tuple[float, floa
     (1927) 209-212.
     """
     n = judged + RIGHT + WRONG
-    share = (right + RIGHT) / n
+    share = expected(right, judged)
     z = NormalDist().inv_cdf(sure)
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
