@@ -89,8 +89,11 @@ def decode(
     content_encoding: str | None = None,
     *,
     limit: int = BODY_LIMIT,
+    kept: bool = False,
 ) -> Message:
     """Decode a body of the named type; the inverse of :func:`encode`.
+
+    One that was ``kept`` in a store was taken in by an earlier version, it may be, that let workers have any id.
 
     Raises:
         DecodeError: for any body that is not exactly such a message; it keeps ``body``.
@@ -100,7 +103,10 @@ def decode(
         raise DecodeError(f"unknown type {type!r}", body)
     columns = _columns(body, content_encoding, limit)
     try:
-        return build(columns)
+        message = build(columns)
+        if isinstance(message, Judgments) and not kept and WORKER_ID.fullmatch(message.worker) is None:
+            raise ValueError("worker must have at most 200 characters, and no control characters")
+        return message
     except KeyError as error:
         raise DecodeError(f"{type} lacks {error.args[0]!r}", body) from error
     except (TypeError, ValueError) as error:
@@ -222,7 +228,7 @@ def _build_judgments(c: Mapping[str, Any]) -> Judgments:
         raise ValueError("errors must be a map of positions of this message")
     return Judgments(
         job=_text(c, "job"), suite=_count(c, "suite"), stage=_count(c, "stage"), judge=_text(c, "judge"),
-        slot=_count(c, "slot"), worker=_worker(c), version=_text(c, "version"), attempt=_count(c, "attempt"),
+        slot=_count(c, "slot"), worker=_text(c, "worker"), version=_text(c, "version"), attempt=_count(c, "attempt"),
         started=_number(c, "started"), finished=_number(c, "finished"), positions=positions,
         values=_column(c, "values", len(positions)), confidences=confidences, costs=costs,
         errors={p: Failure(code=_text(f, "code"), message=_text(f, "message")) for p, f in errors.items()},
@@ -240,13 +246,6 @@ def _text(c: Mapping[str, Any], key: str) -> str:
     value = c[key]
     if not isinstance(value, str):
         raise ValueError(f"{key} must be text")
-    return value
-
-
-def _worker(c: Mapping[str, Any]) -> str:
-    value = _text(c, "worker")
-    if WORKER_ID.fullmatch(value) is None:
-        raise ValueError("worker must have at most 200 characters, and no control characters")
     return value
 
 

@@ -83,7 +83,7 @@ def columns(message: Message, **changes: Any) -> bytes:
     return packed
 
 
-def refused(body: bytes, kind: str | None, encoding: str | None = None, **limits: int) -> str:
+def refused(body: bytes, kind: str | None, encoding: str | None = None, **limits: Any) -> str:
     """Decode what must be refused; returns the reason."""
     with pytest.raises(DecodeError) as caught:
         decode(body, kind, encoding, **limits)
@@ -298,6 +298,16 @@ def test_ids_of_workers(worker: str) -> None:
     """Any name that people and machines have."""
     said = dataclasses.replace(SAID, worker=worker)
     assert decode(encode(said).body, JUDGMENTS) == said
+
+
+def test_what_is_kept_may_have_ids_of_before() -> None:
+    """An id that no message may have any more is read from a store; everything else is checked as ever."""
+    said = dataclasses.replace(SAID, worker="w\n" * 300)
+    assert decode(encode(said).body, JUDGMENTS, kept=True) == said
+    with pytest.raises(DecodeError, match="worker must have"):
+        decode(encode(said).body, JUDGMENTS)
+    with pytest.raises(DecodeError, match="worker must be text"):
+        decode(columns(SAID, worker=None), JUDGMENTS, kept=True)
 
 
 def test_deep_nesting() -> None:

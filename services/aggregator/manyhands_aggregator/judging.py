@@ -152,7 +152,7 @@ def said_of(connection: sa.Connection, job: str, numbers: Sequence[int]) -> Iter
     if not numbers:
         return
     for body, encoding in connection.execute(_SAID, {"job": job, "suites": numbers}):
-        message = decode(body, JUDGMENTS, encoding, limit=OWN_LIMIT)
+        message = decode(body, JUDGMENTS, encoding, limit=OWN_LIMIT, kept=True)
         if isinstance(message, Judgments):
             yield message
 

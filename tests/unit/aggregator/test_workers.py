@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from manyhands import codec
 from manyhands.errors import UnknownJob
 from manyhands.messages import Failure, Judgments
 from manyhands.spec import JobSpec
@@ -49,10 +51,25 @@ def test_judges_against_gold(store: Store, page: int, monkeypatch: pytest.Monkey
     found = rows(judged(store, job, {"one": [*"abca"], "two": ["a", "a", None, "a"]}))
     assert list(found) == ["two", "one"]
     one, two = found["one"], found["two"]
-    assert (one["judgments"], one["compared"], two["judgments"], two["compared"]) == (4, 4, 3, 3)
+    assert (one["judgments"], one["compared"], two["judgments"], two["compared"]) == (
+        4,
+        3,
+        3,
+        3,
+    )  # d: one other, who may err
     assert one["accuracy_low"] < one["accuracy"] <= 1 == round(one["accuracy_high"])
     assert two["accuracy"] < one["accuracy"]
     assert (one["kind"], one["action"], one["pace"], one["copies"]) == ("machine", None, None, None)
+
+
+def test_ids_of_before_there_was_a_limit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that has them goes on and is measured."""
+    job, bench, name = Job(count=2, size=2, judges=["people", "one"]), Bench(store), "w" * 500
+    with monkeypatch.context() as before:
+        before.setattr(codec, "WORKER_ID", re.compile(r"(?s).*"))
+        bench.take(*job.news(), job.judged(0, judge="people", worker=name))
+    bench.take(job.judged(0))
+    assert [row["worker"] for row in workers.of_job(store, job.id).ratings()] == ["one", f"people/{name}"]
 
 
 def test_one_worker_with_its_matrix(store: Store) -> None:

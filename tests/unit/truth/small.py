@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from manyhands.testing.crowd import Simulated
 from manyhands_aggregator.truth.ballots import Ballots, Ints
 
 
@@ -19,6 +20,11 @@ def crowd(
     wrong = (truth[task] + lot.integers(1, max(2, classes), len(task))) % classes
     label = np.where(lot.random(len(task)) < skill[worker], truth[task], wrong)
     return Ballots.of(task, worker, label, tasks=tasks, workers=workers, classes=classes), truth
+
+
+def ballots_of(said: Simulated) -> Ballots:
+    """A simulated crowd's judgments, in their order."""
+    return Ballots.of(said.task, said.worker, said.label, tasks=said.tasks, workers=said.workers, classes=said.classes)
 
 
 def renamed(ballots: Ballots, workers: Ints, labels: Ints) -> Ballots:

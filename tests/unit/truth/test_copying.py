@@ -7,17 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manyhands.testing.crowd import Crowd, Simulated, simulate
+from manyhands.testing.crowd import Crowd, simulate
 from manyhands_aggregator.truth import copying as module
 from manyhands_aggregator.truth.ballots import Ballots
 from manyhands_aggregator.truth.copying import copying, evidence_of
 from manyhands_aggregator.truth.peers import peers
-from tests.unit.truth.small import names, renamed
-
-
-def ballots_of(said: Simulated) -> Ballots:
-    """A simulated crowd's judgments, in their order."""
-    return Ballots.of(said.task, said.worker, said.label, tasks=said.tasks, workers=said.workers, classes=said.classes)
+from tests.unit.truth.small import ballots_of, names, renamed
 
 
 def test_evidence_by_hand() -> None:

@@ -34,7 +34,8 @@ def test_two_by_hand() -> None:
     skill = 0.7
     for _ in range(50):  # the fixed point of the two equations
         agreed = 0.75 * skill / (0.75 * skill + 0.25 * (1 - skill))
-        skill = (agreed + 2.8) / 5
+        own = agreed * skill / (agreed * skill + (1 - agreed) * (1 - skill))
+        skill = (own + 2.8) / 5
     assert found.agreed == pytest.approx([agreed, agreed], abs=2e-3)
 
 
@@ -74,7 +75,9 @@ def test_the_own_vote_never_counts(seed: int) -> None:
     labels = ballots.label.copy()
     labels[row] = label
     said_otherwise = Ballots.of(ballots.task, ballots.worker, labels, tasks=ballots.tasks, classes=ballots.classes)
-    otherwise = type(found)(said_otherwise, found.agreed, found.compared, changed, found.gain, found.gold)
+    otherwise = type(found)(
+        said_otherwise, found.agreed, found.compared, changed, found.gain, found.gold, found.right, found.tells
+    )
     assert otherwise.truths(np.array([row])) == pytest.approx(truths[[row]])
 
 

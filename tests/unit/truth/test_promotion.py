@@ -19,7 +19,9 @@ def seen(ballots: Ballots, gain: float) -> Peers:
     scores = np.zeros((ballots.tasks, ballots.classes))
     np.add.at(scores, (ballots.task, ballots.label), gain)
     n, unknown = len(ballots), np.full(ballots.tasks, -1, np.int32)
-    return Peers(ballots, np.zeros(n), np.ones(n, bool), scores, np.full(ballots.workers, gain), unknown)
+    return Peers(
+        ballots, np.zeros(n), np.ones(n, bool), scores, np.full(ballots.workers, gain), unknown, np.zeros(n), np.ones(n)
+    )
 
 
 def test_beyond_doubt_by_hand() -> None:

@@ -10,14 +10,10 @@ from manyhands.testing.crowd import KINDS, Crowd, Simulated, simulate
 from manyhands_aggregator.truth.ballots import Ballots
 from manyhands_aggregator.truth.methods import infer
 from manyhands_aggregator.truth.quality import assess
+from tests.unit.truth.small import ballots_of
 
 #: Two tenths of spammers, of all kinds.
 SPAM = {"random": 0.08, "constant": 0.06, "copying": 0.06}
-
-
-def ballots_of(said: Simulated) -> Ballots:
-    """A simulated crowd's judgments, in their order."""
-    return Ballots.of(said.task, said.worker, said.label, tasks=said.tasks, workers=said.workers, classes=said.classes)
 
 
 def right(ballots: Ballots, said: Simulated) -> float:

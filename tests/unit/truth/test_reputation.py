@@ -1,4 +1,4 @@
-"""A worker's matrix, its bounds and its attention: by hand, and laws that hold for any worker."""
+"""A worker's matrix and its bounds: by hand, and laws that hold for any worker."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manyhands.testing.crowd import Crowd, simulate
 from manyhands_aggregator.truth.ballots import Ballots
 from manyhands_aggregator.truth.peers import peers
-from manyhands_aggregator.truth.reputation import GRID, attention, bounds, confusions, tally
-from tests.unit.truth.small import crowd, names, renamed, shuffled
+from manyhands_aggregator.truth.reputation import bounds, confusions, tally
+from tests.unit.truth.small import ballots_of, crowd, names, renamed, shuffled
 
 seeds = st.integers(0, 10_000)
 
@@ -62,51 +63,34 @@ def test_confusions_by_hand() -> None:
     assert matrices[0] == pytest.approx(np.array([[(1 + 2.4) / 6, (1 + 1.6) / 6], [1.6 / 15, (1 + 10.4 / 3) / 5]]))
 
 
+def test_bounds_hold_the_share_however_unsure_the_others_are() -> None:
+    """Two or five judgments a task, two options: each bound is wrong of about one in twenty, and of nobody by much."""
+    for redundancy in (2, 5):
+        low, high = [], []
+        for seed in range(5):
+            said = simulate(Crowd(redundancy=redundancy, workers=40, tasks=800, seed=seed))
+            ballots = ballots_of(said)
+            found = [bounds(*one) for one in zip(*tally(ballots, peers(ballots)), strict=True)]
+            low += [below > skill for (below, _), skill in zip(found, said.skill, strict=True)]
+            high += [above < skill for (_, above), skill in zip(found, said.skill, strict=True)]
+        assert np.mean(low) < 0.13
+        assert np.mean(high) < 0.13
+
+
+def test_what_nobody_knows_tells_nothing() -> None:
+    """Of two who contradict each other nobody knows who is right, so it tells little of a third; gold does."""
+    ballots = Ballots.of([0, 0, 0], [0, 1, 2], [0, 1, 0])
+    assert tally(ballots, peers(ballots))[1][2] < 0.3
+    right, told = tally(ballots, peers(ballots, np.array([0], np.int32)))
+    assert (right.tolist(), told.tolist()) == ([1.0, 0.0, 1.0], [1.0, 1.0, 1.0])
+
+
 def test_tally_by_hand() -> None:
     """Right and wrong by gold; what cannot be compared is not counted."""
     ballots = Ballots.of([0, 1, 2, 2], [0, 0, 0, 1], [0, 1, 1, 1], tasks=3)
     right, compared = tally(ballots, peers(ballots, np.array([0, -1, 0], np.int32)))
     assert (right[0], compared[0]) == (1.0, 2.0)
     assert (right[1], compared[1]) == (0.0, 1.0)
-
-
-def test_attention_without_judgments_is_that_of_anybody() -> None:
-    """A tenth of all never look, and the next point of the grid counts as spam, too."""
-    nobody = Ballots.of([], [], [], workers=3, classes=2)
-    spam, look = attention(nobody, peers(nobody))
-    assert spam == pytest.approx(0.1 + 0.9 * 0.05 / GRID.sum())
-    assert look == pytest.approx(0.9 * (GRID[1:] ** 2).sum() / GRID.sum())
-
-
-def test_who_always_says_what_is_mostly_right_is_no_expert() -> None:
-    """One names the rare ones, one never does: 100 % and 90 % right, and all and nothing of attention."""
-    truth = np.array(([0] * 9 + [1]) * 20, np.int32)
-    tasks = np.arange(len(truth))
-    ballots = Ballots.of(np.tile(tasks, 3), np.repeat([0, 1, 2], len(tasks)), np.concatenate([truth, 0 * truth, truth]))
-    spam, look = attention(ballots, peers(ballots, truth))
-    assert spam[0] < 0.001
-    assert spam[1] > 0.9
-    assert look[0] > 0.9
-
-
-def test_who_is_often_wrong_may_be_looking() -> None:
-    """Right in half of a hundred judgments among ten options is no guessing."""
-    lot = np.random.default_rng(2)
-    truth = lot.integers(0, 10, 100).astype(np.int32)
-    said = np.where(np.arange(100) % 2, truth, lot.integers(0, 10, 100))
-    ballots = Ballots.of(np.tile(np.arange(100), 2), np.repeat([0, 1], 100), np.concatenate([said, truth]))
-    spam, look = attention(ballots, peers(ballots, truth))
-    assert spam[0] < 0.001
-    assert 0.3 < look[0] < 0.7
-
-
-def test_speed_counts_as_evidence() -> None:
-    """The more it says, the likelier."""
-    ballots, _ = crowd(3)
-    known = peers(ballots)
-    spam = [attention(ballots, known, np.full(ballots.workers, e))[0] for e in (-3.0, 0.0, 3.0)]
-    assert (spam[0] <= spam[1]).all()
-    assert (spam[1] <= spam[2]).all()
 
 
 @settings(max_examples=30, deadline=None)
@@ -117,6 +101,7 @@ def test_names_and_order_mean_nothing(seed: int, other: int) -> None:
     workers, labels = names(other, ballots)
     again = shuffled(other, renamed(ballots, workers, labels))
     one, two = peers(ballots), peers(again)
-    assert attention(again, two)[0][workers] == pytest.approx(attention(ballots, one)[0], abs=1e-6)
+    for told, moved in zip(tally(ballots, one), tally(again, two), strict=True):
+        assert moved[workers] == pytest.approx(told)
     moved = confusions(again, two)[workers][:, labels][:, :, labels]
     assert moved == pytest.approx(confusions(ballots, one))

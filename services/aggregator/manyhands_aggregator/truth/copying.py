@@ -122,7 +122,7 @@ def _predicted(ballots: Ballots, peers: Peers, first: Indices, second: Indices) 
     """The probability that the second row's worker says the first's label, had it not seen it; one a pair."""
     k = ballots.classes
     matrices = confusions(ballots, peers) if ballots.workers * k * k <= CELLS else None
-    skill = float(peers.agreed[peers.compared].mean()) if peers.compared.any() else 1.0 / k
+    skill = float(peers.right[peers.compared].mean()) if peers.compared.any() else 1.0 / k
     shares = (np.bincount(ballots.label, minlength=k) + 1.0) / (len(ballots.label) + k)
     found = np.empty(len(first))
     for start in range(0, len(first), CHUNK):

@@ -63,4 +63,6 @@ def _peers(ballots: Ballots, agreed: Floats, compared: NDArray[np.bool_], label:
         of_task = truth[ballots.task]
         agreed = np.where(of_task == -1, agreed, (label == of_task).astype(np.float64))
         compared = compared | (of_task != -1)
-    return Peers(ballots, agreed, compared, np.zeros((0, 0)), np.zeros(ballots.workers), known)
+    return Peers(
+        ballots, agreed, compared, np.zeros((0, 0)), np.zeros(ballots.workers), known, agreed, np.ones(len(agreed))
+    )

@@ -1,8 +1,9 @@
 """What is known of a task apart from one worker's judgment of it: what that judgment is measured against.
 
-A worker's own vote must not count for the worker: of three votes it would make a guess look right twice as often as it
-is. So each judgment is compared with the truth as gold has it, or else as all the other judgments of its task let it
-appear, under the one-coin model of :func:`manyhands_aggregator.truth.dawid_skene.one_coin`.
+Each judgment is compared with the truth as gold has it, or else as all the other judgments of its task let it appear,
+under the one-coin model of :func:`manyhands_aggregator.truth.dawid_skene.one_coin`. Where the others are not sure, to
+agree with them as far as they are is no share of right judgments: whoever is always right agrees with two that
+contradict each other in half. So it is the likelihood of a skill that counts, in which what nobody knows says nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from manyhands_aggregator.truth.belief import RIGHT, WRONG
 
 #: No worker is taken to be right more often than this: a vote must not outweigh all others.
 SUREST = 0.99
+#: Nor to be wrong more often than always but for this: who always errs is no sure sign of what is not.
+LEAST = 0.01
 #: Rounds of expectation maximisation at most, and the change of a skill that ends them before.
 ROUNDS, TOLERANCE = 20, 1e-3
 #: Rows looked at in one go where a row costs K numbers.
@@ -30,6 +33,8 @@ class Peers:
     ``agreed`` (n,): the probability that the label is the truth, by gold or the others alone; ``compared`` (n,):
     whether there is gold or another judgment to compare with; ``scores`` (T, K): the logarithm of the posterior of all
     judgments, but for a constant; ``gain`` (W,): what a vote of the worker adds to it; ``gold`` (T,): -1 where unknown.
+    ``right`` (n,): the probability that the label is the truth for all one knows, the worker's own skill included;
+    ``tells`` (n,): how much a comparison with so sure others tells of that skill, from 0 to 1 of one with gold.
     """
 
     ballots: Ballots
@@ -38,6 +43,8 @@ class Peers:
     scores: Floats
     gain: Floats
     gold: Ints
+    right: Floats
+    tells: Floats
 
     def truths(self, rows: Indices) -> Floats:
         """What the truth of some rows' tasks is without them, shape (len(rows), K); each row sums to 1."""
@@ -70,6 +77,13 @@ def peers(ballots: Ballots, gold: Ints | None = None, voters: NDArray[np.bool_] 
     A worker's skill has the prior Beta(2.8, 1.2), the classes the shares of all votes: those are counted, not inferred,
     so they cannot feed on themselves. ``gold`` (T,): the truths that are known, -1 elsewhere. ``voters`` (W,): who
     counts for others; the judgments of the rest are compared with theirs all the same.
+
+    A skill is the most likely one (expectation maximisation). What a comparison tells of it is the expected share of
+    the information that the truth itself would give: with q_l what the others give to the labels and s the skill,
+    1 - sum_l q_l u_l / (s q_l + (1 - s) u_l), u_l = (1 - q_l) / (K - 1).
+
+    Source: T. A. Louis, "Finding the Observed Information Matrix when Using the EM Algorithm", J. R. Stat. Soc. B 44
+    (1982) 226-233: information is that of the whole less what is missing.
     """
     task, worker, label, k = ballots.task, ballots.worker, ballots.label, ballots.classes
     known = np.full(ballots.tasks, -1, np.int32) if gold is None else gold
@@ -93,10 +107,20 @@ def peers(ballots: Ballots, gold: Ints | None = None, voters: NDArray[np.bool_] 
         without = said * np.exp(-own)
         others = np.maximum(votes.sum(axis=1)[task] - said, 0.0)
         agreed = np.where(is_gold, right_gold, without / np.maximum(others + without, np.finfo(np.float64).tiny))
-        right = np.bincount(worker, weights=agreed * compared, minlength=ballots.workers)
-        found = (right + RIGHT) / (judged + RIGHT + WRONG)
+        mine = np.clip(skill[worker], LEAST, SUREST)
+        right = agreed * mine / (agreed * mine + (1.0 - agreed) * (1.0 - mine) / max(1, k - 1))
+        found = np.bincount(worker, weights=right * compared, minlength=ballots.workers) + RIGHT
+        found /= judged + RIGHT + WRONG
         moved = float(np.abs(found - skill).max(initial=0.0))
         skill = found
         if moved < TOLERANCE:
             break
-    return Peers(ballots, agreed, compared, scores, gain, known)
+    tells = np.zeros(len(ballots))
+    measured = Peers(ballots, agreed, compared, scores, gain, known, right, tells)
+    (some,) = np.nonzero(compared)
+    for start in range(0, len(some), CHUNK):
+        rows = some[start : start + CHUNK]
+        truths, mine = measured.truths(rows), np.clip(skill[worker[rows], None], LEAST, SUREST)
+        apart = (1.0 - truths) / max(1, k - 1)
+        tells[rows] = 1.0 - (truths * apart / (mine * truths + (1.0 - mine) * apart)).sum(axis=1)
+    return measured

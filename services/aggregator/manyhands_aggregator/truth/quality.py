@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.spec.quality import Quality
+from manyhands_aggregator.truth.attention import attention
 from manyhands_aggregator.truth.ballots import Ballots, Floats, Ints
 from manyhands_aggregator.truth.copying import Copying, copying
 from manyhands_aggregator.truth.drift import Drift, drift
 from manyhands_aggregator.truth.peers import Peers, peers
 from manyhands_aggregator.truth.promotion import promoted
 from manyhands_aggregator.truth.repetition import Repetition, repetition
-from manyhands_aggregator.truth.reputation import attention, tally
+from manyhands_aggregator.truth.reputation import tally
 from manyhands_aggregator.truth.speed import Pace, pace
 from manyhands_aggregator.truth.verdict import Evidence, Verdict, verdict
 
@@ -86,12 +87,12 @@ def assess(
     blind = np.zeros(ballots.workers, bool) if machines is None else machines
     fast = _pace(ballots, seconds, blind)
     first = peers(ballots, gold)
-    spam, _ = attention(ballots, first, fast.evidence, rows=rows)
+    spam = attention(ballots, first, fast.evidence, rows=rows)
     copies = copying(ballots, first, fast.evidence, ordered=ordered, rows=rows)
     voters = (spam < OUT) & ((copies.victim < 0) | blind | (not ordered))
     others = peers(ballots, gold, voters)
     others = peers(ballots, promoted(ballots, others), voters)
-    spam, _ = attention(ballots, others, fast.evidence, rows=rows)
+    spam = attention(ballots, others, fast.evidence, rows=rows)
     copies = copying(ballots, others, fast.evidence, ordered=ordered, rows=rows)
     right, compared = tally(ballots, others)
     return Assessment(

@@ -39,7 +39,7 @@ def repetition(ballots: Ballots, peers: Peers) -> Repetition:
     pairs[begins[:-1][begins[:-1] < len(order)]] = False  # a worker's first judgment repeats nothing
     (second,) = np.nonzero(pairs)
     shares = np.bincount(ballots.label, minlength=ballots.classes) / max(1, len(order))
-    right = float(peers.agreed[peers.compared].mean()) if peers.compared.any() else 0.0
+    right = float(peers.right[peers.compared].mean()) if peers.compared.any() else 0.0
     expected = np.empty(len(second))
     for start in range(0, len(second), CHUNK):
         at = second[start : start + CHUNK]
