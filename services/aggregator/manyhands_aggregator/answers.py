@@ -15,7 +15,7 @@ from manyhands.errors import UnknownJob
 from manyhands.messages import GOLD_ID, Failure
 from manyhands_aggregator import tables
 from manyhands_aggregator.decide import Decision
-from manyhands_aggregator.suite import OVERDUE, unpack_answers
+from manyhands_aggregator.suite import unjudged, unpack_answers
 from manyhands_service.store import Store
 
 _jobs, _suites = tables.jobs, tables.suites
@@ -24,8 +24,6 @@ _jobs, _suites = tables.jobs, tables.suites
 ROWS = 5000
 #: Suites read in one go, at most; the fewer the larger they are.
 PAGE = 500
-
-CANCELLED = Failure(code="cancelled", message="the job was cancelled")
 
 
 @dataclass(slots=True)
@@ -115,8 +113,8 @@ def blocks(store: Store, job: str) -> Iterator[Block]:
     Raises:
         UnknownJob: the aggregator has not heard of it.
     """
-    state, staged = store.read(lambda c: _state(c, job))
-    otherwise = CANCELLED if state == "cancelled" else OVERDUE
+    state, reason, staged = store.read(lambda c: _state(c, job))
+    otherwise = unjudged(state, reason)
     block = _block(staged)
     # a transaction a page: whoever reads slowly must not keep one open
     for rows in pages(lambda of: store.read(lambda c: c.execute(_SUITES, of).all()), job, -1, PAGE):
@@ -143,8 +141,8 @@ def _page(connection: sa.Connection, job: str, after: int, limit: int) -> Block:
     found = connection.execute(_PLACE, {"job": job, "position": after + 1}).one_or_none()
     if found is None:
         raise _unknown(job)
-    state, spec, begin = found
-    otherwise = CANCELLED if state == "cancelled" else OVERDUE
+    state, reason, spec, begin = found
+    otherwise = unjudged(state, reason)
     block = _block(_staged(spec))
     expected = begin
     for rows in pages(
@@ -166,10 +164,11 @@ def _behind(block: Block, after: int, limit: int) -> Block:
 
 
 #: Built once: building a statement costs more than running it. ``tasks``, because a row is a tuple and has ``count``.
-_STATE = sa.select(_jobs.c.state, _jobs.c.spec).where(_jobs.c.job == sa.bindparam("job"))
+_STATE = sa.select(_jobs.c.state, _jobs.c.reason, _jobs.c.spec).where(_jobs.c.job == sa.bindparam("job"))
 #: The state of a job, and where the suite begins that has a position.
 _PLACE = sa.select(
     _jobs.c.state,
+    _jobs.c.reason,
     _jobs.c.spec,
     sa.select(sa.func.max(_suites.c.first))
     .where(_suites.c.job == sa.bindparam("job"), _suites.c.first <= sa.bindparam("position"))
@@ -199,12 +198,12 @@ def pages(fetch: Callable[[dict[str, Any]], Rows], job: str, after: int, most: i
         suites = min(most, max(1, ROWS // rows[-1].tasks))
 
 
-def _state(connection: sa.Connection, job: str) -> tuple[str, bool]:
-    """A job's state, and whether it has several stages."""
+def _state(connection: sa.Connection, job: str) -> tuple[str, str | None, bool]:
+    """A job's state, why it is in it, and whether it has several stages."""
     row = connection.execute(_STATE, {"job": job}).one_or_none()
     if row is None:
         raise _unknown(job)
-    return row.state, _staged(row.spec)
+    return row.state, row.reason, _staged(row.spec)
 
 
 def _staged(spec: str | None) -> bool:

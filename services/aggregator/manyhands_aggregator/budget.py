@@ -61,8 +61,8 @@ class Purse:
 
     Every judgment is ``reserved`` at its judge's price or, where one has cost more by its own statement, at the dearest
     so far; what is under way as well as what is new. So many tasks were ``sent`` to
-    the first stage, ``to_come`` are at most so many and ``announced_to_come`` at least so many, and ``spent`` is what
-    was asked beyond it.
+    the first stage, ``to_come`` are at most so many and ``announced_to_come`` at least so many, ``spent`` is what
+    was asked beyond it; ``more`` says that there may be tasks that were not announced yet.
     """
 
     plan: Plan
@@ -71,14 +71,25 @@ class Purse:
     announced_to_come: int = 0
     spent: int = 0
     traffic: Traffic = field(default_factory=Traffic)
+    more: bool = False
 
     def left(self) -> int | None:
         """What is left, in millionths; None is without limit."""
         plan = self.plan
         if plan.budget is None:
             return None
-        first = sum(self.reserved(stage, judge) for stage, judge, _ in plan.slots)
-        return plan.budget - plan.cost(self.sent, self.spent) - self._on_top() - self.to_come * first
+        return plan.budget - plan.cost(self.sent, self.spent) - self._on_top() - self.to_come * self._first()
+
+    def overspent(self) -> bool:
+        """Whether more was spent than the budget, and what is to come of tasks will cost something, too."""
+        plan = self.plan
+        if plan.budget is None or not self.more or not self._first():
+            return False
+        return plan.cost(self.sent, self.spent) > plan.budget
+
+    def _first(self) -> int:
+        """What a task's first stage is reckoned at."""
+        return sum(self.reserved(stage, judge) for stage, judge, _ in self.plan.slots)
 
     def after(self, spent: int, traffic: Traffic) -> Purse:
         """The purse when so much more was spent, and this was asked and heard."""

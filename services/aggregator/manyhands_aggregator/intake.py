@@ -180,8 +180,9 @@ class Intake:
                 purse = purses[job] = jobs.purse(connection, job, plan)
                 means = self._means(connection, job, plan, purse)
                 share = shares[job] = Shares.of(connection, job, purse, (said.message for said in messages))
+                ended = jobs.ended_by(connection, job) if over else None
                 judged[job] = judging.judge(
-                    connection, job, plan, messages, purse, over=over, means=means, shares=share
+                    connection, job, plan, messages, purse, over=over, ended=ended, means=means, shares=share
                 )
                 # when it is over, what is open has failed: nothing need be concluded of it any more
                 held += [said for said in judged[job].unknown if said.delivery or states[job] == "open"]
@@ -197,6 +198,7 @@ class Intake:
                 raise Conflict  # somebody has given more meanwhile
             accounts[job].add(one.kept, one.change)
             accounts[job].spend(one, plans[job])
+            accounts[job].stop_if_overspent(plans[job], now)
             rewards.reckon(connection, job, plans[job], one.touched, now)
             self._judged(job, one, result)
         self._end(connection, accounts, now, result)

@@ -9,14 +9,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from manyhands.messages import JOB_COMPLETED, Event
+from manyhands.messages import JOB_COMPLETED, Event, Failure
 from manyhands.spec import received
 from manyhands_aggregator import tables
 from manyhands_aggregator.budget import Purse, Traffic
 from manyhands_aggregator.judged import Judged
 from manyhands_aggregator.news import Announced, Cancelled, Opened, Sealed
 from manyhands_aggregator.plan import Plan
-from manyhands_aggregator.suite import Counts, unpack_failures
+from manyhands_aggregator.suite import Counts, unjudged, unpack_failures
 
 _jobs, _suites = tables.jobs, tables.suites
 
@@ -53,6 +53,7 @@ class Account:
     spent: int
     fit: str | None
     traffic: str | None
+    overdue_at: float | None
     _read: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,10 +91,10 @@ class Account:
             self.tasks = self.sealed_tasks = max(news.tasks, self.tasks)
             self.cancelled = self.tasks - self.answered - self.failed
 
-    def end_overdue(self, now: float) -> None:
+    def end_overdue(self, now: float, reason: str) -> None:
         """Count what is open as failed; if that is nothing, it is complete, as any repeat would make it."""
         if not self.over:
-            self.state, self.ended, self.reason = "partial", now, "deadline"
+            self.state, self.ended, self.reason = "partial", now, reason
             self.failed = self.tasks - self.answered
             self.end_if_done(now)
 
@@ -122,6 +123,14 @@ class Account:
     def purse(self, plan: Plan) -> Purse:
         """What may still be asked."""
         return _purse(plan, self.sent, self.spent, self.tasks, self.sealed_tasks, self.traffic)
+
+    def stop_if_overspent(self, plan: Plan, now: float) -> None:
+        """Have upkeep end it as by a deadline where judges have cost more than the budget, and more is to come.
+
+        The producer sends as many tasks as the budget pays for at their price, until it hears that the job has ended.
+        """
+        if not self.over and plan.budget is not None and self.purse(plan).overspent():
+            self.overdue_at = now if self.overdue_at is None else min(now, self.overdue_at)
 
     def overspent(self, plan: Plan, purse: Purse, judged: Judged) -> bool:
         """Whether too much is asked now, because others have spent what was in the ``purse`` meanwhile."""
@@ -209,7 +218,14 @@ def _purse(plan: Plan, sent: int, spent: int, tasks: int, total: int | None, tra
     known = 0 if total is None else max(total - tasks, 0)
     announced = known if payable is None else min(known, payable)
     to_come = (payable or 0) if total is None else announced
-    return Purse(plan, sent, to_come, announced, spent, Traffic.unpack(traffic))
+    more = total is None or tasks < total
+    return Purse(plan, sent, to_come, announced, spent, Traffic.unpack(traffic), more)
+
+
+def ended_by(connection: sa.Connection, job: str) -> Failure:
+    """What the tasks of a job that has ended have failed of that nobody had judged."""
+    state, reason = connection.execute(sa.select(_jobs.c.state, _jobs.c.reason).where(_jobs.c.job == job)).one()
+    return unjudged(state, reason)
 
 
 def _cost(purse: Purse, judged: Judged) -> int:
@@ -248,8 +264,9 @@ def note(
     """
     match news:
         case Opened() if not account.known:
-            values = {"spec": news.spec, "opened": news.opened, "overdue_at": news.overdue_at}
+            values = {"spec": news.spec, "opened": news.opened}
             connection.execute(sa.update(_jobs).where(_jobs.c.job == news.job).values(values))
+            account.overdue_at = news.overdue_at
             account.known, account.fit = True, DUE if news.fits else None
         case Announced():
             known = _announced(connection, news)

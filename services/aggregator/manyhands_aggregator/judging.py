@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from manyhands import tracing
 from manyhands.codec import JUDGMENTS, decode, encode
-from manyhands.messages import Judgments
+from manyhands.messages import Failure, Judgments
 from manyhands_aggregator import tables
 from manyhands_aggregator.budget import Purse
 from manyhands_aggregator.course import Course
@@ -41,6 +41,7 @@ def judge(
     purse: Purse,
     *,
     over: bool,
+    ended: Failure | None = None,
     means: Means | None = None,
     shares: Shares | None = None,
 ) -> Judged:
@@ -48,7 +49,8 @@ def judge(
 
     ``purse`` is what may still be spent, ``shares`` how much more each person may give.
 
-    In a job that is ``over``, of which what is open counts as failed, suites are settled with what there is.
+    In a job that is ``over``, of which what is open counts as failed, suites are settled with what there is; what
+    nobody judged has failed of ``ended``.
     """
     result = Judged()
     states = load(connection, job, {said.message.suite for said in messages})
@@ -103,7 +105,7 @@ def judge(
     if rows:
         connection.execute(_INSERT, rows)
         changed = [states[number] for number in sorted({row["suite"] for row in rows})]
-        settle(connection, job, plan, changed, result, over=over, means=means)
+        settle(connection, job, plan, changed, result, over=over, ended=ended, means=means)
     note(connection, job, void.values())
     if means is not None and not over:
         for number, said in sorted(repeated.items()):  # what it led to the first time may not have gone out

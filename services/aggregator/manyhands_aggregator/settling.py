@@ -50,13 +50,14 @@ def settle(
     result: Judged,
     *,
     over: bool,
-    overdue: bool = False,
+    ended: Failure | None = None,
     means: Means | None = None,
 ) -> None:
     """Write the answers of those suites that can be decided, and count them.
 
-    In a job that is ``over``, or is about to be because it is ``overdue``, they are decided on what there is. A plan
-    that cascades needs ``means``; there it is written, too, what was asked and accepted of suites under way.
+    In a job that is ``over``, or that is ``ended`` by this, they are decided on what there is; a task that nobody
+    judged has failed of ``ended``. A plan that cascades needs ``means``; there it is written, too, what was asked and
+    accepted of suites under way.
     """
     states = list(states)
     result.touched += [state.suite for state in states]
@@ -64,8 +65,8 @@ def settle(
     under_way: list[dict[str, Any]] = []
     for state in states:
         # what was decided on what there was is decided again when there is more
-        now = over or overdue or state.settled
-        otherwise = OVERDUE if now else None
+        now = over or ended is not None or state.settled
+        otherwise = (ended or OVERDUE) if now else None
         if means is None:
             decision = state.decide(plan, otherwise=otherwise)
         else:

@@ -25,6 +25,17 @@ SHARE = "share"
 STRANGER, UNDECODABLE = "stranger", "undecodable"
 #: What a task failed of that nobody had judged when the job's time was up.
 OVERDUE = Failure(code="deadline", message="the job's deadline passed before it was judged")
+#: The same of a job that was ended because its judges had cost more than its budget.
+OVERSPENT = Failure(code="budget", message="the job's budget was spent before it was judged")
+#: The same of a job that was cancelled.
+CANCELLED = Failure(code="cancelled", message="the job was cancelled")
+
+
+def unjudged(state: str, reason: str | None) -> Failure:
+    """What a task has failed of that nobody had judged when its job ended in this ``state`` for this ``reason``."""
+    if state == "cancelled":
+        return CANCELLED
+    return OVERSPENT if reason == OVERSPENT.code else OVERDUE
 
 
 def pack_failures(failures: Mapping[int, Failure]) -> bytes | None:

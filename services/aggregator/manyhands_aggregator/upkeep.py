@@ -27,6 +27,7 @@ from manyhands_aggregator.ledger import Ledger
 from manyhands_aggregator.oversight import Oversight
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.settling import settle
+from manyhands_aggregator.suite import OVERDUE, OVERSPENT
 from manyhands_service.store import Conflict, Store
 
 T = TypeVar("T")
@@ -151,14 +152,15 @@ class Upkeep:
         if plan.cascades:
             out = ratings.out(connection, job) if plan.spec.quality else frozenset()
             means = Means(self._intake.minds.opinion(connection, job, plan), Purse(plan), out)
-        settle(connection, job, plan, states.values(), judged, over=False, overdue=True, means=means)
+        ended = OVERSPENT if jobs.purse(connection, job, plan).overspent() else OVERDUE
+        settle(connection, job, plan, states.values(), judged, over=False, ended=ended, means=means)
         account = jobs.lock(connection, [job])[job]
         if account.over:
             raise Conflict  # another replica was faster: what was settled here counts otherwise now
         account.add(0, judged.change)
         rewards.reckon(connection, job, plan, judged.touched, now)
         if not numbers:
-            account.end_overdue(now)
+            account.end_overdue(now, ended.code)
         jobs.save(connection, [account])
         return numbers[-1] if numbers else None, Result(judged=[judged], settled=account.settled())
 

@@ -13,7 +13,7 @@ import pytest
 from manyhands.messages import Event, Failure
 from manyhands_aggregator.course import Course
 from manyhands_service.store import Store
-from tests.unit.aggregator.kit import Bench, Job, open_store
+from tests.unit.aggregator.kit import Bench, Job, open_store, said
 from tests.unit.aggregator.test_cascade import PLAIN, asked
 
 
@@ -138,6 +138,51 @@ def test_what_cannot_be_paid_is_not_asked_again(bench: Bench) -> None:
     progress = bench.progress(job)
     assert (progress["state"], progress["reason"], progress["spent"]) == ("partial", "budget", 4)
     assert (bench.codes(job), bench.answers(job).values) == ({1: "invalid-answer"}, ["b", None, "a"])
+
+
+@pytest.mark.parametrize(("budget", "more"), [(8, []), (11.5, []), (12, [3]), (14.5, [3]), (15, [3, 4])])
+def test_what_is_dearer_than_its_price_is_reckoned_with_at_that(bench: Bench, budget: float, more: list[int]) -> None:
+    """What is under way as well as what is new: two of three are out when the first says 3, so 9 are as good as spent.
+
+    A budget of less than that would have been overspent by what was asked before it was known.
+    """
+    job = job_of(first=0, count=6, budget=budget)
+    bench.take(*job.news(), *(job.judged(suite, "a") for suite in range(3)))
+    assert bench.progress(job)["spent"] == 3
+    bench.take(job.judged(0, "a", judge="two", stage=1, costs=[3.0]))
+    assert [suite for suite in range(3, 6) if asked(bench.events(job.judged(suite, "a")))] == more
+    for suite in (1, 2, *more):
+        bench.take(job.judged(suite, "a", judge="two", stage=1, costs=[3.0]))
+    assert bench.progress(job)["spent"] == 9 + 3 * len(more)
+    assert (bench.state(job), bench.progress(job)["reason"]) == ("complete", "budget")
+
+
+def test_what_comes_back_cheap_makes_room_again(bench: Bench) -> None:
+    """It was kept back for as dear as the dearest, and cost its price."""
+    job = job_of(first=0, count=4, budget=9)
+    bench.take(*job.news(), *(job.judged(suite, "a") for suite in range(3)))
+    bench.take(job.judged(0, "a", judge="two", stage=1, costs=[3.0]))
+    bench.take(*(job.judged(suite, "a", judge="two", stage=1, costs=[1.0]) for suite in (1, 2)))
+    assert asked(bench.events(job.judged(3, "a"))) == [(1, "two", 0, [3], "unsure")]
+
+
+def test_a_first_stage_that_is_dearer_ends_the_job(bench: Bench) -> None:
+    """The producer goes by the price: it is told by the job's end, when more was spent than there was."""
+    job = Job(count=8, size=1, judges=[{"judge": "one", "price": 1}], more={"budget": 8})
+    bench.take(job.opened())
+    for suite in range(4):
+        bench.take(job.announced(suite), job.judged(suite, costs=[2.0]))
+    bench.swept()
+    assert (bench.state(job), bench.progress(job)["spent"]) == ("open", 8)
+    bench.take(job.announced(4, 5), job.judged(4, costs=[2.5]))
+    ended = said(bench.swept())
+    progress = bench.progress(job)
+    assert (progress["state"], progress["reason"], progress["spent"]) == ("partial", "budget", 8 + 2.5 + 1)
+    assert [event.data["state"] for event in ended if event.name == "job.completed"] == ["partial"]
+    bench.take(job.announced(6, 7), job.sealed())  # what was not sent is told all the same
+    bench.take(job.judged(5, costs=[2.5]))  # what was under way is taken in: more than that is not spent
+    assert bench.counts(job) == (8, 6, 2, 0, 0)
+    assert bench.codes(job) == {6: "budget", 7: "budget"}
 
 
 def test_a_course_keeps_what_was_for_nothing() -> None:

@@ -56,7 +56,7 @@ def again(bundle: Bundle, compared: Compared, method: str | None = None) -> Iter
         return suites(bundle.folder)
 
     blocks = answers(
-        spec, state, read, accepted=other is None, method=method, out=out,
+        spec, state, read, reason=bundle.manifest.get("reason"), accepted=other is None, method=method, out=out,
         taken=compared.taken if other is None else None,
     )  # fmt: skip
     with fitting_together(bundle.folder):

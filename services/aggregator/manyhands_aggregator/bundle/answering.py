@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Set
 from functools import partial
 
-from manyhands.messages import GOLD_ID
+from manyhands.messages import GOLD_ID, Failure
 from manyhands.spec import JobSpec
-from manyhands_aggregator.answers import CANCELLED, ROWS, Block
+from manyhands_aggregator.answers import ROWS, Block
 from manyhands_aggregator.bundle import whole
 from manyhands_aggregator.bundle.fitted import fitted
 from manyhands_aggregator.bundle.reading import Suite
@@ -15,7 +15,7 @@ from manyhands_aggregator.bundle.standing import stand, unrecorded
 from manyhands_aggregator.decide import Decision
 from manyhands_aggregator.opinions import Compared
 from manyhands_aggregator.plan import Plan
-from manyhands_aggregator.suite import OVERDUE
+from manyhands_aggregator.suite import unjudged
 from manyhands_aggregator.truth.types import Found
 
 
@@ -24,12 +24,13 @@ def answers(
     state: str,
     suites: Callable[[], Iterator[Suite]],
     *,
+    reason: str | None = None,
     accepted: bool = True,
     method: str | None = None,
     out: Set[str] = frozenset(),
     taken: list[str] | None = None,
 ) -> Iterator[Block]:
-    """The answers of a job that has ended in this ``state``, in source order.
+    """The answers of a job that has ended in this ``state`` for this ``reason``, in source order.
 
     By the method of the job file, or by a ``method`` of the truth package. What was ``accepted`` on the way through a
     plan that cascades stands where the job is not gone over as a whole, unless it is not to; the ids of answers of
@@ -37,10 +38,10 @@ def answers(
     over as a whole some forty bytes for each judgment; voters who are ``out`` are none then.
     """
     plan = Plan.of(spec)
-    otherwise = CANCELLED if state == "cancelled" else OVERDUE
+    otherwise = unjudged(state, reason)
     block = _block(plan)
     for suite, change in _changes(plan, state, suites, method, out):
-        decision = None if suite.open else _decided(plan, suite, accepted)
+        decision = None if suite.open else _decided(plan, suite, accepted, otherwise)
         if decision is not None and change is not None:
             decision = change(decision)
         if decision is not None and taken is not None:
@@ -73,14 +74,14 @@ def _block(plan: Plan) -> Block:
     return Block(stages=[] if len(plan.steps) > 1 else None)
 
 
-def _decided(plan: Plan, suite: Suite, accepted: bool) -> Decision | None:
+def _decided(plan: Plan, suite: Suite, accepted: bool, otherwise: Failure) -> Decision | None:
     """What becomes of a suite that nothing more is asked of."""
     state = suite.state()
     if not plan.cascades:
-        return state.decide(plan, otherwise=OVERDUE)
+        return state.decide(plan, otherwise=otherwise)
     if accepted:
         stand(plan, suite, state)
-    _, decision = state.proceed(plan, Compared(plan), None, OVERDUE)
+    _, decision = state.proceed(plan, Compared(plan), None, otherwise)
     return decision
 
 
