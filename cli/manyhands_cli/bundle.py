@@ -106,6 +106,7 @@ def write(recorded: Recorded, folder: Path, plan: Mapping[str, Any] | None = Non
         Unsteady: its answers changed again and again while they were read.
     """
     free(folder)
+    folder = folder.resolve()  # a link to a bundle stays one
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
@@ -156,6 +157,8 @@ def free(folder: Path) -> None:
     """
     if not folder.exists():
         return
+    if folder.resolve() == Path.cwd():  # it is replaced as a whole, from under whoever is in it
+        raise FolderRefused(f"{folder} is the folder that you are in")
     if not folder.is_dir():
         raise FolderRefused(f"{folder} is a file")
     there = {file.name for file in folder.iterdir()}

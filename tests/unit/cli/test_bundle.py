@@ -104,7 +104,7 @@ def test_what_is_no_bundle_is_said(tmp_path: Path, shelf: Shelf) -> None:
             computed(bundle)
 
 
-def test_a_folder_that_is_no_bundle_is_not_written_over(shelf: Shelf) -> None:
+def test_a_folder_that_is_no_bundle_is_not_written_over(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor one that holds what is not of the bundle; a bundle makes room, with what was computed from it."""
     job = letters(shelf.bench)
     for content in ("notes.txt", "answers.csv"):
@@ -125,6 +125,15 @@ def test_a_folder_that_is_no_bundle_is_not_written_over(shelf: Shelf) -> None:
     (bundle.folder / "notes.txt").write_text("mine")
     with pytest.raises(FolderRefused, match=r"notes\.txt"):
         shelf.bundle(job)
+    link = shelf.folder / "link"
+    link.symlink_to(bundle.folder)
+    (bundle.folder / "notes.txt").unlink()
+    shelf.bundle(job, "link")
+    assert (link.is_symlink(), bundle.changed()) == (True, [])
+    monkeypatch.chdir(bundle.folder)
+    for here in (Path(), bundle.folder):
+        with pytest.raises(FolderRefused, match="the folder that you are in"):
+            write(shelf.recorded(job), here)
     (shelf.folder / "empty").mkdir()
     assert shelf.bundle(job, "empty").changed() == []
 

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from manyhands.messages import Failure
+from manyhands.messages import GOLD_ID, Failure
 from manyhands.spec import JobSpec
 from manyhands_aggregator.bundle import files
 from manyhands_aggregator.bundle.confidence import Confidence
@@ -77,6 +77,17 @@ def _figures(bundle: Bundle) -> Figures:
     for suite in suites(bundle.folder):
         figures.add(suite)
     return figures
+
+
+def test_gold_that_was_mixed_in_is_no_task(shelf: Shelf) -> None:
+    """It is told of its judges alone: tasks, answers and what was asked are those of the job's own."""
+    bundle = shelf.bundle(letters(shelf.bench, ids=["0", GOLD_ID, "1", GOLD_ID, GOLD_ID, "2"]))
+    figures = _figures(bundle)
+    assert (figures.tasks, figures.answered, figures.mixed) == (3, 3, 3)
+    assert figures.stages[0].judgments == sum(n * tasks for n, tasks in figures.each.items()) == 8
+    assert figures.voters.judges["one"].judgments == 6
+    said = " ".join(_page(bundle).words)
+    assert "3 tasks, all answered, from 18 judgments by one, two and three; 3 tasks of gold mixed in." in said
 
 
 def test_figures_worked_out_by_hand(shelf: Shelf) -> None:

@@ -81,7 +81,9 @@ class Figures:
         self.times = [0] * TIMES
         self.failures: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
-        self.right, self.known = 0, 0
+        self.right, self.known, self.answered = 0, 0, 0
+        #: Tasks of gold that were mixed in: they are judged, and are none of the job's.
+        self.mixed = 0
         self._hardest: list[tuple[float, int, Hard]] = []
         self._measure = of_type(spec.answer, judges := voters(spec))
         self._named = {name: number for number, name in enumerate(judges)}
@@ -104,6 +106,7 @@ class Figures:
             if task["id"] != GOLD_ID:
                 self._task(task, next(answers), lines)
                 continue
+            self.mixed += 1
             for line in lines:  # gold that was mixed in has no answer: it tells of its judges alone
                 self._judgment(line, None, task.get("truth"))
         if next(answers, None) is not None:
@@ -130,7 +133,9 @@ class Figures:
         for line in lines:
             valued += "error" not in line
             self._judgment(line, None if failed else answer, truth)
+            self.stages[line["stage"]].judgments += "error" not in line
         self.each[valued] += 1
+        self.answered += not failed
         if lines:
             for number in {line["stage"] for line in lines}:
                 self.stages[number].tasks += 1
@@ -163,7 +168,6 @@ class Figures:
         value = line["value"]
         told = None if answer is None else answer["answer"]
         self.voters.judged(line, None if truth is None else self._is(value, truth), told, answer is not None)
-        self.stages[line["stage"]].judgments += 1
         if answer is not None and self.truths is not None:
             self.said[line["judge"]][self._codes[answer["answer"]], self._codes[value]] += 1
         took = self._ended - self._opened
@@ -200,6 +204,11 @@ class Figures:
     def hardest(self) -> list[Hard]:
         """The tasks whose answers are of the lowest confidence though several judged them, the lowest first."""
         return [hard for *_, hard in sorted(self._hardest, key=lambda each: (-each[0], -each[1]))]
+
+    @property
+    def tasks(self) -> int:
+        """The job's own tasks, answered or not."""
+        return self.each.total()
 
     @property
     def accuracy(self) -> Share:

@@ -75,10 +75,13 @@ def diagonal(points: Sequence[Point], *, title: str, below: str, left: str) -> H
 
 
 def _svg(title: str, drawn: Sequence[Html], width: float) -> Html:
-    return el(
-        "svg", el("title", title), join(drawn), class_="chart", viewBox=f"0 0 {width:g} {HEIGHT:g}", role="img",
+    drawn_as = "chart" if width == HALF else "chart whole"
+    chart = el(
+        "svg", el("title", title), join(drawn), class_=drawn_as, viewBox=f"0 0 {width:g} {HEIGHT:g}", role="img",
         aria_label=title,
     )  # fmt: skip
+    # drawn any smaller nobody could read it: on a narrow screen it is moved sideways
+    return chart if width == HALF else el("div", chart, class_="wide", tabindex=0, role="region", aria_label=title)
 
 
 def _rules(top: float, step: float, name: str, width: float) -> Html:

@@ -36,7 +36,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 def page(figures: Figures, manifest: Mapping[str, Any]) -> bytes:
     """The report of a job, from its figures and the manifest of its bundle."""
     shown = [
-        parts.answers(figures, manifest["answered"]),
+        parts.answers(figures),
         _stages(figures),
         parts.confidence(figures),
         parts.agreement(figures),
@@ -76,12 +76,13 @@ def _head(figures: Figures, manifest: Mapping[str, Any]) -> Html:
 
 def _lede(figures: Figures, manifest: Mapping[str, Any]) -> str:
     """What the job was, and how good its answers are."""
-    tasks, answered = manifest["tasks"], manifest["answered"]
+    tasks, answered = figures.tasks, figures.answered
     judges = list(figures.voters.judges)
     by = plural(len(judges), "judge") if len(judges) > NAMED else listed(judges)
     done = "all answered" if answered == tasks else f"{answered:,} answered"
     said = f"{plural(tasks, 'task')}, {done}, from {plural(manifest['judgments'], 'judgment')}"
     said += f" by {by}" if by else ""
+    said += f"; {plural(figures.mixed, 'task')} of gold mixed in" if figures.mixed else ""
     if manifest["state"] != "complete":
         reason = f" ({manifest['reason']})" if manifest.get("reason") else ""
         said += f"; the job ended {manifest['state']}{reason}"
@@ -100,7 +101,8 @@ def _alpha(figures: Figures) -> float | None:
 
 
 def _tiles(figures: Figures, manifest: Mapping[str, Any]) -> Html:
-    tasks, answered = manifest["tasks"], manifest["answered"]
+    tasks, answered = figures.tasks, figures.answered
+    made = sum(judgments * count for judgments, count in figures.each.items())
     accuracy, alpha, mean = figures.accuracy, _alpha(figures), figures.confidence.mean
     tiles: list[tuple[str, str, str]] = [("answered", share(answered / tasks if tasks else None), f"of {count(tasks)}")]
     if accuracy.share is not None:
@@ -109,7 +111,7 @@ def _tiles(figures: Figures, manifest: Mapping[str, Any]) -> Html:
         tiles.append(("agreement α", f"{alpha:.3f}", "Krippendorff's"))
     if mean is not None:
         tiles.append(("confidence", f"{mean:.3f}", "mean of the answers"))
-    tiles.append(("judgments a task", number(manifest["judgments"] / tasks if tasks else None), _in_all(manifest)))
+    tiles.append(("judgments a task", number(made / tasks if tasks else None), _in_all(manifest)))
     if figures.cost:
         tiles.append(("cost", money(figures.cost), f"{money(figures.cost / answered)} an answer" if answered else ""))
     rate = f"{number(tasks / manifest['seconds'])} tasks a second" if manifest["seconds"] else ""
@@ -127,7 +129,7 @@ def _in_all(manifest: Mapping[str, Any]) -> str:
 def _stages(figures: Figures) -> Html | None:
     if len(figures.spec.stages) < 2:
         return None
-    total = sum(figures.each.values())
+    total = figures.tasks
     rows: list[list[Child]] = []
     for at, stage in enumerate(figures.spec.stages):
         found = figures.stages[at]
@@ -207,7 +209,7 @@ def _made(manifest: Mapping[str, Any]) -> Html:
         "How these answers were made",
         lede,
         figure("Method", table("Method", ["", ""], facts, (0, 1))),
-        figure("Files", table("Files", ["file", "bytes", "SHA-256"], files)),
+        figure("Files", table("Files", ["file", "bytes", "SHA-256"], files, (0, 2))),
     )
 
 

@@ -21,13 +21,14 @@ NARROW = 10
 ROWS, JUDGES = 30, 12
 
 
-def answers(figures: Figures, answered: int) -> Html:
+def answers(figures: Figures) -> Html:
     """What was answered, and how many judgments a task took."""
-    first = _numbers(figures) if figures.spec.answer.type == "number" else _values(figures, answered)
+    first = _numbers(figures) if figures.spec.answer.type == "number" else _values(figures)
     return section("Answers", None, side_by_side(first, _each(figures)))
 
 
-def _values(figures: Figures, answered: int) -> Html:
+def _values(figures: Figures) -> Html:
+    answered = figures.answered
     order = {option: at for at, option in enumerate(figures.spec.answer.options or ())}
     said = dict.fromkeys(order, 0) | figures.answers
     shown = sorted(said.items(), key=lambda each: (-each[1], order.get(each[0], 0), each[0]))
@@ -142,6 +143,8 @@ def agreement(figures: Figures) -> Html | None:
     options = figures.spec.answer.options or []
     narrow = bool(options) and max(map(len, options)) <= NARROW  # of texts nothing is known
     lede = None if said is None else _agreed(said)
+    if lede is not None and figures.spec.cascades:
+        lede += " They are those that the plan asked of more: tasks on which all would agree are mostly not among them."
     return section("Agreement", lede, *([side_by_side(*shown)] if narrow else shown))
 
 

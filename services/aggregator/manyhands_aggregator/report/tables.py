@@ -13,16 +13,25 @@ from manyhands_aggregator.report.said import count, share
 #: Columns whose heads are longer than this are turned upright.
 UPRIGHT = 4
 
+#: Cells of a larger share of their row are so dark that their number is light.
+STRONG = 0.8
+
 
 def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[Child]], words: Collection[int] = (0,)) -> Html:
     """A table whose first column names the row; the columns at ``words`` are words, the others numbers."""
-    head = [el("th", name, scope="col", class_=None if at in words else "number") for at, name in enumerate(heads)]
+    head = [_head(name, "" if at in words else "number") for at, name in enumerate(heads)]
+    top = el("thead", el("tr", join(head))) if any(heads) else None
     body = []
     for first, *others in rows:
         cells = [el("td", c, class_=None if at in words else "number") for at, c in enumerate(others, 1)]
         body.append(el("tr", el("th", first, scope="row"), join(cells)))
-    drawn = el("table", el("caption", caption), el("thead", el("tr", join(head))), el("tbody", join(body)))
+    drawn = el("table", el("caption", caption), top, el("tbody", join(body)))
     return el("div", drawn, class_="wide", tabindex=0, role="region", aria_label=caption)
+
+
+def _head(name: str, class_: str) -> Html:
+    """The head of a column; one of bars, which only draw the number beside them, has none."""
+    return el("th", name, scope="col", class_=class_ or None) if name else el("td")
 
 
 def bar(part: float) -> Html:
@@ -49,10 +58,8 @@ def _cell(number: int, total: int, row: str, column: str) -> Html:
     if not number:
         return el("td", "·", class_="none")
     part = number / total
-    kinds = ["right" if row == column else "wrong", *(["strong"] if part > 0.5 else [])]
-    # a few among many are to be seen as well
-    tint = f"--v:{0.1 + 0.8 * part:.2f}"
-    return el("td", count(number), class_=" ".join(kinds), style=tint, title=f"{share(part)} of the row")
+    kinds = ["right" if row == column else "wrong", *(["strong"] if part > STRONG else [])]
+    return el("td", count(number), class_=" ".join(kinds), style=f"--v:{part:.2f}", title=f"{share(part)} of the row")
 
 
 def behind(inner: Html) -> Html:
