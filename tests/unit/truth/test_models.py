@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy.special import digamma as scipys  # type: ignore[import-untyped]  # it ships no types
 
+from manyhands.testing.crowd import Crowd, simulate
 from manyhands_aggregator.truth import glad as glads
 from manyhands_aggregator.truth.ballots import Ballots
 from manyhands_aggregator.truth.blend import blend
@@ -17,6 +19,7 @@ from manyhands_aggregator.truth.ibcc import ibcc
 from manyhands_aggregator.truth.mace import mace
 from manyhands_aggregator.truth.pooled import pooled
 from manyhands_aggregator.truth.special import digamma
+from manyhands_aggregator.truth.voting import majority
 from tests.unit.truth.small import crowd
 
 #: One worker says the first of two classes of one task.
@@ -75,7 +78,7 @@ def test_pooled_by_hand() -> None:
     """One worker: guesses half, says this in 0.644 of them, so the row that is counted 4 times has 0.822 and 0.322."""
     habit = 0.5 / 4.5 + 4 / 4.5 * 0.6
     right, wrong = 4 * (0.5 + 0.5 * habit), 4 * 0.5 * habit
-    logit = scipys(1 + right) - scipys(5) - scipys(wrong) + scipys(4) + scipys(2.5) - scipys(0.5)
+    logit = scipys(1 + right) - scipys(5) - scipys(wrong) + scipys(4) + scipys(1.6) - scipys(0.5)
     assert pooled(ONE, correlation=0.0, iterations=1).posterior[0, 0] == pytest.approx(odds(logit))
 
 
@@ -104,6 +107,38 @@ def test_hard_tasks_are_not_stated_as_easy_ones() -> None:
     right = (careful.argmax(axis=1) == truth).mean()
     assert abs(careful.max(axis=1).mean() - right) < 0.07
     assert sure.max(axis=1).mean() > careful.max(axis=1).mean() + 0.05
+
+
+def test_one_busy_worker_does_not_decide_alone() -> None:
+    """It judges every task, and worse than the others, of whom no two have much in common: the votes know better."""
+    lot = np.random.default_rng(0)
+    truth = lot.integers(0, 2, 800)
+    others = 1 + lot.permuted(np.tile(np.arange(60), (800, 1)), axis=1)[:, :2]
+    worker = np.hstack([np.zeros((800, 1), int), others])
+    right = lot.random((800, 3)) < np.where(worker == 0, 0.72, 0.8)
+    label = np.where(right, truth[:, None], 1 - truth[:, None])
+    ballots = Ballots.of(np.repeat(np.arange(800), 3), worker, label)
+    votes, plain, doubted, default = (
+        float((method(ballots).posterior.argmax(axis=1) == truth).mean())
+        for method in (majority, bwa, partial(bwa, doubted=True), blend)
+    )
+    assert plain < votes - 0.1
+    assert min(doubted, default) > votes - 0.01
+
+
+def test_mistakes_are_no_tasks_of_the_class_that_they_name() -> None:
+    """One task in eight is of the second class and one judgment in three is wrong, so votes say 38 in 100 are."""
+    gained = []
+    for seed in range(4):
+        crowd_ = Crowd(tasks=600, workers=30, redundancy=5, skill=(4, 2), prior=(0.88, 0.12), difficulty=0.3, seed=seed)
+        said = simulate(crowd_)
+        ballots = Ballots.of(said.task, said.worker, said.label)
+        votes, default = (
+            float((method(ballots).posterior.argmax(axis=1) == said.truth).mean()) for method in (majority, blend)
+        )
+        gained.append(default - votes)
+    assert min(gained) > 0.03
+    assert np.mean(gained) > 0.05
 
 
 def test_habits_are_seen_through() -> None:

@@ -15,6 +15,8 @@ POWERS, HALVINGS = (0.25, 8.0), 25
 FLOOR = 1e-9
 #: How near the confidence comes to that of the pooled model, from the mean's own.
 NEARER = 0.75
+#: From so many judgments a task on estimates are taken for the truth when workers are measured by them.
+SEVERAL = 5
 #: The share of tasks where the crowd says one thing and the truth is another, for all that judgments can tell.
 AGAINST_ALL = 0.04
 
@@ -23,13 +25,16 @@ def blend(ballots: Ballots, /, *, gold: Ints | None = None) -> Inferred:
     """The mean of the posteriors of ``pooled`` and ``bwa``, raised to a power; skills and matrices are ``pooled``'s.
 
     Confusion matrices win where workers have habits or classes are uneven, and go astray together where a few workers
-    share their mistakes; the weighted average never goes far from the votes. The mean of two that disagree understates,
-    so it is raised to the power with which its mean confidence lies three quarters of the way to that of ``pooled``,
-    which is what held-out judgments bear out. They cannot tell of mistakes that everybody makes: of ``AGAINST_ALL`` of
-    the tasks nothing is said, so no confidence exceeds 0.98 of two classes, or 0.964 of ten. docs/truth.md has the
-    figures.
+    share their mistakes; the weighted average never goes far from the votes. With fewer than ``SEVERAL`` judgments a
+    task the average is that with doubt, or else one busy worker could decide alone.
+
+    The mean of two that disagree understates, so it is raised to the power with which its mean confidence lies three
+    quarters of the way to that of ``pooled``, which is what held-out judgments bear out. They cannot tell of mistakes
+    that everybody makes: of ``AGAINST_ALL`` of the tasks nothing is said, so no confidence exceeds 0.98 of two classes,
+    or 0.964 of ten. docs/truth.md has the figures.
     """
-    first, second = pooled(ballots, gold=gold), bwa(ballots, gold=gold)
+    few = len(ballots) < SEVERAL * len(np.unique(ballots.task))
+    first, second = pooled(ballots, gold=gold), bwa(ballots, gold=gold, doubted=few)
     mean = 0.5 * (first.posterior + second.posterior)
     open_ = np.ones(ballots.tasks, dtype=np.bool_) if gold is None else gold == UNKNOWN
     if open_.any():

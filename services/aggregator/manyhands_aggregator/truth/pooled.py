@@ -19,6 +19,9 @@ USUAL = 4.0
 HELD_OUT, CHUNK = 1 << 18, 1 << 16
 #: It has settled also when the tasks move by this share of the tolerance in the mean.
 STILL = 0.01
+#: How much the shares of votes count in the frequencies of classes, where what is believed of the tasks counts 1. They
+#: hold frequencies from feeding on themselves; but mistaken votes are no tasks of their class.
+BEFOREHAND = 0.1
 #: Bounds of what each row of a worker's matrix counts beforehand, in judgments.
 LEAST, MOST = 0.5, 200.0
 
@@ -70,9 +73,9 @@ def pooled(
     overstate. With ``correlation`` r the evidence of n judgments counts as that of n / (1 + (n - 1) r). If it is None,
     that of ``CORRELATIONS`` is taken with which each judgment is best foretold from all others of its task.
 
-    Class frequencies count the shares of votes beforehand. Mean-field variational inference from the shares of votes;
-    ends when no probability of a task moves by ``tolerance``. Time O(n K) an iteration, memory O(n + (T + P) K) with
-    P pairs of a worker and a label it has used.
+    Class frequencies count ``BEFOREHAND`` of the shares of votes beforehand. Mean-field variational inference from the
+    shares of votes; ends when no probability of a task moves by ``tolerance``. Time O(n K) an iteration, memory
+    O(n + (T + P) K) with P pairs of a worker and a label it has used.
 
     Sources: H.-C. Kim, Z. Ghahramani, "Bayesian Classifier Combination", AISTATS 2012; D. Hovy et al., "Learning Whom
     to Trust with MACE", NAACL 2013; T. P. Minka, "Estimating a Dirichlet distribution", 2000 (how much the matrices
@@ -109,7 +112,7 @@ def _fit(
 ) -> Fit:
     """The model with this correlation, from the shares of votes or from where it came to with another."""
     worth = 1.0 / (1.0 + np.maximum(votes - 1, 0) * correlation)
-    shares_of_votes = start.sum(axis=1)
+    shares_of_votes = BEFOREHAND * start.sum(axis=1)
     beliefs, crowd, rounds = (start, None, 0) if last is None else (last.beliefs, last.crowd, 0)
     while True:
         rounds += 1
