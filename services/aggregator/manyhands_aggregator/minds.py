@@ -40,6 +40,11 @@ class Mind:
         #: A byte for each suite: whether it has taught all that it will.
         self._settled = bytearray()
 
+    @classmethod
+    def of(cls, plan: Plan) -> Mind:
+        """That of a job of which nothing was said yet; a type that is no choice has no classes to tell apart."""
+        return cls(len(plan.spec.answer.options or ()) if plan.spec.answer.type == "choice" else 1)
+
     def learn(self, suite: int, lessons: list[Lesson], *, settled: bool) -> None:
         """Take in what a suite teaches now, in the place of what it taught while it was under way.
 
@@ -71,12 +76,10 @@ class Minds:
     def opinion(self, connection: sa.Connection, job: str, plan: Plan) -> Opinion:
         """What to think of a job's votes, with what is believed by now."""
         # numpy takes its time to import, and most installations need none
-        from manyhands_aggregator.opinions import Believed, Compared
+        from manyhands_aggregator import opinions
 
-        if plan.spec.answer.type != "choice":
-            return Compared(plan)
         mind = self.mind(connection, job, plan)
-        return Believed(plan, mind.beliefs, mind.studied)
+        return opinions.opinion(plan, mind.beliefs, mind.studied)
 
     def mind(self, connection: sa.Connection, job: str, plan: Plan) -> Mind:
         """What is believed of the voters of a job by now."""
@@ -110,7 +113,7 @@ def _recalled(connection: sa.Connection, job: str, plan: Plan) -> Mind:
     from manyhands_aggregator.opinions import glimpses, lessons
     from manyhands_aggregator.settled import pages, under_way
 
-    mind = Mind(len(plan.spec.answer.options or ()))
+    mind = Mind.of(plan)
     for page in pages(connection, job):
         for state, decision in page:
             mind.learn(state.suite, lessons(plan, state, decision), settled=True)

@@ -1,7 +1,8 @@
 """What is thought of a task's votes: by what is believed of the voters so far, or by the rule of the job's method.
 
 The voters of a ``choice`` are believed as far as they have been right, on gold and on answers that others bore out;
-values of any other type are only compared with one another.
+values of any other type are compared with one another, and what voters state of themselves is believed as far as it
+came true.
 """
 
 from __future__ import annotations
@@ -21,12 +22,18 @@ from manyhands_aggregator.suite import SuiteState
 from manyhands_aggregator.truth import accept as rules
 from manyhands_aggregator.truth.belief import NEW, Beliefs, Vote, tally, weighed
 from manyhands_aggregator.truth.gain import gain
+from manyhands_aggregator.truth.texts import plain
 from manyhands_aggregator.voices import Voice, counted, voices
 
 #: Probabilities closer than this are level.
 LEVEL = 1e-9
 #: An answer below this says nothing of how sure its voters may be.
 LEARN_FROM = 0.8
+#: Who states nothing of a judgment is taken to be as sure as can be, until that is compared.
+SURE = 1.0
+#: A number bears another one out that is no further from it than this share of the range of the answer type; where
+#: it has none, of its own magnitude. It is what the confidence of a number is the probability of.
+NEAR = 0.05
 
 
 def rule_of(accept: Accept) -> rules.Rule:
@@ -79,7 +86,10 @@ class _Weighed(NamedTuple):
 
 
 def believed_then(plan: Plan, votes: Sequence[Voice], rights: Sequence[float]) -> tuple[object, float]:
-    """The answer of a ``choice``, and its probability, when these votes were right with such probabilities."""
+    """The answer, and its probability, when these votes were right with such probabilities."""
+    if plan.spec.answer.type != "choice":
+        then = [voice._replace(confidence=right) for voice, right in zip(votes, rights, strict=True)]
+        return Compared(plan).answer(then, 0)[:2]
     options = plan.spec.answer.options or []
     cast = _cast(votes, {option: label for label, option in enumerate(options)})
     return _likeliest(options, cast, weighed(cast, rights, len(options)))[:2]
@@ -99,22 +109,35 @@ def _likeliest(
 
 
 class Compared:
-    """Of any type, by the rule of the job's method: the confidence is what the method says of one suite."""
+    """Of any type, by the rule of the job's method: the confidence is what the method says of one suite.
 
-    def __init__(self, plan: Plan) -> None:
-        self._rule = plan.rule
+    What a voter states of its own judgment counts as far as ``beliefs`` bear it out, and before there is enough to
+    compare no more than the word of anybody new. Without beliefs it counts as it was stated.
+    """
+
+    def __init__(self, plan: Plan, beliefs: Beliefs | None = None) -> None:
+        self._rule, self._beliefs = plan.rule, beliefs
         self._key: Callable[[Any], Any] = values.canonical if plan.spec.answer.type in ("json", "choices") else _same
+
+    def _own(self, voice: Voice) -> float | None:
+        if self._beliefs is None:
+            return voice.confidence
+        stated = SURE if voice.confidence is None else float(voice.confidence)
+        found = self._beliefs.borne_out(voice.voter, stated)
+        return min(stated, NEW) if found is None else found
 
     def answer(self, votes: Sequence[Voice], position: int) -> tuple[object, float, bool]:  # noqa: ARG002  as of all opinions
         """The method's answer."""
         if len(votes) == 1:
-            only = votes[0]
-            return only.value, 1.0 if only.confidence is None else float(only.confidence), False
-        verdict = self._rule([decide.Vote(voice.value, 1.0, voice.confidence) for voice in votes])
+            own = self._own(votes[0])
+            return votes[0].value, SURE if own is None else float(own), False
+        verdict = self._rule([decide.Vote(voice.value, 1.0, self._own(voice)) for voice in votes])
         return verdict.value, verdict.confidence, verdict.tied
 
-    def rights(self, votes: Sequence[Voice], position: int) -> None:
-        """Nothing: the answer rests on the values alone."""
+    def rights(self, votes: Sequence[Voice], position: int) -> tuple[float, ...] | None:  # noqa: ARG002  as of all opinions
+        """How probable it is that each is right, by what it states of itself; None without beliefs."""
+        own = [self._own(voice) for voice in votes]
+        return None if self._beliefs is None else tuple(right for right in own if right is not None)
 
     def accepts(self, accept: Accept, votes: Sequence[Voice], position: int) -> bool:
         """Whether its confidence, and the votes for the most frequent value, are enough for a rule."""
@@ -132,6 +155,11 @@ class Compared:
 
 def _same(value: Any) -> Any:
     return value
+
+
+def opinion(plan: Plan, beliefs: Beliefs, studied: Mapping[int, Sequence[Vote]]) -> Believed | Compared:
+    """What to think of the votes of a job, with what is believed by now."""
+    return Believed(plan, beliefs, studied) if plan.spec.answer.type == "choice" else Compared(plan, beliefs)
 
 
 class Lesson(NamedTuple):
@@ -167,6 +195,8 @@ class Lesson(NamedTuple):
 
 def lessons(plan: Plan, state: SuiteState, decision: Decision) -> list[Lesson]:
     """What a settled suite teaches of its voters."""
+    if plan.spec.answer.type != "choice":
+        return _comparisons(plan, state, decision)
     labels = {option: label for label, option in enumerate(plan.spec.answer.options or ())}
     truths = None if state.truths is None else msgpack.unpackb(state.truths, strict_map_key=False)
     found: list[Lesson] = []
@@ -180,8 +210,50 @@ def lessons(plan: Plan, state: SuiteState, decision: Decision) -> list[Lesson]:
     return found
 
 
+def _comparisons(plan: Plan, state: SuiteState, decision: Decision) -> list[Lesson]:
+    """Of a type that has no options: a vote has the label 1 if it is borne out by the truth or the answer, else 0."""
+    truths = None if state.truths is None else msgpack.unpackb(state.truths, strict_map_key=False)
+    found: list[Lesson] = []
+    for position, of in sorted(voices(state.said).items()):
+        index = position - state.first
+        truth = None if truths is None else truths[index]
+        confidence = decision.confidences[index]
+        if truth is None and (index in decision.errors or confidence is None or confidence < LEARN_FROM):
+            continue
+        reference = decision.values[index] if truth is None else truth
+        heard, _ = counted(of[slot] for slot in sorted(of))
+        votes = [
+            Vote(
+                voice.voter,
+                int(_bears_out(plan, voice.value, reference)),
+                SURE if voice.confidence is None else voice.confidence,
+            )
+            for voice in heard
+        ]
+        if votes and (truth is not None or len(votes) > 1):
+            found.append(Lesson(position, votes, None if truth is None else 1, 1))
+    return found
+
+
+def _bears_out(plan: Plan, value: Any, reference: Any) -> bool:
+    """Whether a value, in normal form, is what an answer or a truth says, or for a number next to it."""
+    answer = plan.spec.answer
+    if answer.type == "number":
+        try:
+            there = float(reference)
+        except (TypeError, ValueError):
+            return False
+        span = abs(there) if answer.min is None or answer.max is None else answer.max - answer.min
+        return bool(abs(value / 2 - there / 2) <= NEAR * span / 2)  # halves: the ends may be 1e308 apart
+    if answer.type == "text" and plan.spec.decide_by in ("normalised", "rover"):
+        return isinstance(reference, str) and plain(value) == plain(reference)
+    return values.same(answer, plan.check, value, reference)
+
+
 def glimpses(plan: Plan, state: SuiteState) -> list[Lesson]:
     """What a suite under way teaches by now: the votes of its tasks, as far as there is more than one."""
+    if plan.spec.answer.type != "choice":
+        return []  # there is nothing yet to compare them with
     return [Lesson(position, votes) for position, votes in _votes(plan, state) if len(votes) > 1]
 
 

@@ -22,7 +22,7 @@ from manyhands_aggregator.cascade import UNSURE, Moves
 from manyhands_aggregator.course import Slot
 from manyhands_aggregator.decide import Decision
 from manyhands_aggregator.minds import Mind
-from manyhands_aggregator.opinions import Believed, Compared, glimpses, lessons
+from manyhands_aggregator.opinions import glimpses, lessons, opinion
 from manyhands_aggregator.plan import Plan, millionths
 from manyhands_aggregator.sample import Drawn, Said, Urn
 from manyhands_aggregator.suite import SuiteState
@@ -65,8 +65,7 @@ class Rehearsal:
 
     def __init__(self, plan: Plan, urn: Urn, tasks: Sequence[Drawn], budget: int | None) -> None:
         self._plan, self._urn, self._tasks = plan, urn, tasks
-        classes = len(plan.spec.answer.options or ())
-        self._mind = Mind(classes) if plan.spec.answer.type == "choice" else None
+        self._mind = Mind.of(plan)
         self._settled: dict[int, tuple[SuiteState, Decision]] = {}
         # the first stage of all of it is kept back from the start
         self._purse = Purse(replace(plan, budget=budget), len(tasks))
@@ -140,11 +139,10 @@ class Rehearsal:
 
     def _proceed(self, state: SuiteState) -> tuple[Moves, Decision | None]:
         mind, plan = self._mind, self._plan
-        opinion = Compared(plan) if mind is None else Believed(plan, mind.beliefs, mind.studied)
-        moves, decision = state.proceed(plan, opinion, self._purse.left(), dearer=self._purse.prices())
-        if mind is not None:
-            taught = glimpses(plan, state) if decision is None else lessons(plan, state, decision)
-            mind.learn(state.suite, taught, settled=decision is not None)
+        thought = opinion(plan, mind.beliefs, mind.studied)
+        moves, decision = state.proceed(plan, thought, self._purse.left(), dearer=self._purse.prices())
+        taught = glimpses(plan, state) if decision is None else lessons(plan, state, decision)
+        mind.learn(state.suite, taught, settled=decision is not None)
         asked = asked_of((slot, len(positions)) for (slot, _), positions in moves.asked.items())
         self._purse = self._purse.after(moves.spent, Traffic(asked))
         self.found.short |= moves.short

@@ -96,7 +96,7 @@ def settle(
 
 def _teach(plan: Plan, state: SuiteState, decision: Decision | None, result: Judged) -> None:
     """Note what a suite teaches: once when it is settled, and anew with every message as long as it is under way."""
-    if plan.spec.answer.type != "choice" or state.counts is not None:
+    if state.counts is not None:
         return
     from manyhands_aggregator.opinions import glimpses, lessons
 

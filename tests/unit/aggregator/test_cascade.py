@@ -333,6 +333,35 @@ def test_numbers_go_through_a_plan_too(bench: Bench) -> None:
     assert bench.answers(job).values == [1.1, 6.0]
 
 
+@pytest.mark.parametrize("answer", [{"type": "number", "min": 0, "max": 10}, {"type": "text"}, {"type": "json"}])
+def test_confidence_is_believed_as_far_as_it_came_true_whatever_the_type(bench: Bench, answer: dict[str, Any]) -> None:
+    """A sure judge is asked behind until gold bears it out; one that is as sure and wrong is never believed."""
+    stages: list[Mapping[str, Any]] = [
+        {"judges": ["one"], "accept": {"confidence": 0.9}},
+        {"judges": ["two"], "accept": {"agree": 2}},
+        {"judges": ["three"]},
+    ]
+    right, wrong = (5.0, 9.0) if answer["type"] == "number" else ("a", "b")
+    method = "median" if answer["type"] == "number" else "majority"
+
+    def second_suite(said: Any, *, gold: bool) -> list[int]:
+        job = Job(count=80, size=40, truths=[right] * 80 if gold else None,
+                  more={"stages": stages, "answer": answer, "method": method})  # fmt: skip
+        bench.take(*job.news())
+        sure: dict[str, Any] = {"confidences": [0.99] * 40}
+        (escalated,) = asked(bench.events(job.judged(0, said, judge="one", **sure)))
+        assert escalated[3] == list(range(40))  # nothing is believed yet
+        more = asked(bench.events(job.judged(0, right, judge="two", stage=1)))
+        if more:
+            bench.take(job.judged(0, right, judge="three", stage=2, positions=more[0][3]))
+        assert believed(Bench(bench.store), job).counts() == believed(bench, job).counts()
+        return [len(e[3]) for e in asked(bench.events(job.judged(1, said, judge="one", **sure)))]
+
+    assert second_suite(right, gold=True) == []
+    assert second_suite(right, gold=False) == []  # another judge bears it out
+    assert second_suite(wrong, gold=True) == [40]
+
+
 # -- any order, any repetition -----------------------------------------------------------------------------------------
 
 

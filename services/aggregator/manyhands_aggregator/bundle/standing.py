@@ -20,8 +20,8 @@ UNRECORDED = Basis((), ())
 def stand(plan: Plan, suite: Suite, state: SuiteState) -> None:
     """Note in the course of a suite what was accepted of its tasks.
 
-    Each answer is computed from the judgments that counted and, of a ``choice``, from what was believed of their voters
-    at that moment. It is taken as it stands where neither is on record.
+    Each answer is computed from the judgments that counted and from what was believed of their voters at that moment.
+    It is taken as it stands where neither is on record.
 
     Raises:
         ValueError: it rests on a judgment that is not there.
@@ -49,6 +49,6 @@ def _accepted(plan: Plan, record: Line, said: Mapping[Slot, Voice], position: in
     rights: list[Any] = [right for *_, right in record["rests_on"] if isinstance(right, float)]
     if rights:
         value, confidence = believed_then(plan, there, rights)
-    else:  # values that are compared with one another; or all is gone over as a whole
+    else:  # all is gone over as a whole, or an earlier version compared values with one another
         value, confidence, _ = Compared(plan).answer(there, position)
     return Accepted(value, confidence, len(there), record["stage"], Basis(slots, tuple(rights) or None))

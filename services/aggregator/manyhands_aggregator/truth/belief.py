@@ -81,6 +81,11 @@ class Beliefs:
         """Count what a voter stated of itself against gold, or an accepted answer that rests on others than itself."""
         self._stated.setdefault(worker, Calibration()).learn(confidence, said == truth)
 
+    def borne_out(self, worker: str, confidence: float) -> float | None:
+        """How often the voter was right when it was so sure, 0..1; None before enough was compared."""
+        known = self._stated.get(worker)
+        return None if known is None else known.right(confidence)
+
     def skill(self, worker: str) -> float:
         """The probability, 0..1, that the voter's next judgment is right."""
         return self._skill(worker, {}, self._crowd)
@@ -115,8 +120,7 @@ class Beliefs:
         skills: dict[str, float] = {}
         found = []
         for vote in votes:
-            known = self._stated.get(vote.worker)
-            right = None if known is None or vote.confidence is None else known.right(vote.confidence)
+            right = None if vote.confidence is None else self.borne_out(vote.worker, vote.confidence)
             if right is None:
                 if vote.worker not in skills:
                     skills[vote.worker] = self._skill(vote.worker, own, crowd)
