@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from manyhands.tls import Files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +86,8 @@ def payload(asked: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def serving(model: Model) -> Iterator[Server]:
-    """A server with this model."""
+def serving(model: Model, tls: Files | None = None) -> Iterator[Server]:
+    """A server with this model; with TLS if it is given a certificate."""
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -120,7 +123,11 @@ def serving(model: Model) -> Iterator[Server]:
             """A client that has gone is what some tests are about."""
 
     made = Threads(("127.0.0.1", 0), Handler)
-    seen = Server(f"http://127.0.0.1:{made.server_address[1]}/v1")
+    if tls is not None and tls.cert is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls.cert, tls.key)
+        made.socket = context.wrap_socket(made.socket, server_side=True)
+    seen = Server(f"http{'' if tls is None else 's'}://127.0.0.1:{made.server_address[1]}/v1")
     thread = threading.Thread(target=made.serve_forever, args=(0.05,))
     thread.start()
     try:

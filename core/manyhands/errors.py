@@ -35,7 +35,14 @@ class RejectTask(ManyhandsError):
 
 
 class HandBack(ManyhandsError):
-    """The delivery goes back to its queue; it is not its fault."""
+    """The delivery goes back to its queue; it is not its fault.
+
+    Raised by a handler it costs the task no attempt; ``after`` is the least delay in seconds before it comes again.
+    """
+
+    def __init__(self, detail: str = "", *, after: float | None = None) -> None:
+        super().__init__(detail)
+        self.after = after
 
 
 class DecodeError(ManyhandsError):

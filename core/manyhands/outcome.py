@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from manyhands.backoff import rung
+from manyhands.backoff import LADDER, rung
 from manyhands.errors import (
     DecodeError,
     HandBack,
@@ -37,7 +37,10 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class GiveBack:
-    """Leave it on its queue for somebody else; it counts as no attempt."""
+    """Leave it to somebody else, after ``delay`` seconds; it counts as no attempt."""
+
+    # the least rung and not at once: whatever the handler misses is rarely back within a millisecond
+    delay: float = LADDER[0]
 
 
 Fate = Retry | SetAside | GiveBack
@@ -59,7 +62,7 @@ CODES: dict[type[BaseException], str] = {
 def fate(error: BaseException, attempt: int, max_attempts: int, random: Callable[[], float]) -> Fate:
     """What becomes of a task whose ``attempt``-th try (1, 2, ...) raised ``error``."""
     if isinstance(error, BLAMELESS):
-        return GiveBack()
+        return GiveBack(rung(1, lambda: 1.0, error.after if isinstance(error, HandBack) else None))
     if isinstance(error, HOPELESS) or attempt >= max_attempts:
         return SetAside()
     return Retry(rung(attempt, random, error.after if isinstance(error, RetryTask) else None))

@@ -39,7 +39,8 @@ class Llm(Model):
     api_key_env: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-        description="The environment variable that holds the API key; none is sent when not given.",
+        description="The environment variable that holds the API key, or with _FILE behind it names a file that does; "
+        "none is sent when not given.",
     )
     headers: dict[str, str] = Field(
         default_factory=dict, description="Sent along; ${NAME} is taken from the environment."

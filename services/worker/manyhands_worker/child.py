@@ -109,7 +109,8 @@ class Bench:
         failed = len(findings.problems)
         judged = len(suite.positions) - failed
         used = self._used(suite.judge)
-        return [frames.JUDGED, suite.judge, judged, failed, started, seconds, retries, outgoing, used]
+        trouble = getattr(self._judges.get(suite.judge), "trouble", "")
+        return [frames.JUDGED, suite.judge, judged, failed, started, seconds, retries, outgoing, used, trouble]
 
     def _find(self, suite: Suite, headers: Mapping[str, Any], now: float) -> tuple[Findings, float]:
         count = len(suite.positions)
@@ -164,6 +165,12 @@ class Bench:
         (self._groups.add if runs else self._groups.discard)(group)
         self._replies.note(frames.STARTED if runs else frames.ENDED, group)
 
+    def hurry(self) -> None:
+        """The worker stops: what is begun is finished, and no more is begun by judges that can leave off."""
+        for judge in tuple(self._judges.values()):
+            if hasattr(judge, "hurry"):
+                judge.hurry()
+
     def close(self) -> None:
         """End what the judges hold."""
         for judge in self._judges.values():
@@ -197,6 +204,8 @@ def main(arguments: Sequence[str]) -> None:
     except HandlerError as error:
         line.send_bytes(frames.pack([[frames.FAILED, error.detail]]))
         return
+    if setup.llm:
+        signal.signal(signal.SIGUSR1, lambda _number, _frame: bench.hurry())
     gc.collect()
     gc.freeze()
     offered = {name: [offer.version, offer.batch] for name, offer in bench.offers.items()}

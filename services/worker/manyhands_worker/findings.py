@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from manyhands import replays
-from manyhands.backoff import LADDER
 from manyhands.outcome import GiveBack, Retry, failure, fate, trace
 
 
@@ -51,9 +50,8 @@ def problem(error: BaseException, attempt: int, max_attempts: int, random: Calla
     match fate(error, attempt, max_attempts, random):
         case Retry(delay):
             return Problem(code=said.code, message=message, retry=delay)
-        case GiveBack():
-            # the least rung and not at once: whatever the handler misses is rarely back within a millisecond
-            return Problem(code=said.code, message=message, retry=LADDER[0], counts=False)
+        case GiveBack(delay):
+            return Problem(code=said.code, message=message, retry=delay, counts=False)
         case _:
             return Problem(code=said.code, message=message, traceback=_sendable(trace(error)))
 

@@ -74,6 +74,8 @@ class Judged(NamedTuple):
     outgoing: Sequence[Sequence[Any]]
     #: What a judge that is paid for has used: requests, input and output tokens, cost.
     used: Mapping[str, float] = MappingProxyType({})
+    #: Why the judge can judge nothing at present; empty when it can.
+    trouble: str = ""
 
 
 class Part(NamedTuple):

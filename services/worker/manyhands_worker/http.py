@@ -81,8 +81,10 @@ class Http:
         self._client.close()
 
 
-def post(client: httpx.Client, url: str, body: bytes, limit: float) -> tuple[int, Mapping[str, str], bytes]:
-    """Status, headers and body of the answer to a request, for which there are so many seconds.
+def post(
+    client: httpx.Client, url: str, body: bytes, limit: float, most: int = ANSWER_LIMIT
+) -> tuple[int, Mapping[str, str], bytes]:
+    """Status, headers and body of the answer to a request, for which there are so many seconds, and so many bytes.
 
     Raises:
         httpx.HTTPError: there is none in time.
@@ -97,8 +99,8 @@ def post(client: httpx.Client, url: str, body: bytes, limit: float) -> tuple[int
             # httpx bounds each read, not their sum
             if time.monotonic() > deadline:
                 raise httpx.ReadTimeout(f"no whole answer within {limit:g} s")
-            if size > ANSWER_LIMIT:
-                raise NoJudgment(f"{url} answered more than {ANSWER_LIMIT:,} bytes")
+            if size > most:
+                raise NoJudgment(f"{url} answered more than {most:,} bytes")
     return response.status_code, response.headers, b"".join(chunks)
 
 

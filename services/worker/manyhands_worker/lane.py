@@ -104,6 +104,8 @@ class Lane:
         self.thread = threading.Thread(target=self._run, name=f"child {number}", daemon=True)
         self.child: Child | None = None
         self.trouble: str | None = None
+        #: Of the judges that can judge nothing at present, why.
+        self.barred: dict[str, str] = {}
         self._lent = threading.Lock()
 
     def first(self) -> Offers:
@@ -246,6 +248,7 @@ class Lane:
             said = Judged(*reply[1:])
             publish = [frames.outgoing(row) for row in said.outgoing]
             self._shared.tally.judged(said, tracing.exemplar(delivery))
+            self._note_trouble(said.judge, said.trouble)
             if delivery.trace is not None:
                 delivery.trace.judged(said.judge, said.started, said.seconds, said.failed)
         else:
@@ -253,6 +256,13 @@ class Lane:
             publish = [raw_letter(delivery, why, self._shared.station, self._shared.clock.now(), code)]
             _log.warning("set aside", code=code, error=why, queue=delivery.queue, **tracing.bound(delivery))
         task.finish(Outcome(deliveries=[delivery], publish=tracing.traced(delivery, publish)))
+
+    def _note_trouble(self, judge: str, trouble: str) -> None:
+        if trouble and self.barred.get(judge) != trouble:
+            self.barred[judge] = trouble
+            _log.error("a judge can judge nothing; its tasks go back until that is mended", judge=judge, error=trouble)
+        elif not trouble and self.barred.pop(judge, None) is not None:
+            _log.info("a judge judges again", judge=judge)
 
     def _suspect(self, task: Task, death: Death) -> None:
         shared = self._shared

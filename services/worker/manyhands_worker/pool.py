@@ -81,7 +81,8 @@ class Pool:
 
     def check(self) -> str | None:
         """What keeps the children from judging; None when nothing does."""
-        return next((lane.trouble for lane in self._lanes if lane.trouble), None)
+        said = (trouble for lane in self._lanes for trouble in (lane.trouble, *tuple(lane.barred.values())))
+        return next((trouble for trouble in said if trouble), None)
 
     @property
     def pids(self) -> list[int]:
@@ -92,6 +93,9 @@ class Pool:
         """Begin nothing more: what no child has yet been given goes back; what one has is finished."""
         self._shared.stopping.set()
         self._shared.gate.close()
+        for lane in self._lanes:
+            if (child := lane.child) is not None:
+                child.hurry()
         with contextlib.suppress(queue.Empty):
             while True:
                 task = self._shared.tasks.get_nowait()

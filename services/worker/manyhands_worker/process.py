@@ -37,13 +37,15 @@ class ChildDied(Exception):  # it is what happened, and to whom
 
 
 class Child:
-    """One child process. It belongs to one thread; only :meth:`kill` and :attr:`deadline` are for others."""
+    """One child process. It belongs to one thread; :meth:`kill`, :meth:`hurry` and :attr:`deadline` are for any."""
 
     def __init__(self, setup: Setup, hard_limit: float) -> None:
         self._hard_limit = hard_limit
         self._groups: set[int] = set()
         self._loading = False
         self._killed_for_time = False
+        self._can_hurry = False
+        self._leaves_off = bool(setup.llm)
         self._burying = threading.Lock()
         #: When it will have taken too long, in seconds of ``time.monotonic``; None while nothing is asked of it.
         self.deadline: float | None = None
@@ -83,6 +85,7 @@ class Child:
         if kind == frames.FAILED:
             self.stop()
             raise HandlerError(said)
+        self._can_hurry = self._leaves_off  # before it was ready the signal would have ended it
         return {name: (version, batch) for name, (version, batch) in said.items()}
 
     def ask(self, units: Sequence[Unit]) -> Iterator[list[Any]]:
@@ -146,6 +149,12 @@ class Child:
         with self._burying:  # not Popen.kill(): it may reap the child, and what it used would be lost
             if self._process.returncode is None:
                 os.kill(self.pid, signal.SIGKILL)
+
+    def hurry(self) -> None:
+        """Have judges that can leave off do so: what is begun they finish, the rest of a suite they hand back."""
+        with self._burying:
+            if self._can_hurry and self._process.returncode is None:
+                os.kill(self.pid, signal.SIGUSR1)
 
     def _bury(self) -> Death:
         """How it ended; ends what it leaves behind."""

@@ -6,6 +6,7 @@ import email.utils
 import json
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +18,27 @@ from manyhands.handlers import Asked
 from manyhands.spec import Answer, Llm
 from manyhands.testing import FakeClock
 from manyhands_worker.judging import NoJudgment
-from manyhands_worker.llm.client import Misconfigured, Trouble
+from manyhands_worker.llm import limits
+from manyhands_worker.llm.client import BARRED, Declined, Misconfigured, Trouble
 from manyhands_worker.llm.judge import GIVE_UP, LlmJudge
 from manyhands_worker.offer import offers
 from tests.llm import Model, Response, Server, answered, completion, failed, payload, serving
-from tests.unit.worker.harness import PATIENCE, PLAIN, dead, judge, judgments, pool, retried, setup, suite, values
+from tests.services import wait_until
+from tests.unit.certificates import Authority
+from tests.unit.worker.harness import (
+    PATIENCE,
+    PLAIN,
+    Results,
+    dead,
+    delivery,
+    judge,
+    judgments,
+    pool,
+    retried,
+    setup,
+    suite,
+    values,
+)
 
 CHOICE = Answer(type="choice", options=["positive", "negative", "mixed"])
 KEY = "sk-a-secret-key"
@@ -137,22 +154,182 @@ def test_one_bad_task(response: Response, kind: type[Exception], told: str) -> N
     assert len(server.asked) == 3
 
 
-@pytest.mark.parametrize(
-    "response",
-    [
-        failed(401, "Incorrect API key provided: " + KEY), failed(403, KEY), failed(404, "no model m"),
-        failed(302, Location="http://127.0.0.1:9/"), failed(429, "pay", code="insufficient_quota"),
-    ],
-)  # fmt: skip
-def test_what_never_heals(monkeypatch: pytest.MonkeyPatch, response: Response) -> None:
-    """It is asked once, and all tasks of the suite fail with the judge's name and the server's words, but the key."""
+@pytest.mark.parametrize(("response", "kind"), [
+    (failed(401, "Incorrect API key provided: " + KEY), Misconfigured), (failed(402, "no money"), Misconfigured),
+    (failed(429, "pay", code="insufficient_quota"), Misconfigured), (failed(403, KEY), Declined),
+    (failed(404, "no model m"), Declined), (failed(302, Location="http://127.0.0.1:9/"), Declined),
+])  # fmt: skip
+def test_who_is_not_let_in(monkeypatch: pytest.MonkeyPatch, response: Response, kind: type[Exception]) -> None:
+    """One is asked, and no task is lost to a wrong key: all go back for a while, told why in the server's words.
+
+    Of what may be one task's fault it counts as a try of the one that was asked.
+    """
     monkeypatch.setenv("LLM_KEY", KEY)
     said, server = ask(lambda _: response, "a", "b", "c", api_key_env="LLM_KEY")
-    assert [type(one) for one in said] == [Misconfigured] * 3
+    assert [type(one) for one in said] == [kind, HandBack, HandBack]
+    assert {one.after for one in said} == {BARRED}
     assert len(server.asked) == 1
     assert f"the judge gpt at {server.url}/chat/completions: it answered {response.status}" in str(said[0])
     assert KEY not in str(said[0])
     assert server.headers[0]["authorization"].endswith(KEY)
+
+
+def test_a_key_that_is_mended() -> None:
+    """Nothing is asked for a while, whichever suite comes; then it is seen whether it judges again."""
+    clock, responses = Turned(), in_turn(failed(401, "who are you"), answered("mixed"))
+    with serving(responses) as server:
+        made = LlmJudge("gpt", Llm(url=server.url, model="m", concurrency=1), "", CHOICE, share=1, patience=PATIENCE,
+                        clock=clock, sleep=clock.sleep)  # fmt: skip
+        made([0], ["a"])
+        clock.turn(BARRED / 2)
+        (early,) = made([0], ["a"])
+        assert isinstance(early, HandBack)
+        assert (early.after, len(server.asked)) == (BARRED / 2, 1)
+        assert "answered 401: who are you" in made.trouble
+        clock.turn(BARRED)
+        assert made([0], ["a"]) == [Judgment("mixed")]
+        assert made.trouble == ""
+        made.close()
+
+
+def test_one_task_that_is_not_taken() -> None:
+    """Where others are answered a 403 or 404 is that task's, as of gateways that look at what is asked."""
+    said, _ = ask(lambda asked: failed(403, "no") if payload(asked) == "bad" else answered("mixed"), "a", "bad", "b")
+    assert [type(one) for one in said] == [Judgment, RejectTask, Judgment]
+
+
+OLD = {"logprobs": "'logprobs' is not supported with this model",
+       "response_format": "This response_format type is unavailable now"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("refused", "left"), [
+    ({"logprobs"}, ["json_schema"]), ({"json_schema"}, ["json_schema", "json_object"]),
+    ({"json_schema", "json_object", "logprobs"}, ["json_schema", "json_schema", "json_object", None]),
+])  # fmt: skip
+def test_servers_that_know_less(refused: set[str], left: list[str | None]) -> None:
+    """What they refuse is left out from then on: log-probabilities, the schema, JSON at all."""
+
+    def model(asked: dict[str, Any]) -> Response:
+        if "logprobs" in asked and "logprobs" in refused:
+            return failed(400, OLD["logprobs"])
+        if asked.get("response_format", {}).get("type") in refused:
+            return failed(422, OLD["response_format"])
+        return answered("mixed")
+
+    said, server = ask(model, "a", "b")
+    assert said == [Judgment("mixed")] * 2
+    forms = [asked.get("response_format", {}).get("type") for asked in server.asked]
+    if refused == {"logprobs"}:
+        assert ["logprobs" in asked for asked in server.asked] == [True, False, False]
+        assert set(forms) == set(left)
+    else:
+        assert forms == [*left, left[-1]]
+
+
+def test_a_payload_cannot_take_the_schema_away() -> None:
+    """A refusal that speaks of it, and stays whatever is left out, is that task's, and changes nothing for others."""
+    said, server = ask(
+        lambda asked: failed(400, f"bad: {payload(asked)}") if "bad" in payload(asked) else answered("mixed"),
+        "bad response_format json_schema logprobs", "a",
+    )  # fmt: skip
+    assert [type(one) for one in said] == [RejectTask, Judgment]
+    assert len(server.asked) == 5
+    assert (server.asked[-1]["response_format"]["type"], "logprobs" in server.asked[-1]) == ("json_schema", True)
+
+
+@pytest.mark.parametrize(("headers", "seconds"), [
+    ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5), ({"retry-after": "9"}, 9.0), ({"retry-after": "-9"}, 0.0),
+    ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m2.5s",
+      "x-ratelimit-remaining-tokens": "7", "x-ratelimit-reset-tokens": "6h"}, 62.5),
+    ({"x-ratelimit-reset-requests": "20ms", "x-ratelimit-reset-tokens": "6"}, 6.0),
+    ({"x-ratelimit-reset-requests": "1700000042"}, 42.0), ({"x-ratelimit-reset-requests": "1h1m"}, 3660.0),
+    ({"x-ratelimit-reset-requests": "soon", "retry-after": "later"}, None), ({"x-ratelimit-reset-tokens": "nan"}, None),
+    ({}, None),
+])  # fmt: skip
+def test_what_servers_say_of_their_limits(headers: dict[str, str], seconds: float | None) -> None:
+    """Of each of the ways in which they say it the seconds."""
+    assert limits.wait(headers, 1_700_000_000.0) == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_limits_of_the_server() -> None:
+    """Without Retry-After the headers of its rate limits say when the next request may go."""
+    clock, times = Turned(), list[float]()
+    responses = in_turn(
+        failed(429, x_ratelimit_remaining_tokens="0", x_ratelimit_reset_tokens="12s"), answered("mixed")
+    )
+
+    def model(asked: dict[str, Any]) -> Response:
+        times.append(clock.now())
+        return responses(asked)
+
+    ask(model, "a", "b", clock=clock)
+    assert 11 <= times[1] - times[0] <= 13
+
+
+def test_a_worker_that_stops() -> None:
+    """What is under way is finished, since it is paid for; the rest of the suite goes back at once."""
+    begun, stopped = threading.Event(), threading.Event()
+
+    def model(asked: dict[str, Any]) -> Response:
+        if payload(asked) == "limited":
+            assert begun.wait(PATIENCE)
+            return failed(429, Retry_After="20")
+        begun.set()
+        assert stopped.wait(PATIENCE)
+        return answered("mixed")
+
+    with serving(model) as server:
+        llm = Llm(url=server.url, model="m", prompt="{payload}", concurrency=2)
+        made = LlmJudge("gpt", llm, "", CHOICE, share=1, patience=PATIENCE)
+        said: list[Any] = []
+        thread = threading.Thread(target=lambda: said.extend(made(range(4), ["limited", "a", "b", "c"])))
+        thread.start()
+        wait_until(lambda: len(server.asked) == 2, PATIENCE, "two requests")
+        made.hurry()
+        stopped.set()
+        thread.join(PATIENCE)
+        made.close()
+    assert [type(one) for one in said] == [HandBack, Judgment, HandBack, HandBack]
+    assert len(server.asked) == 2
+
+
+def test_large_answers() -> None:
+    """More than an answer of so many tokens can be is not read."""
+    said, _ = ask(lambda _: Response(body=b" " * (2 << 20)), "a", max_tokens=10)
+    assert isinstance(said[0], NoJudgment)
+    assert "more than 1,089,536 bytes" in str(said[0])
+
+
+def test_what_is_short_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key of a few letters, as local servers have, may stand in answers."""
+    monkeypatch.setenv("LLM_KEY", "mixed")
+    said, _ = ask(lambda _: answered("mixed"), "a", api_key_env="LLM_KEY")
+    assert said == [Judgment("mixed")]
+
+
+def test_a_key_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where the variable is not set the file that NAME_FILE names holds it; one that is not there is told."""
+    monkeypatch.setenv("LLM_KEY_FILE", str(tmp_path / "key"))
+    with pytest.raises(HandlerError, match="the judge gpt: the file that LLM_KEY_FILE names cannot be read"):
+        ask(lambda _: answered("mixed"), "a", api_key_env="LLM_KEY")
+    (tmp_path / "key").write_text(KEY + "\n")
+    _, server = ask(lambda _: answered("mixed"), "a", api_key_env="LLM_KEY")
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+
+
+def test_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A server is trusted by SSL_CERT_FILE, and one that nobody vouches for is sent nothing."""
+    authority = Authority(tmp_path)
+    with serving(lambda _: answered("mixed"), authority.issue("127.0.0.1")) as server:
+        llm, said = Llm(url=server.url, model="m", retries=0), []
+        for trusted in (Authority(tmp_path / "other"), authority):
+            monkeypatch.setenv("SSL_CERT_FILE", str(trusted.pem))
+            made = LlmJudge("gpt", llm, "", CHOICE, share=1, patience=PATIENCE)
+            said += made([0], ["a"])
+            made.close()
+    assert "CERTIFICATE_VERIFY_FAILED" in str(said[0])
+    assert said[1] == Judgment("mixed")
+    assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize(
@@ -441,3 +618,46 @@ def test_in_a_child(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtur
     everything = f"{[m.body for m in (*judged, *later, *never)]}{[m.headers for m in (*later, *never)]}{out}{err}"
     assert "*** is no good" in everything
     assert KEY not in everything
+
+
+def test_a_child_that_is_not_let_in() -> None:
+    """Its suites go back for half a minute, no try of theirs, and the worker says what keeps it; until it is let in."""
+    out = [True]
+    with serving(lambda _: failed(401, "no such key") if out[0] else answered("mixed")) as server:
+        llm = {"url": server.url, "model": "m", "concurrency": 1}
+        config = {"llm": llm, "question": "?", "version": "6", "answer": CHOICE.model_dump()}
+        with pool(PLAIN, llm={"gpt": config}, children=1) as made:
+            (gone,) = judge(made, suite("gpt", ["a", "b"]))
+            ((rung, back, _),) = retried(gone)
+            assert (rung, back.attempt, back.payloads) == ("gpt.30s", 1, ["a", "b"])
+            assert "answered 401: no such key" in (made.check() or "")
+            judge(made, suite("echo", ["a"]))
+            assert made.check() is not None
+            out[0] = False
+        with pool(PLAIN, llm={"gpt": config}, children=1) as made:
+            judge(made, suite("gpt", ["a"]))
+            assert made.check() is None
+
+
+def test_a_child_that_is_to_end() -> None:
+    """When its worker stops it finishes the requests that are under way, and hands back the rest of the suite."""
+    begun, stopped = threading.Event(), threading.Event()
+
+    def model(_asked: dict[str, Any]) -> Response:
+        begun.set()
+        assert stopped.wait(PATIENCE)
+        return answered("mixed")
+
+    with serving(model) as server:
+        llm = {"url": server.url, "model": "m", "concurrency": 1}
+        config = {"llm": llm, "question": "?", "version": "6", "answer": CHOICE.model_dump()}
+        results = Results()
+        with pool(llm={"gpt": config}, children=1) as made:
+            made.handle([delivery(suite("gpt", ["a", "b", "c"]))], results.finish)
+            assert begun.wait(PATIENCE)
+            made.close()
+            stopped.set()
+            (outcome,) = results.wait(1)
+    assert values(outcome.publish) == {100: "mixed"}
+    assert retried(outcome.publish)[0][1].positions == [101, 102]
+    assert len(server.asked) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from manyhands.errors import HandBack, ManyhandsError, RejectTask
 from manyhands.handlers import Judgment, asked
 from manyhands.spec import Answer, Llm
 from manyhands_worker.llm.answer import Reply, read
-from manyhands_worker.llm.client import Client, Misconfigured, Trouble
+from manyhands_worker.llm.client import BARRED, Client, Declined, Misconfigured, Trouble
 from manyhands_worker.llm.prompt import Prompt
 
 #: Tasks in a row that failed because the server did not answer, after which the others of a suite are not asked.
@@ -57,13 +56,16 @@ class LlmJudge:
 
     def __init__(
         self, name: str, llm: Llm, question: str, answer: Answer, *, share: float, patience: float,
-        clock: Clock | None = None, sleep: Callable[[float], None] = time.sleep,
+        clock: Clock | None = None, sleep: Callable[[float], object] | None = None,
     ) -> None:  # fmt: skip
         self._llm, self._answer, self._patience = llm, answer, patience
         self._clock = clock or SystemClock()
         self._prompt = Prompt(llm, question, answer)
         limit = min(llm.time_limit, patience * REQUEST)
+        self._stopping = threading.Event()
+        sleep = sleep or self._stopping.wait
         self._client = Client(name, llm, share=share, time_limit=limit, clock=self._clock, sleep=sleep)
+        self._without: frozenset[str] = frozenset()
         self._threads = ThreadPoolExecutor(llm.concurrency, thread_name_prefix=name)
         self._lock = threading.Lock()
         self._used = {"requests": 0.0, "input": 0.0, "output": 0.0, "cost": 0.0}
@@ -71,7 +73,7 @@ class LlmJudge:
 
     def __call__(self, _positions: Sequence[int], payloads: Sequence[Any]) -> list[Any]:
         """The judgments, or an exception for a task without one."""
-        suite = _Suite(self._clock.monotonic() + self._patience)
+        suite = _Suite(self._clock.monotonic() + self._patience, self._client.barred())
         said = list(self._threads.map(lambda payload: self._one(payload, suite), payloads))
         # replies without a value have been paid for, too, and only a judgment can say what it cost: the last of the
         # suite does, or else one of a later suite of the same job
@@ -93,13 +95,9 @@ class LlmJudge:
         if suite.over is not None:
             return suite.over
         try:
-            body, tokens = self._prompt.request(payload)
-            most = tokens + self._llm.max_tokens
-            reply = self._client.ask(
-                body, most, suite.until, lambda answer: read(answer, self._answer, self._llm.format, tokens)
-            )
-        except Misconfigured as error:
-            suite.over = error
+            reply = self._ask(payload, suite.until)
+        except (Misconfigured, Declined) as error:
+            suite.over = HandBack(error.detail, after=BARRED)
             return error
         except Trouble as error:
             suite.unanswered(error)
@@ -112,6 +110,25 @@ class LlmJudge:
         cost = self._count(reply)
         suite.answered(owed=cost if reply.error is not None else None)
         return reply.error or Judgment(reply.value, reply.confidence, cost)
+
+    def _ask(self, payload: Any, until: float) -> Reply:
+        """The reply to a request, without what the server refuses of it and can be done without."""
+        without = self._without
+        while True:
+            body, tokens = self._prompt.request(payload, without)
+            try:
+                reply = self._client.ask(
+                    body, tokens + self._llm.max_tokens, until,
+                    lambda answer, asked=tokens: read(answer, self._answer, self._llm.format, asked),  # type: ignore[misc]
+                )  # fmt: skip
+            except RejectTask as error:
+                less = self._prompt.optional(error.detail, without)
+                if less is None:
+                    raise
+                without |= {less}
+            else:
+                self._without = without
+                return reply
 
     def _count(self, reply: Reply) -> float | None:
         price = self._llm.price
@@ -126,6 +143,16 @@ class LlmJudge:
         with self._lock:
             used, self._used = self._used, dict.fromkeys(self._used, 0.0)
         return used
+
+    @property
+    def trouble(self) -> str:
+        """Why it can judge nothing at present; empty when it can."""
+        return self._client.trouble
+
+    def hurry(self) -> None:
+        """Finish the requests that are under way, and begin no more; for good."""
+        self._client.stop()
+        self._stopping.set()
 
     def close(self) -> None:
         """End threads and connections."""

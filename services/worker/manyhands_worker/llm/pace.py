@@ -21,21 +21,22 @@ class Pace:
 
     def __init__(
         self, requests: float | None, tokens: float | None, clock: Clock,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:  # fmt: skip
         """So many ``requests`` and ``tokens`` a minute; None sets no limit."""
         self._a_request = 60 / requests if requests else 0.0
         self._a_token = 60 / tokens if tokens else 0.0
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
+        self._closed = False
         self._next_request = self._next_token = self._paused = clock.monotonic()
 
     def enter(self, tokens: int, until: float) -> bool:
-        """Wait for one's turn; False when it has not come by ``until`` (of ``clock.monotonic``)."""
+        """Wait for one's turn; False when it has not come by ``until`` (of ``clock.monotonic``), or it is closed."""
         while True:
             with self._lock:
                 now = self._clock.monotonic()
-                if now >= until:
+                if now >= until or self._closed:
                     return False
                 at = max(self._next_request, self._next_token, self._paused)
                 if at <= now:
@@ -48,6 +49,10 @@ class Pace:
         """A request is over: it was let through with so many tokens ``given``, and has ``taken`` so many."""
         with self._lock:
             self._next_token += self._a_token * (taken - given)
+
+    def close(self) -> None:
+        """Let nobody through any more."""
+        self._closed = True
 
     def pause(self, seconds: float) -> None:
         """Let nobody through for so long."""

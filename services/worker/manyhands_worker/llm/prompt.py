@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from manyhands.errors import RejectTask
@@ -14,6 +14,13 @@ from manyhands.spec.llm import PLACEHOLDER
 
 #: The key of the answer in the JSON object that a model writes.
 KEY = "answer"
+#: What servers that do not know it refuse, and what can be done without: the keys of the request, in the order in which
+#: they are left out. Without a schema it is any JSON that is asked for, and without that the prompt must do.
+OPTIONAL = {
+    "logprobs": ("logprobs", "top_logprobs"),
+    "schema": ("response_format",),
+    "json": ("response_format",),
+}
 #: Bytes of a token where nobody counts them: more in most languages, so that rather too many tokens are counted.
 BYTES = 3
 #: Tokens of a picture, likewise.
@@ -33,7 +40,7 @@ class Prompt:
     """Makes the bodies of requests. Payloads are data: nothing in one is ever read as a placeholder."""
 
     def __init__(self, llm: Llm, question: str, answer: Answer) -> None:
-        self._llm = llm
+        self._llm, self._answer = llm, answer
         self._texts = {
             "question": question,
             "options": ", ".join(_json(option) for option in answer.options or ()),
@@ -48,8 +55,8 @@ class Prompt:
         }  # fmt: skip
         self._body = {key: value for key, value in self._body.items() if value is not None}
 
-    def request(self, payload: Any) -> Request:
-        """The request for one task.
+    def request(self, payload: Any, without: Collection[str] = ()) -> Request:
+        """The request for one task, ``without`` some of what can be done without (see ``OPTIONAL``).
 
         Raises:
             RejectTask: the payload lacks a field that the prompt names, or has bytes that are neither text nor picture.
@@ -60,9 +67,31 @@ class Prompt:
         messages: list[dict[str, Any]] = [{"role": "user", "content": parts if pictures else asked}]
         if self._llm.system is not None:
             messages.insert(0, {"role": "system", "content": self._filled(self._llm.system, payload, [])})
-        body = _json({"messages": messages, **self._body}).encode(errors="replace")
+        body = _json({"messages": messages, **self._less(without)}).encode(errors="replace")
         read = len(body) - sum(map(len, pictures))
         return Request(body, -(-read // BYTES) + PICTURE * len(pictures))
+
+    def optional(self, said: str, without: Collection[str]) -> str | None:
+        """What a server that ``said`` so may have refused, and can be done without; None if it is nothing of that."""
+        there = {
+            "logprobs": "logprobs" in self._body,
+            "schema": self._llm.format == "schema" and "response_format" not in self._llm.extra,
+            "json": self._llm.format != "text" and "response_format" not in self._llm.extra,
+        }
+        words = {
+            "logprobs": ("logprobs",),
+            "schema": ("response_format", "schema"),
+            "json": ("response_format", "json"),
+        }
+        return next(
+            (one for one in OPTIONAL if one not in without and there[one] and any(w in said for w in words[one])), None
+        )
+
+    def _less(self, without: Collection[str]) -> Mapping[str, Any]:
+        left = {key: value for key, value in self._body.items() if not any(key in OPTIONAL[w] for w in without)}
+        if "schema" in without and "json" not in without and "response_format" not in self._llm.extra:
+            left |= response_format(self._answer, "json")
+        return left
 
     def _filled(self, template: str, payload: Any, pictures: list[str]) -> str:
         """The template with what it names; pictures go into the list, since they cannot stand within text."""
