@@ -102,7 +102,7 @@ def _upload(client: Client, spec: JobSpec, name: str) -> None:
     client.call("POST", "/api/jobs", json={"job": name, "spec": pushed.plain()})
     with JobProgress(f"uploading {spec.name}") as progress:
         first = 0
-        for tasks in tasks_of(spec, PUSH):
+        for tasks in tasks_of(spec, name, PUSH):
             client.call("POST", of_job(name, "/tasks"), json={"tasks": tasks, "first": first})
             first += len(tasks)
             progress.note(f"{first:,} tasks pushed")

@@ -75,12 +75,15 @@ class JobSpec(Model):
             raise ValueError(f"method {self.method} needs answers of type choice or choices")
         if self.method in INFERENCE and self.method not in OF_NUMBERS and self.answer.type == "number":
             raise ValueError(f"method {self.method} is for choices; numbers take {' or '.join(OF_NUMBERS)}")
-        if self.rewards is not None and self.gold is None and (self.rewards.gold or self.rewards.penalty):
+        named = self.gold is not None or self.source is None  # pushed tasks carry their truths themselves
+        if self.rewards is not None and not named and (self.rewards.gold or self.rewards.penalty):
             raise ValueError("rewards for gold and penalties need gold")
         if self.gold is not None and self.gold.column is not None and self.source is None:
             raise ValueError("gold.column needs a source; pushed tasks carry their truth themselves")
         if self.gold is not None and self.gold.share is not None and self.source is None:
-            raise ValueError("gold.share needs a source to be mixed into")
+            raise ValueError(
+                "gold.share needs a source to be mixed into; pushed tasks say themselves that they are gold"
+            )
         return self
 
     @property

@@ -40,8 +40,9 @@ class Gold(Model):
         default=None,
         gt=0,
         le=0.5,
-        description="The file has items of its own, with the columns of the source and answer; they are mixed in, so "
-        "that this share of all tasks is gold. Each is used once; they are no answers of the job.",
+        description="The file has items of its own, with the columns of the source and answer (of a folder: file and "
+        "answer); they are mixed in, so that this share of all tasks is gold. Each is used once; they are no answers "
+        "of the job.",
     )
 
     @model_validator(mode="after")

@@ -38,6 +38,7 @@ class Task(_Strict):
     payload: Any = Field(description="What judges are given.")
     id: str | int | None = Field(default=None, description="Its own id; else its position.")
     truth: Any = Field(default=None, description="The right answer, where it is known; judges never see it.")
+    gold: bool = Field(default=False, description="It is asked for its truth alone, has no id, and is no answer.")
 
 
 class NewJob(_Strict):
@@ -56,7 +57,7 @@ class NewJob(_Strict):
 class Tasks(_Strict):
     """Tasks for an open job."""
 
-    tasks: list[dict[str, Any]] = Field(description="Maps with payload, and id and truth where there are any.")
+    tasks: list[dict[str, Any]] = Field(description="Maps with payload, and id, truth and gold where there are any.")
     first: int | None = Field(default=None, ge=0, description="The position of the first: makes a repeat harmless.")
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from manyhands.messages import GOLD_ID
 from manyhands_producer.cutter import Limits, cut
 from manyhands_producer.errors import JobRefused
 from manyhands_producer.sources.base import Rows, id_of
 from manyhands_producer.spool import Cut
 
 #: What a pushed task may have.
-KEYS = {"id", "payload", "truth"}
+KEYS = {"id", "payload", "truth", "gold"}
 
 
 def rows_of(tasks: Sequence[Mapping[str, Any]], first: int) -> Rows:
-    """Tasks as rows; one without an id has its position as id.
+    """Tasks as rows; one without an id has its position as id, and gold that of all gold that is no answer.
 
     Raises:
         JobRefused: a task is not one; none of them is taken.
@@ -27,13 +28,15 @@ def rows_of(tasks: Sequence[Mapping[str, Any]], first: int) -> Rows:
             raise JobRefused(f'{where} is not of the form {{"payload": …, "id": …, "truth": …}}')
         if not task.keys() <= KEYS:
             raise JobRefused(
-                f"{where} has the unknown key {min(task.keys() - KEYS)!r}; known are id, payload and truth"
+                f"{where} has the unknown key {min(task.keys() - KEYS)!r}; known are id, payload, truth and gold"
             )
         payloads.append(task["payload"])
         truths.append(task.get("truth"))
-        own = task.get("id")
+        own, gold = task.get("id"), task.get("gold", False)
+        if gold and (own is not None or task.get("truth") is None or gold is not True):
+            raise JobRefused(f"{where}: gold is true, of a task with a truth and no id")
         try:
-            ids.append(None if own is None else id_of(own))
+            ids.append(GOLD_ID if gold else None if own is None else id_of(own))
         except ValueError as error:
             raise JobRefused(f"{where}: {error}") from error
     named = any(own is not None for own in ids)

@@ -6,23 +6,25 @@ from collections.abc import Iterator
 from typing import Any
 
 from manyhands.errors import SourceError
+from manyhands.messages import GOLD_ID
 from manyhands.spec import JobSpec
-from manyhands_producer.sources import load_gold, open_source
+from manyhands_producer.sources import load_gold, load_mixed, open_source
 
 #: Bytes of payload in one push, about.
 PUSH_BYTES = 1 << 20
 
 
-def tasks_of(spec: JobSpec, most: int) -> Iterator[list[dict[str, Any]]]:
-    """The tasks of a job's source in order, at most ``most`` at a time, as the API takes them.
+def tasks_of(spec: JobSpec, job: str, most: int) -> Iterator[list[dict[str, Any]]]:
+    """The tasks of a job's source in order, at most ``most`` rows at a time, as the API takes them.
+
+    Gold is mixed in here, at places that follow from what it is: they are the same whenever the job is uploaded.
 
     Raises:
         SourceError: the source cannot be read; a row is bad, for a row that is left out could not be accounted for; or
             the payloads are bytes, which JSON cannot carry.
     """
-    if spec.gold is not None and spec.gold.share is not None:
-        raise SourceError("gold is mixed in by the producer that reads the source; it cannot be uploaded")
-    source, gold, position = open_source(spec), load_gold(spec), 0
+    gold, mixed, position = load_gold(spec), load_mixed(spec, job, None), 0
+    source = open_source(spec)
     try:
         while True:
             rows = source.read(most, PUSH_BYTES)
@@ -30,6 +32,8 @@ def tasks_of(spec: JobSpec, most: int) -> Iterator[list[dict[str, Any]]]:
                 raise SourceError(
                     f"{rows.where(index)}: {refusal.message}; mend it, or let the producer read the source"
                 )
+            if mixed is not None:
+                rows = mixed.mix(rows, position)
             tasks: list[dict[str, Any]] = []
             for index, payload in enumerate(rows.payloads):
                 if isinstance(payload, bytes):
@@ -39,7 +43,9 @@ def tasks_of(spec: JobSpec, most: int) -> Iterator[list[dict[str, Any]]]:
                 own = rows.ids[index] if rows.ids is not None else None
                 task: dict[str, Any] = {"payload": payload}
                 truth = rows.truths[index] if rows.truths is not None else None
-                if own is not None:
+                if own == GOLD_ID:
+                    task["gold"] = True
+                elif own is not None:
                     task["id"] = own
                 if gold is not None:
                     truth = gold.get(own if own is not None else str(position + index))

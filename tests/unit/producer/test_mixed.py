@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manyhands.codec import decode
 from manyhands.errors import SourceError
-from manyhands.messages import GOLD_ID
+from manyhands.messages import GOLD_ID, Suite
+from manyhands_producer.errors import JobRefused
 from manyhands_producer.sources import load_mixed
 from manyhands_producer.sources.base import Rows
 from manyhands_producer.sources.mixed import Mixed
+from manyhands_producer.upload import tasks_of
 from tests.unit.producer.support import Bench, job_spec
 from tests.unit.producer.test_reading import items, lines, sent
 
@@ -93,6 +97,27 @@ def test_no_judge_knows_where_it_is(tmp_path: Path) -> None:
     assert at[0] != at[1]
 
 
+def test_messages_are_those_of_a_job_without_gold(tmp_path: Path) -> None:
+    """Whose source has the same payloads at the same places: all that goes to judges is the same, and in its order."""
+    bench, plain = Bench(tmp_path), Bench(tmp_path, url=f"sqlite:///{tmp_path}/plain.db")
+    job = bench.requests.submit(mixed_job(tmp_path, items(30), gold(6)), job="digits-1")
+    bench.run(job)
+    rows = [{"id": f"r{p}", "x": x, "answer": "n"} for p, x in sorted(sent(bench, job).items())]
+    spec = job_spec({"path": lines(tmp_path, rows, "all.jsonl"), "input": "x", "id": "id"}, answer=TEXT)
+    plain.run(plain.requests.submit(spec, job=job))
+    assert {row["x"] < 0 for row in rows} == {False, True}
+
+    def seen(of: Bench) -> list[Any]:
+        return [
+            (m.exchange, m.key, m.headers, replace(s, spec=""))
+            for m in of.publisher.published
+            if isinstance(s := decode(m.body, m.type, m.content_encoding), Suite)
+        ]
+
+    assert seen(bench) == seen(plain)
+    assert len(seen(bench)) == 18
+
+
 def test_it_goes_out_among_the_others(tmp_path: Path) -> None:
     """Suites carry payloads alone; the truth and the sign go to the aggregator. It takes no id that it is known by."""
     bench = Bench(tmp_path)
@@ -143,6 +168,102 @@ def test_gold_that_would_be_known_ends_the_job(tmp_path: Path) -> None:
     bench.run(job)
     assert "can be told from the source" in bench.told("job.cancelled", job)[0]["reason"]
     assert bench.suites(job) == []
+
+
+def uploaded(tmp_path: Path, spec: Any, job: str) -> tuple[Bench, list[dict[str, Any]]]:
+    """A producer to which the tasks of a job were pushed, and the tasks."""
+    bench = Bench(tmp_path)
+    bench.requests.submit(spec.model_copy(update={"source": None, "gold": None}), job=job)
+    tasks: list[dict[str, Any]] = []
+    for some in tasks_of(spec, job, 7):
+        assert bench.requests.push(job, some, first=len(tasks)) == len(tasks) + len(some)
+        tasks += some
+    bench.requests.seal(job)
+    bench.run(job)
+    return bench, tasks
+
+
+def test_uploaded_jobs_have_it_too(tmp_path: Path) -> None:
+    """Mixed in where the source is read, at the same places when that is done again, as after a lost connection."""
+    spec = mixed_job(tmp_path, items(40), gold(5), 0.1)
+    bench, tasks = uploaded(tmp_path, spec, "digits-1")
+    said = sent(bench, "digits-1")
+    assert [x for _, x in sorted(said.items()) if x >= 0] == list(range(40))
+    assert sorted(x for x in said.values() if x < 0) == [-5, -4, -3, -2, -1]
+    ids = [own for e in bench.told("suites.opened", "digits-1") for suite in e["ids"] for own in suite]
+    assert [own == GOLD_ID for own in ids] == [said[p] < 0 for p in range(45)]
+    assert [task for some in tasks_of(spec, "digits-1", 1000) for task in some] == tasks
+    assert [task for some in tasks_of(spec, "digits-2", 1000) for task in some] != tasks
+    other = mixed_job(tmp_path, items(40), [*gold(4), gold(5)[4] | {"answer": "n"}], 0.1)
+    assert [task for some in tasks_of(other, "digits-1", 1000) for task in some] != tasks
+
+
+def test_pushed_tasks_say_that_they_are_gold(tmp_path: Path) -> None:
+    """Judges get the payload alone; the aggregator hears the truth, and that it is no answer."""
+    bench = Bench(tmp_path)
+    job = bench.requests.submit(job_spec(answer=TEXT))
+    bench.requests.push(job, [{"payload": 0}, {"payload": 1, "truth": "y", "gold": True}, {"payload": 2, "id": "r"}])
+    bench.requests.push(job, [{"payload": 3, "truth": "n", "gold": True}])  # and the same sign again is no repeat
+    bench.requests.seal(job)
+    bench.run(job)
+    assert sent(bench, job) == {0: 0, 1: 1, 2: 2, 3: 3}
+    opened = bench.told("suites.opened", job)
+    assert [own for e in opened for suite in e["ids"] for own in suite] == ["0", GOLD_ID, "r", GOLD_ID]
+    for wrong in ({"gold": True}, {"gold": True, "truth": "y", "id": "g"}, {"gold": 1, "truth": "y"}):
+        with pytest.raises(JobRefused, match="gold is true, of a task with a truth and no id"):
+            bench.requests.submit(job_spec(answer=TEXT), tasks=[{"payload": 1, **wrong}])
+
+
+def folder_job(tmp_path: Path, known: list[Any], **source: Any) -> Any:
+    """A job of a folder of ten files, with gold that lies in another."""
+    for name in [f"in/{i}.txt" for i in range(10)] + ["known/a.txt", "known/b.txt"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    keys = {"path": lines(tmp_path / "known", known, "gold.jsonl"), "share": 0.2}
+    return job_spec({"path": str(tmp_path / "in"), "pattern": "*.txt", **source}, gold=keys, answer=TEXT)
+
+
+def test_a_folder_gets_files(tmp_path: Path) -> None:
+    """Those that the table of gold names, by their paths from where it lies; as bytes, without a name."""
+    bench = Bench(tmp_path)
+    known = [{"file": "a.txt", "answer": "y"}, {"file": "b.txt", "answer": "n"}]
+    job = bench.requests.submit(folder_job(tmp_path, known))
+    bench.run(job)
+    said = sent(bench, job)
+    assert sorted(said.values()) == sorted(
+        [f"in/{i}.txt".encode() for i in range(10)] + [b"known/a.txt", b"known/b.txt"]
+    )
+    told = [
+        (own, truth)
+        for e in bench.told("suites.opened", job)
+        for ids, truths in zip(e["ids"], e["truths"], strict=True)
+        for own, truth in zip(ids, truths or [None] * len(ids), strict=True)
+    ]
+    assert sorted(truth for own, truth in told if own == GOLD_ID) == ["n", "y"]
+    assert {own for own, truth in told if truth is None} == {f"{i}.txt" for i in range(10)}
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "why"),
+    [
+        ("c.txt", {}, "'c.txt': .*"),
+        ("../in/0.txt", {}, "no path within the folder"),
+        ("/etc/passwd", {}, "no path within the folder"),
+        (1, {}, "it is no path"),
+        ("a.txt", {"payload": "reference"}, "known by its address"),
+    ],
+)
+def test_files_of_gold_that_are_none(tmp_path: Path, file: Any, source: dict[str, Any], why: str) -> None:
+    """Refused with a sentence, before there is a job."""
+    with pytest.raises(SourceError, match=why):
+        Bench(tmp_path).requests.submit(folder_job(tmp_path, [{"file": file, "answer": "y"}], **source))
+
+
+def test_gold_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stays in memory."""
+    monkeypatch.setattr("manyhands_producer.sources.mixed.LIMIT", 50)
+    with pytest.raises(SourceError, match="gold of more than"):
+        Bench(tmp_path).requests.submit(mixed_job(tmp_path, items(5), gold(30)))
 
 
 def test_nothing_is_mixed_in_without_a_share() -> None:

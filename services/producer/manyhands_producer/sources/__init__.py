@@ -12,7 +12,8 @@ from manyhands_producer.sources.files import format_of, said
 from manyhands_producer.sources.folder import Folder
 from manyhands_producer.sources.gold import Gold, load_gold
 from manyhands_producer.sources.jsonlines import JsonLines
-from manyhands_producer.sources.mixed import Mixed, items_of, read_items
+from manyhands_producer.sources.mixed import Mixed, items_of, of_files, read_items
+from manyhands_producer.sources.named import Named
 from manyhands_producer.sources.parquet import ParquetFile
 from manyhands_producer.sources.roots import Roots
 
@@ -60,9 +61,9 @@ def open_source(
 
 
 def load_mixed(
-    spec: JobSpec, job: str, secret: bytes = b"", *, limit: int = 1 << 20, roots: Roots | None = None
+    spec: JobSpec, job: str, secret: bytes | None = b"", *, limit: int = 1 << 20, roots: Roots | None = None
 ) -> Mixed | None:
-    """The items of gold that are mixed into a job, by its secret; None where there are none.
+    """The items of gold that are mixed into a job, by its secret (None: they themselves are it); None: there are none.
 
     Raises:
         SourceError: they cannot be read, one has no answer, or one could be told from the others.
@@ -70,7 +71,16 @@ def load_mixed(
     items = items_of(spec)
     if items is None or spec.gold is None or spec.gold.share is None:
         return None
-    return read_items(spec, job, secret, spec.gold.share, open_source(items, limit=limit, roots=roots))
+    source = open_source(items, limit=limit, roots=roots)
+    if of_files(spec):
+        if spec.source is not None and spec.source.payload == "reference":
+            source.close()
+            raise SourceError(
+                "gold that is mixed into a folder of references would be known by its address; put the files into the "
+                "folder, and leave out gold.share"
+            )
+        source = Named(source, items.source.path if items.source is not None else "", limit=limit, roots=roots)
+    return read_items(spec, job, secret, spec.gold.share, source)
 
 
 def check_source(spec: JobSpec, *, limit: int = 1 << 20, roots: Roots | None = None) -> None:

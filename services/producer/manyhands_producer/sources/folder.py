@@ -77,6 +77,17 @@ class Folder:
             self._last = name
         return rows
 
+    def one(self, name: str) -> Any:
+        """A file by its path in the folder, as its payload.
+
+        Raises:
+            ValueError: it is too large, or not in the folder.
+            OSError: it cannot be read.
+        """
+        if set(name.split("/")) & {"", ".", ".."}:
+            raise ValueError("it is no path within the folder")
+        return self._read(name)
+
     def _read(self, name: str) -> Any:
         if _printable(name) != name:
             raise ValueError("the name is not UTF-8")

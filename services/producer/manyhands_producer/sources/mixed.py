@@ -12,9 +12,13 @@ from manyhands.messages import GOLD_ID
 from manyhands.spec import JobSpec
 from manyhands.spec.source import Gold as GoldKey
 from manyhands_producer.sources.base import Refusal, Rows, Source
+from manyhands_producer.sources.files import format_of
+from manyhands_producer.spool import pack
 
-#: Items of gold at most, since they are in memory for as long as the job is read; and bytes read in one go.
-ITEMS, BYTES = 100_000, 1 << 20
+#: Items of gold at most, and bytes of all of them: they are in memory for as long as the job is read.
+ITEMS, LIMIT = 100_000, 64 << 20
+#: Items and bytes read in one go.
+SOME, BYTES = 1_000, 1 << 20
 
 
 @dataclass(slots=True)
@@ -90,8 +94,11 @@ class Mixed:
             raise SourceError(f"gold can be told from the source: an item is {unlike}, and {where} is {kind}")
 
 
-def read_items(spec: JobSpec, job: str, secret: bytes, share: float, source: Source) -> Mixed:
+def read_items(spec: JobSpec, job: str, secret: bytes | None, share: float, source: Source) -> Mixed:
     """The items that a ``source`` has, that of :func:`items_of`, for a job and its share of gold; the source is closed.
+
+    Without any ``secret`` the items themselves are it, with their truths, which nobody has but the requester: whoever
+    mixes them in once more comes to the same places.
 
     Raises:
         SourceError: an item cannot be read, has no answer or none that could be one, or there are too many.
@@ -99,9 +106,10 @@ def read_items(spec: JobSpec, job: str, secret: bytes, share: float, source: Sou
     payloads: list[Any] = []
     truths: list[Any] = []
     options = set(spec.answer.options or ()) if spec.answer.type == "choice" else None
+    size, digest = 0, blake2b(digest_size=32)
     try:
         while True:
-            rows = source.read(ITEMS, BYTES)
+            rows = source.read(SOME, BYTES)
             for refusal in rows.refused.values():
                 raise SourceError(f"gold: {refusal.message}")
             for index, truth in enumerate(rows.truths or [None] * len(rows.payloads)):
@@ -109,8 +117,14 @@ def read_items(spec: JobSpec, job: str, secret: bytes, share: float, source: Sou
                     raise SourceError(f"gold: {rows.where(index)}: {truth!r} is no answer")
                 truths.append(truth)
             payloads += rows.payloads
-            if len(payloads) > ITEMS:
-                raise SourceError(f"gold of more than {ITEMS:,} items")
+            try:
+                packed = pack([rows.payloads, rows.truths])
+            except (ValueError, TypeError) as error:
+                raise SourceError(f"gold: an item cannot travel: {error}") from error
+            digest.update(packed)
+            size += len(packed)
+            if len(payloads) > ITEMS or size > LIMIT:
+                raise SourceError(f"gold of more than {ITEMS:,} items, or {LIMIT >> 20} MiB")
             if rows.end:
                 break
     finally:
@@ -118,15 +132,24 @@ def read_items(spec: JobSpec, job: str, secret: bytes, share: float, source: Sou
     kinds = sorted({_kind(payload) for payload in payloads})
     if len(kinds) > 1:
         raise SourceError(f"gold: items can be told from one another: one is {kinds[0]}, another {kinds[1]}")
-    return Mixed.of(job, share, payloads, truths, secret)
+    return Mixed.of(job, share, payloads, truths, digest.digest() if secret is None else secret)
 
 
 def items_of(spec: JobSpec) -> JobSpec | None:
-    """The job file by which the items of gold are read: as its source, with their truth in the column ``answer``."""
+    """The job file by which the items of gold are read: as its source, with their truth in the column ``answer``.
+
+    Those of a folder are files that a table names in the column ``file``.
+    """
     if spec.gold is None or spec.gold.share is None or spec.source is None or spec.gold.path is None:
         return None
-    source = spec.source.model_copy(update={"path": spec.gold.path, "format": None, "on_bad_row": "stop"})
+    changes: dict[str, Any] = {"path": spec.gold.path, "format": None, "on_bad_row": "stop"}
+    source = spec.source.model_copy(update=changes | ({"input": "file"} if of_files(spec) else {}))
     return spec.model_copy(update={"source": source, "gold": GoldKey(column="answer")})
+
+
+def of_files(spec: JobSpec) -> bool:
+    """Whether the job's source is a folder."""
+    return spec.source is not None and (spec.source.format or format_of(spec.source.path)) == "folder"
 
 
 def _kind(payload: Any) -> str:
