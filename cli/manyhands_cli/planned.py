@@ -94,6 +94,18 @@ def read(file: Path, spec: JobSpec | None = None) -> dict[str, Any]:
     return said
 
 
+def fitting(said: dict[str, Any], spec: JobSpec) -> dict[str, Any]:
+    """The same plan, if it can be that of such a job: of the same judges, stage by stage.
+
+    Raises:
+        NoPlan: it foretells another job.
+    """
+    judges = [judge.judge for stage in spec.stages for judge in stage.judges]
+    if (own := [row["judge"] for row in said.get("judges", ())]) and own != judges:
+        raise NoPlan(f"it foretells a job of the judges {', '.join(own)}; those of this one are {', '.join(judges)}")
+    return said
+
+
 def actual(said: Mapping[str, Any], confidences: Iterable[float]) -> dict[str, Any]:
     """The figures of a job that has ended: ``said`` is its progress, ``confidences`` are those of its answers."""
     stated = [*confidences]

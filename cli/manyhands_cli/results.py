@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
@@ -81,9 +81,12 @@ def results(
     elif said.get("due"):
         show.notes().print(f"the answers of {job} are still to be gone over as a whole: they may change")
     if plan is not None:
+        from manyhands.spec import received
         from manyhands_cli import planned
 
-        planned.show_on(planned.of_job(client, job, planned.read(plan)), show.notes())
+        spec = received(client.call("GET", of_job(job, "/record"))["job_file"])
+        foretold = planned.fitting(planned.read(plan), spec)
+        planned.show_on(planned.of_job(client, job, foretold), show.notes())
     blocks = client.stream(of_job(job, "/failed.csv" if failed else f"/answers.{kind}"))
     if out is not None:
         from manyhands_cli.files import write_whole
@@ -96,16 +99,23 @@ def results(
 
 
 def _bundle(job: str, folder: Path, plan: Path | None, aggregator: str, token: str | None, ca: Path | None) -> None:
+    from manyhands.spec import received
     from manyhands_cli import bundle, planned
     from manyhands_cli.folder import Folder
 
     foretold = None if plan is None else planned.read(plan)
+
+    def write(recorded: bundle.Recorded) -> dict[str, Any]:
+        if foretold is not None:
+            planned.fitting(foretold, received(recorded.facts()["job_file"]))
+        return bundle.write(recorded, folder, foretold)
+
     run = Folder(Path(job))
     if run.job is not None:
         with bundle.of_store(run.store, run.job) as recorded:
-            manifest = bundle.write(recorded, folder, foretold)
+            manifest = write(recorded)
     else:
-        manifest = bundle.write(bundle.OverApi(aggregator_client(aggregator, token, ca), job), folder, foretold)
+        manifest = write(bundle.OverApi(aggregator_client(aggregator, token, ca), job))
     show.line(
         f"{manifest['tasks']:,} tasks and {manifest['judgments']:,} judgments; begin with {folder / 'report.html'}"
     )

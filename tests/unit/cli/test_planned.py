@@ -158,6 +158,10 @@ def test_a_plan_is_of_its_job(job: Path, tmp_path: Path) -> None:
         planned.read(file)
     planned.write(file, load(job), {"judgments": 5})
     assert planned.read(file, load(job))["judgments"] == 5
+    rows = [{"judge": judge} for judge in load(job).judge_names]
+    assert planned.fitting({"judges": rows}, load(job)) == {"judges": rows}
+    with pytest.raises(NoPlan, match="a job of the judges somebody; those of this one are one"):
+        planned.fitting({"judges": [{"judge": "somebody"}]}, load(job))
     job.write_text(job.read_text().replace("parity", "other"))
     with pytest.raises(NoPlan, match="another job"):
         planned.read(file, load(job))

@@ -104,7 +104,9 @@ class Figures:
         answers = iter(suite.answers)
         for task, lines in zip(suite.tasks, said, strict=True):
             if task["id"] != GOLD_ID:
-                self._task(task, next(answers), lines)
+                if (answer := next(answers, None)) is None:
+                    raise ValueError(f"the task {task['id']} has no answer")
+                self._task(task, answer, lines)
                 continue
             self.mixed += 1
             for line in lines:  # gold that was mixed in has no answer: it tells of its judges alone

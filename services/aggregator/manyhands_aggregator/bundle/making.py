@@ -27,7 +27,7 @@ from manyhands_aggregator.bundle.files import (
     own_digest,
     pretty,
 )
-from manyhands_aggregator.bundle.reading import span, suites
+from manyhands_aggregator.bundle.reading import fitting_together, span, suites
 from manyhands_aggregator.hindsight import compare
 from manyhands_aggregator.report.page import page
 from manyhands_aggregator.truth import methods, numbers
@@ -46,8 +46,9 @@ def complete(folder: Path, facts: Mapping[str, Any], plan: Mapping[str, Any] | N
     (folder / JOB).write_bytes(pretty(job_file))
     spec = Bundle(folder, {}).spec()
     figures = Figures(spec, said, span(folder) if spec.answer.type == "number" else None)
-    for suite in suites(folder):
-        figures.add(suite)
+    with fitting_together(folder):
+        for suite in suites(folder):
+            figures.add(suite)
     (folder / WORKERS).write_bytes(b"".join(figures.voters.csv()))
     rows = (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in figures.ratings)
     (folder / RATINGS).write_bytes(b"".join(rows))

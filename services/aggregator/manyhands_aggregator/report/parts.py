@@ -194,10 +194,8 @@ def _hardest(figures: Figures) -> Html:
         if known:
             row.append(NOTHING if hard.truth is None else outside(hard.truth, 60))
         rows.append([*row, number(hard.confidence)])
-    note = "The answers of the lowest confidence among tasks that several judged."
-    return figure(
-        "The least certain tasks", table("The least certain tasks", heads, rows, range(len(heads) - 1)), note=note
-    )
+    note = "Those with answers of the lowest confidence, of all that several judged."
+    return figure("The hardest tasks", table("The hardest tasks", heads, rows, range(len(heads) - 1)), note=note)
 
 
 def confusion(figures: Figures, spec: JobSpec) -> Html | None:
