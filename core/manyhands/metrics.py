@@ -114,6 +114,17 @@ BELOW_FLOOR = Gauge(
     "manyhands_people_below_floor",
     "People who earn less by the hour than the floor of an open job they work for, of whoever worked ten minutes.",
 )
+#: What is done about a worker whose judgments are not good, by the rules of a job.
+ACTIONS = ("warn", "pause", "retire")
+WORKERS_RATED = Gauge(
+    "manyhands_workers_rated",
+    "Workers about whom something is done by the rules of an open job (warn, pause, retire): people, machines.",
+    ["kind", "action"],
+)
+BUDGET_USED = Gauge(
+    "manyhands_budget_used_ratio",
+    "The greatest share of its budget that an open job has used, of those that may still ask for something.",
+)
 DEAD_LETTERS_EXPIRED = Counter(
     "manyhands_dead_letters_expired",
     "Dead letters taken from the file because they were kept for MANYHANDS_DEAD_KEEP days; their tasks stay failed.",

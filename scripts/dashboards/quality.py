@@ -181,8 +181,29 @@ JUDGMENTS = Row("Judgments", [
     ),
 ])  # fmt: skip
 
+PEOPLE = Row("People and money", [
+    Panel(
+        "Rated workers", "short",
+        "Workers about whom something is done by the rules of an open job: people and machines that are warned about, "
+        "paused or retired.",
+        {"{{kind}}: {{action}}": "max by (kind, action) (manyhands_workers_rated)"},
+    ),
+    Panel(
+        "People below the floor", "short",
+        "People who earn less by the hour than their open job promises, of those who have worked for ten minutes.",
+        {"people": "max(manyhands_people_below_floor)"},
+        steps={1: "yellow"},
+    ),
+    Panel(
+        "Budget used", "percentunit",
+        "The greatest share of its budget that an open job has used, of those that may still ask for something.",
+        {"share": "max(manyhands_budget_used_ratio)"},
+        most=1, steps={0.9: "yellow"},
+    ),
+])  # fmt: skip
+
 QUALITY = Dashboard(
     "quality", "Quality",
-    "How far the answers can be trusted: whether judges agree, are sure, and give valid answers at all.",
-    [JUDGE], [NOW, ANSWERS, JUDGMENTS],
+    "How far the answers can be trusted: whether judges agree, are sure, and give valid answers at all; who is rated.",
+    [JUDGE], [NOW, ANSWERS, JUDGMENTS, PEOPLE],
 )  # fmt: skip

@@ -196,7 +196,32 @@ CAPACITY = Row("Capacity", [
     ),
 ])  # fmt: skip
 
+MODELS = Row("Language models", [
+    Panel(
+        "Requests", "suffix: /s",
+        "Requests that language models have answered, those that had to be sent again among them.",
+        {"{{judge}}": 'sum by (judge) (rate(manyhands_llm_requests_total{judge=~"$judge"}[$__rate_interval]))'},
+        stack=True,
+    ),
+    Panel(
+        "Tokens", "suffix: /s",
+        "Tokens of prompts (in) and of answers (out).",
+        {
+            "{{judge}} in":
+                'sum by (judge) (rate(manyhands_llm_input_tokens_total{judge=~"$judge"}[$__rate_interval]))',
+            "{{judge}} out":
+                'sum by (judge) (rate(manyhands_llm_output_tokens_total{judge=~"$judge"}[$__rate_interval]))',
+        },
+    ),
+    Panel(
+        "Cost by the hour", "short",
+        "What language models cost in the last hour, by the prices of their tokens and in the money of these.",
+        {"{{judge}}": 'sum by (judge) (increase(manyhands_llm_cost_total{judge=~"$judge"}[1h]))'},
+        stack=True,
+    ),
+])  # fmt: skip
+
 WORKERS = Dashboard(
     "workers", "Workers", "What each judge does, how long it takes, and how much more its workers could do.",
-    [JUDGE, INSTANCE], [NOW, RATE, DURATION, CAPACITY],
+    [JUDGE, INSTANCE], [NOW, RATE, DURATION, CAPACITY, MODELS],
 )  # fmt: skip

@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests import services
 from tests.e2e.processes import Installation, installation
+from tests.llm import answered, serving
 from tests.observe.prometheus import START_TIMEOUT, Prometheus, prometheus
 from tests.services import Postgres, RabbitMQ, wait_until
 from tests.unit.certificates import Authority
@@ -60,6 +62,9 @@ def quick(payload):
 #: At which positions there is trouble; a deadly one kills a child for every try.
 TROUBLES = {5: "busy", 705: "busy", 10: "hopeless", 710: "hopeless", 15: "odd", 20: "deadly"}
 OPTIONS = ("yes", "no", "unclear")
+#: Three votes; or a language model, which the workers know of.
+VOTE = {"stages": [{"judges": [{"careful": 2}, "quick"]}], "handlers": "handlers.py"}
+MODELS = {"stages": [{"judges": ["model"]}]}
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def broker() -> Iterator[RabbitMQ]:
 
 @pytest.fixture(scope="session")
 def live(broker: RabbitMQ, postgres: Postgres) -> Iterator[Live]:
-    """The services after a load, and what Prometheus has seen of it: three processes, two workers, two jobs."""
+    """The services after a load, and what Prometheus has seen of it: three processes, two workers, three jobs."""
     folder = Path(tempfile.mkdtemp(prefix="manyhands-observe-"))
     try:
         authority = Authority(folder / "pki")
@@ -92,10 +97,14 @@ def live(broker: RabbitMQ, postgres: Postgres) -> Iterator[Live]:
             "MANYHANDS_TLS_CERT": str(served.cert), "MANYHANDS_TLS_KEY": str(served.key),
             "MANYHANDS_CA": str(authority.pem),
         }  # fmt: skip
-        jobs = [_job(folder / "good"), _job(folder / "bad", TROUBLES)]
+        jobs = [_job(folder / "good"), _job(folder / "bad", TROUBLES), _job(folder / "asked", tasks=60, plan=MODELS)]
         url = urlsplit(broker.url)._replace(path="/manyhands").geturl()
-        worker = ("--config", str(jobs[0]))
-        with installation(url, postgres.database(), "", worker, workers=2, env=env) as running:
+        with (
+            serving(lambda _: answered("yes")) as server_of_models,
+            installation(
+                url, postgres.database(), "", _worker(folder, server_of_models.url), workers=2, env=env
+            ) as running,
+        ):
             node = [broker.metrics()]
             targets = _targets(running) | {"rabbitmq": node, "rabbitmq-queues": node}
             tls = {"scheme": "https", "tls_config": {"ca_file": str(authority.pem)}}
@@ -111,11 +120,24 @@ def live(broker: RabbitMQ, postgres: Postgres) -> Iterator[Live]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _job(folder: Path, troubles: Mapping[int, str] | None = None) -> Path:
+def _worker(folder: Path, models: str) -> tuple[str, ...]:
+    """What the workers are started with: the handlers, and a language model at this address."""
+    judges = {
+        "handlers": "good/handlers.py", "question": "Yes?", "answer": {"type": "choice", "options": list(OPTIONS)},
+        "llm": {"model": {"url": models, "model": "m", "price": {"input": 0.15, "output": 0.6}}},
+    }  # fmt: skip
+    file = folder / "worker.yaml"
+    file.write_text(json.dumps(judges))
+    return ("--config", str(file))
+
+
+def _job(
+    folder: Path, troubles: Mapping[int, str] | None = None, tasks: int = TASKS, plan: Mapping[str, Any] | None = None
+) -> Path:
     """A job; where there are troubles, there is a row that cannot be read as well."""
     folder.mkdir()
     rows = []
-    for number in range(TASKS):
+    for number in range(tasks):
         truth = OPTIONS[number % len(OPTIONS)]
         payload = {"truth": truth, "trouble": (troubles or {}).get(number, "")}
         rows.append(json.dumps({"id": f"t{number}", "input": payload, "truth": truth}))
@@ -127,7 +149,7 @@ def _job(folder: Path, troubles: Mapping[int, str] | None = None) -> Path:
         "name": folder.name, "answer": {"type": "choice", "options": list(OPTIONS)},
         "source": {"path": "rows.jsonl", "id": "id", "input": "input", "on_bad_row": "set-aside"},
         "gold": {"column": "truth"}, "max_attempts": 2,
-        "stages": [{"judges": [{"careful": 2}, "quick"]}], "suite": 20, "in_flight": 30, "handlers": "handlers.py",
+        "suite": 20, "in_flight": 30, **(plan or VOTE),
     }  # fmt: skip
     file = folder / "job.yaml"
     file.write_text(json.dumps(said))  # JSON is YAML

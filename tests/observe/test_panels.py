@@ -119,9 +119,9 @@ def test_the_namespaces_that_can_be_chosen_are_those_there_are(live: Live) -> No
 
 
 def test_the_judges_that_can_be_chosen_are_those_there_are(live: Live) -> None:
-    """Both judges of the load, and nothing else."""
+    """The judges of the load, and nothing else."""
     (judge,) = [one for one in BOARDS["pipeline"]["templating"]["list"] if one["name"] == "judge"]
-    assert sorted(_values(live, judge)) == ["careful", "quick"]
+    assert sorted(_values(live, judge)) == ["careful", "model", "quick"]
 
 
 @pytest.mark.parametrize("board", BOARDS)

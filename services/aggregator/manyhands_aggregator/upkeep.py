@@ -15,7 +15,7 @@ from manyhands.codec import encode
 from manyhands.errors import BrokerError, StoreUnavailable
 from manyhands.spec import received
 from manyhands.topology import Names
-from manyhands_aggregator import counting, deadfiles, deadlist, jobs, judging, ratings, rewards, tables
+from manyhands_aggregator import counting, deadfiles, deadlist, gauges, jobs, judging, ratings, rewards, tables
 from manyhands_aggregator.budget import Purse
 from manyhands_aggregator.confirms import publish_each
 from manyhands_aggregator.counting import Result
@@ -66,6 +66,7 @@ class Upkeep:
         self._troubles: dict[str, str] = {}  # what each step waits for
         self._measured = -MEASURE_SECONDS
         self._ledger = Ledger(store)
+        self._plans = jobs.Plans()
         self._oversight = Oversight(store, intake, publisher, names, clock)
         self._apart = apart
         self._fitting = Fitting(store, clock.now, rate=self._oversight.rate)
@@ -212,17 +213,7 @@ class Upkeep:
         return self._store.write(work)
 
     def measure(self) -> None:
-        """Bring the gauges up to date: open jobs and their open tasks, and the tasks that are in no account."""
-
-        def work(connection: sa.Connection) -> tuple[int, int]:
-            settled = _jobs.c.answered + _jobs.c.failed + _jobs.c.cancelled
-            left = sa.func.coalesce(sa.func.sum(_jobs.c.tasks - settled), 0)
-            open_jobs, tasks = connection.execute(sa.select(sa.func.count(), left).where(_jobs.c.state == "open")).one()
-            return open_jobs, int(tasks)
-
-        open_jobs, tasks = self._store.read(work)
-        metrics.BELOW_FLOOR.set(self._store.read(rewards.below_floor))
-        metrics.JOBS_OPEN.labels("aggregator").set(open_jobs)
-        metrics.OPEN_TASKS.set(tasks)
+        """Bring the gauges up to date: what is open, who is rated, what was spent, and what is in no account."""
+        self._store.read(lambda c: gauges.measure(c, self._plans))
         self._ledger.tell(self._intake.over())
         metrics.CONSERVATION_DIFFERENCE.labels("aggregator").set(self._ledger.look())

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from manyhands import metrics
 from manyhands.messages import Event, Failure
 from manyhands_aggregator.course import Course
 from manyhands_service.store import Store
@@ -221,3 +222,27 @@ def test_no_order_of_things_goes_beyond_the_budget(bench: Bench, seed: int) -> N
         assert bench.progress(job)["spent"] <= budget
     assert bench.state(job) in ("complete", "partial")
     assert bench.counts(job)[4] == 0
+
+
+def test_the_share_of_the_budget_that_is_used_is_measured(bench: Bench) -> None:
+    """The greatest of all open jobs, as long as one may still ask; a job without a budget has none."""
+    bench.take(*job_of().news())
+    assert used(bench) == 0
+    job = job_of(count=2, budget=5)
+    bench.take(*job.news())
+    assert used(bench) == pytest.approx(2 / 5)
+    bench.take(job.judged(0, "a"))
+    assert used(bench) == pytest.approx(3 / 5)
+    plain = Job(count=2, size=1, more={"stages": [{"judges": [{"judge": "one", "price": 1}]}], "budget": 2})
+    bench.take(plain.opened(), plain.announced(0))
+    assert used(bench) == pytest.approx(3 / 5)
+    bench.take(plain.announced(1))
+    assert used(bench) == 1
+    bench.take(plain.sealed())
+    assert used(bench) == pytest.approx(3 / 5)
+
+
+def used(bench: Bench) -> float:
+    """What the gauge says."""
+    bench.upkeep.measure()
+    return metrics.BUDGET_USED._value.get()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from manyhands import metrics
 from manyhands.broker import Outgoing
 from manyhands.errors import BrokerUnavailable
 from manyhands.messages import Event
@@ -235,3 +236,29 @@ def test_whom_it_concerns_is_told(bench: Bench) -> None:
     assert (event.job, event.data["worker"], event.data["action"]) == (job.id, "people/eve", "retire")
     assert event.data["judgments"] == KNOWN
     assert "right in at most" in event.data["reasons"][0]
+
+
+def test_who_is_rated_is_measured(bench: Bench) -> None:
+    """People and machines apart, by what is done about them; whoever worked for a job that is over is not counted."""
+    job = job_of()
+    exposed(bench, job)
+    bench.upkeep.round()
+    bench.upkeep.measure()
+    assert measured() == {("people", "retire"): 1}
+    other = job_of(
+        [{"judges": ["model"], "accept": {"confidence": 0.99}}, {"judges": [{"people": 3}]}],
+        {"retire": False, "pause": False, "warn": {"accuracy": 0.6}},
+    )
+    exposed(bench, other, judge="model", bad="m")
+    bench.upkeep.round()
+    bench.upkeep.measure()
+    assert measured() == {("people", "retire"): 1, ("machines", "warn"): 1}
+    bench.take(job.cancelled())
+    bench.upkeep.measure()
+    assert measured() == {("machines", "warn"): 1}
+
+
+def measured() -> dict[tuple[str, ...], float]:
+    """What the gauge says, but for zeros."""
+    (family,) = metrics.WORKERS_RATED.collect()
+    return {(s.labels["kind"], s.labels["action"]): s.value for s in family.samples if s.value}
