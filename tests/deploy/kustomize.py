@@ -103,6 +103,11 @@ def variants(folder: Path) -> dict[str, Path]:
     )
     found["overlays/local with tls, deletion-cost"] = tree / "overlays/local"
 
+    tree = copy("llm")  # one that calls out
+    _edit(tree / "workers/svm/kustomization.yaml", "components/keda", "components/llm, ../../components/keda")
+    found["workers/svm with llm"] = tree / "workers/svm"
+    found["overlays/production with llm"] = tree / "overlays/production"
+
     tree = copy("spam")  # a judge added as deploy/k8s/workers/README.md says
     shutil.copytree(tree / "workers/svm", tree / "workers/spam")
     _edit(tree / "workers/spam/kustomization.yaml", "svm", "is_spam")
