@@ -41,6 +41,8 @@ EXCEPTIONS = {
 }
 #: Certificates that cert-manager or its like makes, and their keys; every other Secret is made by scripts/k8s.py.
 CERTIFICATES = {name: {"tls.crt", "tls.key", "ca.crt"} for name in ("manyhands-tls", "rabbitmq-tls", "ingress-tls")}
+#: What requesters bring themselves: the key of a language model's API.
+KEYS = {"manyhands-llm": {"api_key"}}
 #: What autoscalers ask how long a judge lets suites wait.
 AGE = "judge:manyhands_waiting_seconds:max"
 #: Seconds that a process may take to stop beyond MANYHANDS_GRACE: threads that end, a server that closes.
@@ -401,7 +403,7 @@ def test_references_lead_somewhere(whole: Rendered) -> None:
     for which, objects in whole.items():
         have = {(one["kind"], one["metadata"]["name"]) for one in objects}
         made = {s["metadata"]["name"]: set(s["stringData"]) for s in secrets(which.split("/")[1].split(" ")[0])}
-        made |= CERTIFICATES
+        made |= CERTIFICATES | KEYS
         for one in workloads(objects):
             spec = pod(one)
             assert ("ServiceAccount", spec.get("serviceAccountName", "default")) in have or one["kind"] == "StatefulSet"
@@ -424,6 +426,17 @@ def test_references_lead_somewhere(whole: Rendered) -> None:
             assert all(tls["secretName"] in made for tls in one["spec"].get("tls", [])), which
 
 
+def test_only_the_worker_of_a_model_has_its_key_and_calls_out(whole: Rendered) -> None:
+    """As a file; and it is under the policy that lets it out, which no other workload is."""
+    objects = whole["overlays/production with llm"]
+    (worker,) = [one for one in workloads(objects) if name(one) == "Deployment/worker-svm"]
+    assert {"name": "LLM_API_KEY_FILE", "value": "/run/llm/api_key"} in pod(worker)["containers"][0]["env"]
+    for one in workloads(objects):
+        has = any(volume.get("secret", {}).get("secretName") in KEYS for volume in pod(one)["volumes"])
+        out = one["spec"]["template"]["metadata"]["labels"].get("manyhands/outside") == "true"
+        assert (has, out) == ((True, True) if one is worker else (False, False)), name(one)
+
+
 @pytest.mark.parametrize("overlay", ["local", "production"])
 def test_secrets_are_strong_and_new_each_time(overlay: str) -> None:
     """No pod gets what it does not need, and the same command makes other passwords."""
@@ -439,7 +452,7 @@ def test_secrets_are_strong_and_new_each_time(overlay: str) -> None:
     assert "mh-admin" in first["manyhands-topology"]["manyhands_broker"]
     page = (ROOT / "docs/kubernetes.md").read_text(encoding="utf-8")
     assert [
-        one for one in (*first, *CERTIFICATES) if f"`{one}`" not in page and not one.startswith("rabbitmq-mh-")
+        one for one in (*first, *CERTIFICATES, *KEYS) if f"`{one}`" not in page and not one.startswith("rabbitmq-mh-")
     ] == []
 
 
@@ -456,6 +469,7 @@ def test_variables_are_settings(whole: Rendered) -> None:
     page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
     of_others = {
         "FORWARDED_ALLOW_IPS",
+        "LLM_API_KEY_FILE",
         "POD_NAME",
         "POD_NAMESPACE",
         "POSTGRES_USER",
@@ -589,7 +603,9 @@ def test_what_is_needed_goes_through_and_nothing_else(whole: Rendered) -> None:
             return allowed(policies, known[who], known[to], number)
 
         assert [flow for flow in NEEDED if not passes(*flow)] == [], which
-        assert [flow for flow in FORBIDDEN if passes(*flow)] == [], which
+        out = [("worker", "internet", 443)] if which.endswith("with llm") else []  # and no address but by that port
+        assert [flow for flow in FORBIDDEN if passes(*flow)] == out, which
+        assert not passes("worker", "credentials", 443), which
         for who in known:
             if known[who].labels and known[who].namespace == "manyhands":
                 assert allowed(policies, known[who], known["dns"], 53, "UDP"), (which, who)
