@@ -245,4 +245,4 @@ def test_the_share_of_the_budget_that_is_used_is_measured(bench: Bench) -> None:
 def used(bench: Bench) -> float:
     """What the gauge says."""
     bench.upkeep.measure()
-    return metrics.BUDGET_USED._value.get()
+    return float(metrics.BUDGET_USED._value.get())
