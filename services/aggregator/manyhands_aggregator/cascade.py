@@ -76,17 +76,19 @@ def advance(
     says are weighed against it at that. With ``otherwise`` nothing more is
     asked: the tasks are answered with what there is, and fail of that where there is nothing. Where the purse is too
     small for all, it goes to the tasks that one more judgment changes most for its price. What workers say who are
-    ``out`` does not count, and they are not asked: others are, in their place. Only where there is nothing else and
-    nobody to be asked it is better than no answer.
+    ``out`` does not count, and they are not asked: others are, in their place. Nor is it waited for in the first stage,
+    where others are asked as well: they may not have been asked at all. Only where there is nothing else and nobody to
+    be asked it is better than no answer.
     """
+    first = {slot for slot in plan.slots if slot[1] not in out} or plan.known
     moves = Moves()
     wishes: list[_Wish] = []
     beyond = course.slots()
     for position in positions:
         if position in course.accepted:
             continue
-        asked = [*plan.slots, *beyond.get(position, ())]
         of = said.get(position, {})
+        asked = [*(slot for slot in plan.slots if slot in first or slot in of), *beyond.get(position, ())]
         if otherwise is None and any(slot not in of for slot in asked):
             moves.open += 1
             continue

@@ -24,7 +24,8 @@ class Live:
     window, the oldest first, each with the time it was published at, in seconds of the monotonic clock. While the
     publisher looks into the spool, ``early`` collects what is settled meanwhile. ``anew`` counts how often the job was
     published from its first unsettled suite on; it is ``again`` where the publisher is to do so. ``heard`` counts what
-    was asked for beyond that: a sign of life.
+    was asked for beyond that: a sign of life. ``retired`` are workers that the aggregator has no use for any more, as
+    far as it was heard; whoever forgets them asks in vain, and does no harm.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Live:
     anew: int = 0
     again: int = 0
     heard: int = 0
+    retired: set[str] = field(default_factory=set)
 
     @property
     def ahead(self) -> int:
@@ -155,6 +157,12 @@ class Board:
         with self.changed:
             if (live := self._jobs.get(job)) is not None:
                 live.heard += 1
+
+    def retire(self, job: str, worker: str) -> None:
+        """What a worker says is of no use to a job any more."""
+        with self.changed:
+            if (live := self._jobs.get(job)) is not None:
+                live.retired.add(worker)
 
     def settled(self, job: str, suites: Iterable[int]) -> None:
         """Suites that were in the spool are settled and gone."""

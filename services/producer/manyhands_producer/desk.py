@@ -59,8 +59,14 @@ class Desk:
 
     @property
     def slots(self) -> list[Slot]:
-        """To whom a suite goes at first; whom it goes to later, the aggregator says."""
-        return [(j.judge, slot) for j in self.live.spec.stages[0].judges for slot in range(j.judgments)]
+        """To whom a suite goes at first; whom it goes to later, the aggregator says.
+
+        Not to a judge that is retired, as long as the plan may ask others in its place.
+        """
+        judges = self.live.spec.stages[0].judges
+        if self.live.spec.cascades:
+            judges = [judge for judge in judges if judge.judge not in self.live.retired] or judges
+        return [(j.judge, slot) for j in judges for slot in range(j.judgments)]
 
     @property
     def may_close(self) -> bool:

@@ -52,7 +52,7 @@ class Events:
                     if ended.get(event.job, {}).get("state") != "complete":  # after which nothing comes
                         ended[event.job] = _outcome(event)
                 elif event.name == WORKER_RATED:
-                    _rated(event)
+                    self._rated(event)
                 else:
                     raise DecodeError(f"{event.name} is no event for the producer", delivery.body)
             except DecodeError as error:
@@ -94,7 +94,8 @@ class Events:
         suite = self._store.suites(row.number, [number]).get(number)
         if suite is None or row.state in ("cancelled", "ended"):
             return []
-        spec = received(row.spec)
+        live = self._board.get(event.job)
+        spec = received(row.spec) if live is None else live.spec
         positions, payloads = _part(suite, wanted)
         if stage >= len(spec.stages) or judge not in {j.judge for j in spec.stages[stage].judges}:
             raise DecodeError(f"{event.name}: stage {stage} of {event.job} has no judge {judge[:100]!r}", b"")
@@ -110,13 +111,14 @@ class Events:
             raise DecodeError(str(error), b"") from error
         return [message]
 
-
-def _rated(event: Event) -> None:
-    """Say it where requesters look for what became of their job; whom to ask, the aggregator decides."""
-    worker, action = event.data.get("worker"), event.data.get("action")
-    if not isinstance(worker, str) or not isinstance(action, str | None):
-        raise DecodeError(f"{event.name}: worker and action must be text", b"")
-    _log.info("worker rated", job=event.job, worker=worker[:200], action=action)
+    def _rated(self, event: Event) -> None:
+        """Ask no more of who is retired; what else follows of a rating, the aggregator decides."""
+        worker, action = event.data.get("worker"), event.data.get("action")
+        if not isinstance(worker, str) or not isinstance(action, str | None):
+            raise DecodeError(f"{event.name}: worker and action must be text", b"")
+        _log.info("worker rated", job=event.job, worker=worker[:200], action=action)
+        if action == "retire":
+            self._board.retire(event.job, worker)
 
 
 def _event(delivery: Delivery) -> Event:

@@ -160,6 +160,7 @@ class Pump:
             live.anew, live.published, live.next, live.waiting = live.again, 0, 0, waiting
             live.announced = live.closed = False
             live.unsettled.clear()
+            live.retired.clear()  # that the first of them speaks once more tells the aggregator of it
         return Desk.of(live)
 
     def _prepared(self, desk: Desk) -> bool:

@@ -20,6 +20,8 @@ from tests.unit.aggregator.kit import Bench, Job, letters, said
 KNOWN = 60
 #: Whoever is bad goes for good.
 RULES: Mapping[str, Any] = {"warn": False, "pause": False, "retire": {"accuracy": 0.6}}
+#: And nobody.
+NOBODY: Mapping[str, Any] = {"warn": False, "pause": False, "retire": False}
 #: Two people, and more of them until two more say one thing than say the next.
 PEOPLE: Sequence[Mapping[str, Any]] = [{"judges": [{"people": 2}], "accept": {"margin": 2, "at_most": 4}}]
 
@@ -89,6 +91,31 @@ def test_a_retired_worker_is_no_voter(bench: Bench) -> None:
     assert asked(bench.events(job.judged(last, "b", judge="people", slot=2, worker="bob"))) == []
     assert bench.answers(job).values[-2:] == ["b", "b"]
     assert bench.answers(job).counts[-2:] == [2, 2]
+
+
+def test_a_machine_that_is_out_is_not_waited_for(bench: Bench) -> None:
+    """The producer no longer asks it in the first stage; the others of the stage decide, and it may still speak."""
+    job = job_of([{"judges": ["svm", "forest"], "accept": {"agree": 1}}, {"judges": ["model"]}], NOBODY)
+    found = [Rating("svm", "retire", ("said so",), {})]
+    bench.take(*job.news())
+    bench.store.write(lambda c: ratings.note(c, job.id, found, 1.0))
+    assert asked(bench.events(job.judged(0, "b", judge="forest"))) == []
+    assert bench.answers(job).values[:2] == ["b", "b"]
+    bench.take(job.judged(0, "a", judge="svm"))  # of what it was asked before it was retired
+    assert bench.answers(job).values[:2] == ["b", "b"]
+    for suite in range(1, KNOWN // 2 + 1):
+        bench.take(job.judged(suite, "b", judge="forest"))
+    bench.swept()
+    assert bench.state(job) == "complete"
+    bench.audit(job)
+
+
+def test_machines_that_are_all_out_are_waited_for(bench: Bench) -> None:
+    """Somebody must speak for the next stage to be asked."""
+    job = job_of([{"judges": ["svm"], "accept": {"agree": 1}}, {"judges": ["model"]}], NOBODY)
+    bench.take(*job.news())
+    bench.store.write(lambda c: ratings.note(c, job.id, [Rating("svm", "retire", ("said so",), {})], 1.0))
+    assert asked(bench.events(job.judged(0, "a", judge="svm"))) == [("model", 0, [0, 1])]
 
 
 def test_a_machine_that_is_out_is_not_asked(bench: Bench) -> None:

@@ -108,6 +108,30 @@ def test_a_rating_is_noted(bench: Bench) -> None:
     assert letter.exchange.endswith("mh.dead")
 
 
+def test_a_retired_judge_is_asked_no_more(bench: Bench) -> None:
+    """Suites to come go to the others of the first stage; to it only when there are none, or all is published again."""
+    stages = [{"judges": ["j", "k"], "accept": {"margin": 1}}, {"judges": ["l"]}]
+    job = submit(bench, stages=stages, in_flight=1)
+    take(bench, delivery("worker.rated", job, worker="k", action="pause"))
+    take(bench, delivery("worker.rated", job, worker="j", action="retire"), delivery("suites.settled", job, suites=[0]))
+    bench.publish()
+    assert [(s.suite, s.judge) for s in bench.suites(job)] == [(0, "j"), (0, "k"), (1, "k")]
+    take(bench, delivery("worker.rated", job, worker="k", action="retire"), delivery("suites.settled", job, suites=[1]))
+    bench.publish()
+    assert [(s.suite, s.judge) for s in bench.suites(job)][3:] == [(2, "j"), (2, "k")]
+    bench.requests.republish(job)
+    bench.publish()
+    assert not bench.live(job).retired
+
+
+def test_without_a_next_stage_all_are_asked(bench: Bench) -> None:
+    """Nobody could be asked in the place of who is retired: an answer is made of what all of them say."""
+    job = submit(bench, stages=[{"judges": ["j", "k"]}], in_flight=1)
+    take(bench, delivery("worker.rated", job, worker="j", action="retire"), delivery("suites.settled", job, suites=[0]))
+    bench.publish()
+    assert [(s.suite, s.judge) for s in bench.suites(job)][2:] == [(1, "j"), (1, "k")]
+
+
 def test_an_escalation_to_the_next_stage(bench: Bench) -> None:
     """At first only the judges of the first stage are sent anything; the others what the aggregator asks them for."""
     stages = [{"judges": ["j"], "accept": {"confidence": 0.9}}, {"judges": ["k", "l"]}]
