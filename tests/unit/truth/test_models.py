@@ -1,4 +1,4 @@
-"""The models with priors, each worked by hand for a round, and what they are for."""
+"""The models with priors: what they are for. Cases by hand are in test_by_hand."""
 
 from __future__ import annotations
 
@@ -37,13 +37,6 @@ def test_digamma_is_scipys() -> None:
     assert digamma(x) == pytest.approx(scipys(x), rel=1e-12, abs=1e-12)
 
 
-def test_ibcc_by_hand() -> None:
-    """Two agree: each counts psi(5) - psi(6) = -1/5 for the class, psi(1) - psi(5) = -25/12 for the other."""
-    inferred = ibcc(Ballots.of([0, 0], [0, 1], [0, 0], classes=2), iterations=1)
-    # of the class itself psi(2) - psi(1) = 1
-    assert inferred.posterior[0, 0] == pytest.approx(odds(2 * (-1 / 5 + 25 / 12) + 1))
-
-
 def test_glad_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the first step ability is 1 and ease e; a step of Newton's for each raises both."""
     monkeypatch.setattr(glads, "STEPS", 0)
@@ -57,29 +50,6 @@ def test_glad_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     chance = odds(product)
     ease = 1 + (1 - chance) * product / (chance * (1 - chance) * product**2 + 1)
     assert glad(ONE, iterations=1).posterior[0, 0] == pytest.approx(odds(ability * math.exp(ease)))
-
-
-def test_mace_by_hand() -> None:
-    """One worker, half guessing, with 10 guesses of an even habit counted beforehand."""
-    guessed = 1 - 0.5 / (0.5 + 0.5 * 6 / 11)
-    guess, know = np.exp(scipys(guessed + 0.5) - scipys(2.0)), np.exp(scipys(1.5 - guessed) - scipys(2.0))
-    habit = np.exp(scipys(guessed + 5) - scipys(guessed + 10))
-    assert mace(ONE, iterations=1).posterior[0, 0] == pytest.approx(odds(np.log1p(know / (guess * habit))))
-
-
-def test_bwa_by_hand() -> None:
-    """Two against one: errors of 1/9 and 4/9, 15 judgments of error 4/9 beforehand, and the mean as one more."""
-    inferred = bwa(Ballots.of([0, 0, 0], [0, 1, 2], [0, 0, 1]), tolerance=math.inf)
-    near, far = 16 / (15 * 4 / 9 + 1 / 9), 16 / (15 * 4 / 9 + 4 / 9)
-    assert inferred.posterior[0] == pytest.approx(np.array([2 / 3 + 2 * near, 1 / 3 + far]) / (1 + 2 * near + far))
-
-
-def test_pooled_by_hand() -> None:
-    """One worker: guesses half, says this in 0.644 of them, so the row that is counted 4 times has 0.822 and 0.322."""
-    habit = 0.5 / 4.5 + 4 / 4.5 * 0.6
-    right, wrong = 4 * (0.5 + 0.5 * habit), 4 * 0.5 * habit
-    logit = scipys(1 + right) - scipys(5) - scipys(wrong) + scipys(4) + scipys(1.6) - scipys(0.5)
-    assert pooled(ONE, correlation=0.0, iterations=1).posterior[0, 0] == pytest.approx(odds(logit))
 
 
 def test_blend_is_the_mean_stated_more_surely() -> None:

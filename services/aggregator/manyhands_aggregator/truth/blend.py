@@ -32,6 +32,11 @@ def blend(ballots: Ballots, /, *, gold: Ints | None = None) -> Inferred:
     quarters of the way to that of ``pooled``, which is what held-out judgments bear out. They cannot tell of mistakes
     that everybody makes: of ``AGAINST_ALL`` of the tasks nothing is said, so no confidence exceeds 0.98 of two classes,
     or 0.964 of ten. docs/truth.md has the figures.
+
+    A further judgment may lower its class, for with it changes what is believed of workers. Shapes and errors:
+    :class:`Method`.
+
+    Sources: those of the two; J. A. Hoeting and others, "Bayesian Model Averaging", Statistical Science 14 (1999).
     """
     few = len(ballots) < SEVERAL * len(np.unique(ballots.task))
     first, second = pooled(ballots, gold=gold), bwa(ballots, gold=gold, doubted=few)

@@ -34,6 +34,9 @@ def bwa(
     ``doubted`` counts the variance of each estimate as error of its judgments too, as variational inference does:
     then nobody comes to weigh more than those who bear it out allow.
 
+    A further judgment may lower its class, for with it changes what is believed of workers. Shapes and errors:
+    :class:`Method`.
+
     Source: Y. Li, B. I. P. Rubinstein, T. Cohn, "Truth Inference at Scale: A Bayesian Model for Adjudicating Highly
     Redundant Crowd Annotations", WWW 2019.
     """

@@ -30,6 +30,9 @@ def dawid_skene(
     ``tolerance``. ``smoothing`` is added to each cell of the matrices; without it the result is that of crowd-kit's
     ``DawidSkene``. Time O(n K) an iteration, memory O(n + (T + P) K) with P pairs of a worker and a label it has used.
 
+    A further judgment may lower its class, for with it changes what is believed of workers. Shapes and errors:
+    :class:`Method`.
+
     Source: A. P. Dawid, A. M. Skene, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm",
     J. R. Stat. Soc. C 28 (1979) 20-28.
     """
@@ -64,6 +67,9 @@ def one_coin(
 
     ``prior`` are judgments, right and wrong, that are counted for every worker beforehand; without them the result is
     that of crowd-kit's ``OneCoinDawidSkene``. Time and memory as ``dawid_skene``.
+
+    A further judgment may lower its class, for with it changes what is believed of workers. Shapes and errors:
+    :class:`Method`.
 
     Source: Y. Zhang, X. Chen, D. Zhou, M. I. Jordan, "Spectral Methods Meet EM", JMLR 17 (2016), section 4.
     """

@@ -30,6 +30,9 @@ def glad(
     the others, each is a problem of one number. It ends when no probability of a task moves by ``tolerance``. Time
     and memory O(n + T K) an iteration.
 
+    A further judgment may lower its class, for with it changes what is believed of workers. Shapes and errors:
+    :class:`Method`.
+
     Source: J. Whitehill, P. Ruvolo, T. Wu, J. Bergsma, J. Movellan, "Whose Vote Should Count More", NIPS 2009.
     """
     task, worker = ballots.task.astype(np.intp), ballots.worker.astype(np.intp)

@@ -27,6 +27,9 @@ def ibcc(
     the tasks counted beforehand for every class. It ends when no probability of a task moves by ``tolerance``. Time
     O(n K) an iteration, memory O(n + (T + P) K) with P pairs of a worker and a label it has used.
 
+    A further judgment may lower its class, for with it changes what is believed of workers. Shapes and errors:
+    :class:`Method`.
+
     Source: H.-C. Kim, Z. Ghahramani, "Bayesian Classifier Combination", AISTATS 2012; E. Simpson, S. Roberts,
     I. Psorakis, A. Smith, "Dynamic Bayesian Combination of Multiple Imperfect Classifiers", 2013, section 3.
     """

@@ -35,10 +35,19 @@ class Inferred:
 
 
 class Method(Protocol):
-    """Infers the truth from judgments; ``gold`` (T,) has the truths that are known, and -1 for all others."""
+    """Infers the truth of T tasks from n judgments by W workers over K classes."""
 
     def __call__(self, ballots: Ballots, /, *, gold: Ints | None = None) -> Inferred:
-        """What the judgments tell."""
+        """What the judgments tell.
+
+        ``gold`` (T,) has the classes that are known to be true, 0..K-1, and -1 for all others: those are certain, and
+        what is believed of workers rests on them. Without a judgment, or with a single class, nothing is preferred.
+        All that is returned are probabilities, 0..1, and the same judgments in another order or under other names give
+        the same up to rounding.
+
+        Raises:
+            IndexError: ``gold`` is of another length, or of a class that there is not; :func:`infer` looks first.
+        """
 
 
 def level(posterior: Floats) -> NDArray[np.bool_]:

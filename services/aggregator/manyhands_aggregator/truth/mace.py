@@ -27,6 +27,9 @@ def mace(
     of several, we begin with the shares of votes, so that the same judgments give the same result. It ends when no
     probability of a task moves by ``tolerance``. Time and memory O(n + T K) an iteration.
 
+    A further judgment may lower its class, for with it changes what is believed of workers. Shapes and errors:
+    :class:`Method`.
+
     Source: D. Hovy, T. Berg-Kirkpatrick, A. Vaswani, E. Hovy, "Learning Whom to Trust with MACE", NAACL 2013.
     """
     choices = Choices.of(ballots)

@@ -76,17 +76,27 @@ class Estimated:
 
 
 class Method(Protocol):
-    """Estimates the truths from judgments; ``gold`` (T,) has those that are known, and nan for all others."""
+    """Estimates the truths of T tasks from n numbers by W workers."""
 
     def __call__(self, numbers: Numbers, /, *, gold: Floats | None = None) -> Estimated:
-        """What the judgments tell."""
+        """What the judgments tell, in their unit.
+
+        ``gold`` (T,) has the truths that are known, and nan for all others: those are the values, without an error, and
+        workers are measured by them. Further judgments at a task's value, by workers not seen before, never make it
+        less sure.
+
+        Raises:
+            ValueError: ``gold`` is not of one number for each task.
+        """
 
 
 def mean(numbers: Numbers, *, gold: Floats | None = None) -> Estimated:
     """The arithmetic mean; best where all workers are as exact as one another and nobody errs wildly.
 
     The error comes from the variance about the means of all tasks together, for a task alone has too few judgments; it
-    is 0 where nobody ever differed, and where no task has two judgments.
+    is 0 where nobody ever differed, and where no task has two judgments. Shapes and errors: :class:`Method`.
+
+    Source: C. F. Gauss, "Theoria motus corporum coelestium", 1809, section 177.
     """
     value = _means(numbers)
     left = len(numbers.value) - np.count_nonzero(numbers.judged())
@@ -98,7 +108,9 @@ def median(numbers: Numbers, *, gold: Floats | None = None) -> Estimated:
     """The middle number, or the mean of the two in the middle: up to half of the judgments may be any nonsense.
 
     The error is that of a median of normal numbers, with the variance of :func:`typical`; of two judgments or one, the
-    median is the mean.
+    median is the mean. Shapes and errors: :class:`Method`.
+
+    Source: P. J. Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics 35 (1964).
     """
     value = medians(numbers)
     error = _errors(numbers, typical(numbers, value))
@@ -120,6 +132,7 @@ def weighted(
     one who has judged little weighs as the others do, and nobody's falls to 0. With ``bias`` each worker's is taken
     off, as far as its judgments bear it out against the prior; biases are 0 in the mean, for one that all share cannot
     be seen. It ends when no value moves by more than ``tolerance`` of the typical deviation. Time O(n) an iteration.
+    Shapes and errors: :class:`Method`.
 
     Source: B. Zhao, J. Han, "A Probabilistic Model for Estimating Real-valued Truth from Conflicting Sources" (QDB
     2012); V. C. Raykar and others, "Learning From Crowds", JMLR 11 (2010), section 5.
@@ -141,7 +154,7 @@ def robust(
 
     With r its distance in its worker's deviations a judgment weighs (f + 1) / (f + r^2), f being the degrees of
     ``freedom``; without end they give :func:`weighted`. ``variance`` is the square of the scale of the t distribution.
-    It begins at the medians.
+    It begins at the medians. Shapes and errors: :class:`Method`.
 
     Source: K. L. Lange, R. J. A. Little, J. M. G. Taylor, "Robust Statistical Modeling Using the t Distribution",
     JASA 84 (1989) 881-896.

@@ -86,10 +86,10 @@ class Ranked:
 
 
 class Method(Protocol):
-    """Scores items by comparisons."""
+    """Scores I items by n comparisons of W workers."""
 
     def __call__(self, pairs: Pairs, /) -> Ranked:
-        """What the comparisons tell."""
+        """What the comparisons tell; scores have no unit. It raises nothing: ``Pairs`` has looked."""
 
 
 def bradley_terry(pairs: Pairs, /, *, prior: float = 0.1, iterations: int = 10_000, tolerance: float = 1e-8) -> Ranked:
@@ -99,6 +99,7 @@ def bradley_terry(pairs: Pairs, /, *, prior: float = 0.1, iterations: int = 10_0
     (0) it is maximum likelihood, as in crowd-kit's ``BradleyTerry``, and scores exist only where each item can be
     reached from each other by wins. It ends when no score moves by more than ``tolerance`` of itself. Time O(n) an
     iteration, and few pairs of items that are compared often cost as much as as many that are compared once.
+    A further win never lowers the winner's score, nor raises the loser's. Shapes and errors: :class:`Method`.
 
     Source: D. R. Hunter, "MM algorithms for generalized Bradley-Terry models", Annals of Statistics 32 (2004) 384-406;
     F. Caron, A. Doucet, "Efficient Bayesian Inference for Generalized Bradley-Terry Models" (2012) for the prior.
@@ -124,6 +125,8 @@ def noisy(
     counted beforehand; if not it says the left one with its bias, of which one comparison each way is. By expectation
     maximisation: what each comparison counts is the probability that its worker had looked. It is the model of
     crowd-kit's ``NoisyBradleyTerry``, which climbs the likelihood by another way and with another prior.
+    A further win may lower the winner's score, for with it changes what is believed of workers. Shapes and errors:
+    :class:`Method`.
 
     Source: N. Bugakova, V. Fedorova, G. Gusev, A. Drutsa, "Aggregation of pairwise comparisons with reduction of
     biases" (2019, arXiv:1906.03711).

@@ -77,6 +77,9 @@ def pooled(
     shares of votes; ends when no probability of a task moves by ``tolerance``. Time O(n K) an iteration, memory
     O(n + (T + P) K) with P pairs of a worker and a label it has used.
 
+    A further judgment may lower its class, for with it changes what is believed of workers. Shapes and errors:
+    :class:`Method`.
+
     Sources: H.-C. Kim, Z. Ghahramani, "Bayesian Classifier Combination", AISTATS 2012; D. Hovy et al., "Learning Whom
     to Trust with MACE", NAACL 2013; T. P. Minka, "Estimating a Dirichlet distribution", 2000 (how much the matrices
     lean); L. Kish, "Survey Sampling", 1965 (the design effect: what correlated judgments are worth).

@@ -9,10 +9,12 @@ from manyhands_aggregator.truth.inferred import Inferred, level, pinned, shares
 
 
 def majority(ballots: Ballots, /, *, gold: Ints | None = None) -> Inferred:
-    """Each class has the share of its votes; a task without a vote has no preference. A vote never lowers its class.
+    """Each class has the share of its votes; a task without a vote has no preference.
 
     The skill of a worker is the share of its judgments that the majority (or gold) agrees with; where m classes are
-    level each counts 1/m.
+    level each counts 1/m. A further judgment never lowers its class. Shapes and errors: :class:`Method`.
+
+    Source: N. de Condorcet, "Essai sur l'application de l'analyse a la probabilite des decisions", 1785.
     """
     posterior = pinned(shares(ballots.votes().astype(np.float64)), gold)
     return Inferred(posterior, skill=agreement(ballots, posterior))
@@ -20,6 +22,9 @@ def majority(ballots: Ballots, /, *, gold: Ints | None = None) -> Inferred:
 
 def wawa(ballots: Ballots, /, *, gold: Ints | None = None) -> Inferred:
     """Worker agreement with aggregate: the majority, in which a vote then weighs its worker's agreement with it.
+
+    A further judgment never lowers its class: of those who judged the task it makes nobody weigh less who says the
+    same, and nobody more who does not. Shapes and errors: :class:`Method`.
 
     Source: Appen's "Worker Agreement With Aggregate"; ``Wawa`` in crowd-kit (https://crowd-kit.readthedocs.io).
     """
@@ -33,6 +38,9 @@ def zero_based_skill(
     """Votes weigh their workers' skills, which go step by step to the agreement with what the votes say.
 
     The first step goes all the way, and steps halve every ``halved_every`` of them.
+
+    A further judgment may lower its class, for with it changes what is believed of workers. Shapes and errors:
+    :class:`Method`.
 
     Source: ``ZeroBasedSkill`` in crowd-kit (https://crowd-kit.readthedocs.io).
     """
