@@ -175,7 +175,10 @@ def _next(
     here = [slot for slot in asked if slot[0] == step.number]
     in_vain = sum(voice.slot[0] == step.number for voice in useless)
     counts = {judge: sum(slot[1] == judge for slot in here) for judge in step.order if judge not in out}
-    if counts and len(here) - in_vain < step.most and len(here) < 2 * step.most:
+    most = step.most
+    if step.accept is None or step.accept.at_most is None:  # what a model that is out does not say, no other says twice
+        most -= sum(slot[1] in out for slot in step.slots)
+    if counts and len(here) - in_vain < most and len(here) < 2 * most:
         # people first: another of them is another opinion, where a model says what it said before
         judge = PEOPLE if PEOPLE in counts else min(counts, key=lambda name: (counts[name], step.order[name]))
         return [(step.number, judge, counts[judge])], MORE

@@ -110,6 +110,20 @@ def test_a_machine_that_is_out_is_not_waited_for(bench: Bench) -> None:
     bench.audit(job)
 
 
+def test_nobody_speaks_twice_for_a_machine_that_is_out(bench: Bench) -> None:
+    """What it does not say costs no second judgment of another model: the next stage is asked."""
+    job = job_of([{"judges": ["svm", "forest"], "accept": {"agree": 2}}, {"judges": ["model", "m"]}], NOBODY)
+    bench.take(*job.news())
+    for worker in ("svm", "m"):
+        found = [Rating(worker, "retire", ("said so",), {})]
+        bench.store.write(lambda c, f=found: ratings.note(c, job.id, f, 1.0))  # type: ignore[misc]
+    assert asked(bench.events(job.judged(0, "b", judge="forest"))) == [("model", 0, [0, 1])]
+    bench.take(job.judged(1, "a", judge="svm"))
+    assert asked(bench.events(job.judged(1, "b", judge="forest"))) == [("model", 0, [2, 3])]
+    assert asked(bench.events(job.judged(0, "b", judge="model", stage=1))) == []
+    assert bench.answers(job).values[:2] == ["b", "b"]
+
+
 def test_machines_that_are_all_out_are_waited_for(bench: Bench) -> None:
     """Somebody must speak for the next stage to be asked."""
     job = job_of([{"judges": ["svm"], "accept": {"agree": 1}}, {"judges": ["model"]}], NOBODY)
