@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from manyhands_aggregator.opinions import Lesson
     from manyhands_aggregator.truth.belief import Vote
 
-#: Jobs whose beliefs are kept in memory, at most; of others they are made again from the store.
-JOBS = 100
+#: Jobs, their voters and their tasks under way of which beliefs are kept in memory, at most, all together: up to 0.7
+#: KB each. Of others they are made again from the store; those of one job are kept however many they are.
+KEPT = 400_000
 
 
 class Mind:
@@ -39,6 +40,11 @@ class Mind:
         self._under_way: dict[int, list[Lesson]] = {}
         #: A byte for each suite: whether it has taught all that it will.
         self._settled = bytearray()
+
+    @property
+    def size(self) -> int:
+        """Of how much it knows: itself, voters, and tasks under way."""
+        return 1 + self.beliefs.voters + len(self.studied)
 
     @classmethod
     def of(cls, plan: Plan) -> Mind:
@@ -70,6 +76,8 @@ class Minds:
 
     def __init__(self) -> None:
         self._minds: dict[str, Mind] = {}  # the one that was asked for last is the last
+        self._sizes: dict[str, int] = {}
+        self._kept = 0  # the sum of the sizes
         self._lock = threading.Lock()
         self._random = random.Random(0)
 
@@ -87,15 +95,22 @@ class Minds:
             mind = self._minds.pop(job, None)
             if mind is None:
                 mind = _recalled(connection, job, plan)
-                while len(self._minds) >= JOBS:
-                    self._forget()
             self._minds[job] = mind
+            self._weigh(job, mind)
             return mind
 
-    def _forget(self) -> None:
-        """Forget the older of any two: always the oldest would be just the next where all jobs take their turns."""
-        place = min(self._random.randrange(len(self._minds)) for _ in range(2))
-        del self._minds[next(itertools.islice(self._minds, place, None))]
+    def _weigh(self, job: str, mind: Mind) -> None:
+        """Take note of how large a mind is by now, and forget others as long as all are too much together.
+
+        The older of any two is forgotten: always the oldest would be just the next where all jobs take their turns.
+        """
+        self._kept += mind.size - self._sizes.get(job, 0)
+        self._sizes[job] = mind.size
+        while self._kept > KEPT and len(self._minds) > 1:
+            place = min(self._random.randrange(len(self._minds) - 1) for _ in range(2))
+            forgotten = next(itertools.islice(self._minds, place, None))
+            del self._minds[forgotten]
+            self._kept -= self._sizes.pop(forgotten)
 
     def learn(self, taught: Mapping[str, Taught]) -> None:
         """Take in what suites have taught, by job, after it was committed."""
@@ -106,6 +121,7 @@ class Minds:
                         mind.learn(suite, lessons, settled=False)
                     for suite, lessons in some.settled.items():
                         mind.learn(suite, lessons, settled=True)
+                    self._weigh(job, mind)
 
 
 def _recalled(connection: sa.Connection, job: str, plan: Plan) -> Mind:

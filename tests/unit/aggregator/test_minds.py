@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from manyhands_aggregator import minds
 from manyhands_aggregator.judged import Taught
 from manyhands_aggregator.minds import Mind, Minds
+from manyhands_aggregator.opinions import Lesson
 from manyhands_aggregator.plan import Plan
+from manyhands_aggregator.truth.belief import Vote
 from manyhands_service.store import Store
 from tests.unit.aggregator.kit import Bench, Job
 
@@ -19,7 +21,7 @@ STAGES = [{"judges": ["one", "two"], "accept": {"agree": 2}}, {"judges": ["three
 
 def test_one_job_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where one more than are kept take their turns few are read again, and whoever is at work all the time never."""
-    monkeypatch.setattr(minds, "JOBS", 50)
+    monkeypatch.setattr(minds, "KEPT", 50)
     recalled: list[str] = []
 
     def recall(_connection: sa.Connection, job: str, _plan: Plan) -> Mind:
@@ -36,6 +38,30 @@ def test_one_job_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(kept._minds) == 50
     assert len(recalled) < 20 * 52 / 5
     assert recalled.count("busy") == 1
+
+
+def test_small_jobs_leave_room_for_more_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept is bounded by what is known, however many jobs it is of; a job that grows makes others go."""
+    monkeypatch.setattr(minds, "KEPT", 1000)
+    monkeypatch.setattr(minds, "_recalled", lambda *_: Mind(2))
+    nothing: Any = None
+    kept = Minds()
+
+    def votes(position: int) -> Lesson:
+        return Lesson(position, [Vote("one", 0), Vote("two", 1)])
+
+    for job in range(300):
+        kept.mind(nothing, str(job), nothing)
+        kept.learn({str(job): Taught({}, {0: [votes(0)]})})  # itself, two voters and a task: four
+    assert len(kept._minds) == 250
+    kept.mind(nothing, "large", nothing)
+    kept.learn({"large": Taught({}, {suite: [votes(suite)] for suite in range(700)})})
+    assert kept._kept == sum(mind.size for mind in kept._minds.values()) <= 1000
+    assert "large" in kept._minds
+    kept.learn({"large": Taught({}, {suite: [votes(suite)] for suite in range(2000)})})
+    assert list(kept._minds) == ["large"]
+    kept.learn({"large": Taught({suite: [] for suite in range(2000)}, {})})
+    assert kept._kept == 3
 
 
 def test_a_settled_suite_teaches_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

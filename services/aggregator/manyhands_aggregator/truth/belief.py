@@ -61,6 +61,11 @@ class Beliefs:
         self._crowd = [0, 0, 0, 0]  # the sums over what was studied
         self._stated: dict[str, Calibration] = {}
 
+    @property
+    def voters(self) -> int:
+        """How many voters something is known of, at the most."""
+        return len(self._studied) + len(self._known) + len(self._stated)
+
     def study(self, votes: Sequence[Vote], before: Sequence[Vote] = ()) -> None:
         """Take in a task's votes, in the place of those ``before`` of them that were studied already."""
         for sign, some in ((-1, before), (1, votes)):
