@@ -15,6 +15,9 @@ from manyhands_cli.options import AsJson
 if TYPE_CHECKING:  # numpy takes its time to import
     from manyhands_aggregator.truth.replay import Replayed
 
+#: Seconds after which it is said how far it is.
+QUIET = 2.0
+
 
 def replay(
     answers: Annotated[
@@ -33,7 +36,7 @@ def replay(
             metavar="POLICY",
             help="When a task has enough: confidence=P (the posterior of the likeliest answer), margin=N (voters ahead "
             "of the next answer), agree=N (voters who say the same), at_most=N (judgments), with commas between; or "
-            "adaptive, which is confidence=0.88,at_most=8 and suits most.",
+            "adaptive, which is confidence=0.85,at_most=8 and suits most.",
         ),
     ] = "adaptive",
     seeds: Annotated[int, typer.Option(min=1, help="In how many random orders the judgments come.")] = 5,
@@ -53,15 +56,24 @@ def replay(
     from manyhands_aggregator.truth.policy import parse
     from manyhands_aggregator.truth.replay import replay as play
     from manyhands_cli.crowdfiles import name_bad, read_answers, read_truth
+    from manyhands_cli.progress import JobProgress
 
     rule = parse(policy)
     judged = read_answers(answers)
     truths, bad = read_truth(truth, judged)
     for path, some in ((answers, judged.bad), (truth, bad)):
-        for said in name_bad(path, some):
-            show.notes().print(show.printable(said), soft_wrap=True)
-    began = time.perf_counter()
-    found = play(judged.ballots, truths, rule, seeds=seeds)
+        for what in name_bad(path, some):
+            show.notes().print(show.printable(what), soft_wrap=True)
+    began = said = time.perf_counter()
+    with JobProgress("replay", quiet=json_) as progress:
+
+        def begins(seed: int) -> None:
+            nonlocal said
+            if (now := time.perf_counter()) - said >= QUIET:
+                said = now
+                progress.note(f"order {seed + 1} of {seeds}")
+
+        found = play(judged.ballots, truths, rule, seeds=seeds, begins=begins)
     result = said_of(found, len(judged.tasks), policy, seeds, time.perf_counter() - began)
     if json_:
         stated = {key: value for key, value in dataclasses.asdict(rule).items() if value is not None}

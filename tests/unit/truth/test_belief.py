@@ -34,6 +34,15 @@ def test_a_voter_nobody_knows_is_right_seven_times_in_ten() -> None:
     assert Beliefs(3).posterior([Vote("ann", 1)]) == pytest.approx([0.15, 0.7, 0.15])
 
 
+def test_mistakes_fall_together() -> None:
+    """By hand: one vote of five options is as right as its voter; the second for the same counts 4 ** -0.2 less."""
+    one, two = (Beliefs(5).posterior([Vote(name, 1) for name in names])[1] for names in ("a", "ab"))
+    assert one == pytest.approx(0.7)
+    odds = (0.7 / 0.3 * 4) ** 2 * 4 ** -(1 - 0.8)
+    assert two == pytest.approx(odds / (odds + 4))
+    assert Beliefs(2).posterior([Vote("a", 1), Vote("b", 1)])[1] == pytest.approx(0.49 / (0.49 + 0.09))
+
+
 def test_without_votes_every_class_is_as_likely() -> None:
     """No class prior is learned."""
     beliefs = beliefs_of([("ann", 2, 2)] * 50)

@@ -77,7 +77,9 @@ def test_adaptive_redundancy_saves() -> None:
     """On a simulated crowd with some spammers: as right as five a task with a third less, and close to all of them."""
     crowd = simulate(Crowd(tasks=400, classes=3, workers=40, redundancy=9, seed=5, skill=(8, 2.5), random=0.1))
     ballots = Ballots.of(crowd.task, crowd.worker, crowd.label)
-    found = replay(ballots, crowd.truth.astype(np.int32), Rule(confidence=0.9), seeds=2)
+    begun: list[int] = []
+    found = replay(ballots, crowd.truth.astype(np.int32), Rule(confidence=0.9), seeds=2, begins=begun.append)
+    assert begun == [0, 1]
     assert found.rule.accuracy >= found.fixed["5"].accuracy
     assert found.rule.accuracy >= found.fixed["all"].accuracy - 0.05
     assert found.saved_against_all > 0.6

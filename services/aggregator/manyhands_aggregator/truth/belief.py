@@ -22,6 +22,8 @@ HELD = 3.0
 MIDDLING = 0.75
 #: Votes of a task that leave no doubt of what they tell; more do not tell more.
 MANY = 50
+#: Mistakes fall together: who errs as well says one of (K - 1) ** TOGETHER wrong answers in effect, not one of K - 1.
+TOGETHER = 0.8
 #: Nobody is believed to be right more often than this; errors that agree are not seen until they are paid for.
 SUREST = 0.995
 #: Lessons are counted in whole thousandths of a judgment, so that sums do not depend on their order.
@@ -112,7 +114,8 @@ class Beliefs:
         """The probability of each of the K classes, shape (K,), given the votes of a task; equal ones without votes.
 
         Each voter is right with its own probability and else says any other class as likely as the next (the one-coin
-        model of Dawid and Skene, 1979): the probability that it states, if that may be believed, or its skill. Several
+        model of Dawid and Skene, 1979): the probability that it states, if that may be believed, or its skill. Who errs
+        as others did is likelier to say the same: every vote for a class but the first weighs somewhat less. Several
         votes of one voter weigh together as much as one: a model asked twice is no second opinion. What those of them
         taught that were ``studied`` is left out: a vote is no evidence for itself.
         """
@@ -160,10 +163,16 @@ def weighed(votes: Sequence[Vote], rights: Sequence[float], classes: int) -> NDA
     """The posterior of a task, shape (K,), whose votes are right with these probabilities; see `Beliefs.posterior`."""
     if classes == 1:
         return np.ones(1)
-    scores, times = [0.0] * classes, Counter(vote.worker for vote in votes)
+    scores, heads, times = [0.0] * classes, [0.0] * classes, Counter(vote.worker for vote in votes)
     for vote, right in zip(votes, rights, strict=True):
         scores[vote.label] += math.log(right / (1 - right) * (classes - 1)) / times[vote.worker]
-    return np.array(_shares(scores))
+        heads[vote.label] += 1 / times[vote.worker]
+    return np.array(_shares([score - _in_common(count, classes) for score, count in zip(scores, heads, strict=True)]))
+
+
+def _in_common(heads: float, classes: int) -> float:
+    """What is taken from the logarithm of an answer of so many voters, for they may share a mistake."""
+    return max(0.0, heads - 1) * (1 - TOGETHER) * math.log(classes - 1)
 
 
 class Lesson(NamedTuple):
@@ -188,7 +197,7 @@ def lessons(votes: Sequence[Vote], classes: int) -> list[tuple[str, Lesson]]:
     said = _by_voter(votes)
     if len(said) < 2 or classes < 2:
         return []
-    shares = _borne_out(tally(votes, classes))
+    shares = _borne_out(tuple(tally(votes, classes)))
     told = _told(min(len(said), MANY), classes)
     return [
         (worker, Lesson(round(UNIT * sum(shares[vote.label] for vote in own) / len(own)) * told, told, told * told))
@@ -196,9 +205,10 @@ def lessons(votes: Sequence[Vote], classes: int) -> list[tuple[str, Lesson]]:
     ]
 
 
-def _borne_out(tally: Sequence[float]) -> list[float]:
+@functools.lru_cache(4096)
+def _borne_out(tally: tuple[float, ...]) -> list[float]:
     gain = math.log(NEW / (1 - NEW) * (len(tally) - 1))
-    return _shares([gain * count for count in tally])
+    return _shares([gain * count - _in_common(count, len(tally)) for count in tally])
 
 
 @functools.cache
@@ -214,10 +224,10 @@ def _told(voters: int, classes: int) -> int:
         for wrong in range(voters - 1 - right):
             counts[1 + wrong % (classes - 1)] += 1
         least = counts.index(min(counts[1:]), 1)
-        if_right = _borne_out([counts[0] + 1, *counts[1:]])[0]
+        if_right = _borne_out((counts[0] + 1, *counts[1:]))[0]
         counts[least] += 1
         chance = math.comb(voters - 1, right) * MIDDLING**right * (1 - MIDDLING) ** (voters - 1 - right)
-        found += chance * (if_right - _borne_out(counts)[least])
+        found += chance * (if_right - _borne_out(tuple(counts))[least])
     return round(UNIT * found)
 
 

@@ -8,7 +8,7 @@ from manyhands.errors import ManyhandsError
 from manyhands_aggregator.truth.accept import Rule
 
 #: Rules that have a name. What the figures of ``adaptive`` rest on is in docs/truth.md.
-NAMED: Mapping[str, Rule] = {"adaptive": Rule(confidence=0.88, at_most=8)}
+NAMED: Mapping[str, Rule] = {"adaptive": Rule(confidence=0.85, at_most=8)}
 
 
 class BadPolicy(ManyhandsError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -107,12 +107,24 @@ class Replayed:
         return 1 - self.rule.judgments / needed(list(self.fixed.values()), self.rule.accuracy)
 
 
-def replay(ballots: Ballots, truth: Ints, rule: Rule, *, seeds: int = 1, method: str = DEFAULT) -> Replayed:
-    """Replay the judgments in the orders of the seeds 0..n-1; the answers are then those of the job's method."""
+def replay(
+    ballots: Ballots,
+    truth: Ints,
+    rule: Rule,
+    *,
+    seeds: int = 1,
+    method: str = DEFAULT,
+    begins: Callable[[int], None] = lambda _seed: None,
+) -> Replayed:
+    """Replay the judgments in the orders of the seeds 0..n-1; the answers are then those of the job's method.
+
+    ``begins`` is told of each seed.
+    """
     ruled: list[Bought] = []
     fixed: dict[str, list[Bought]] = {str(redundancy): [] for redundancy in FIXED}
     every = bought(ballots, np.arange(len(ballots)), truth, method)
     for seed in range(seeds):
+        begins(seed)
         queues = shuffled(ballots, seed)
         ruled.append(bought(ballots, reveal(ballots, queues, rule), truth, method))
         for redundancy in FIXED:
