@@ -59,7 +59,7 @@ def code_of_end(said: Mapping[str, Any]) -> Exit:
 
 
 def follow(job: str, producer: Client, aggregator: Client) -> dict[str, Any]:
-    """Show progress until the job ends; what the aggregator says of it then."""
+    """Show progress until the job has ended and its answers are final; what the aggregator says of it then."""
     from manyhands_cli.progress import JobProgress
 
     started = time.monotonic()
@@ -87,7 +87,7 @@ def follow(job: str, producer: Client, aggregator: Client) -> dict[str, Any]:
                 progress.note("waiting for the aggregator to hear of it")
             else:
                 progress.update({**said, "unserved": missing}, published, heard - started)
-                if said["state"] != "open":
+                if said["state"] != "open" and not said.get("due"):
                     return said
             time.sleep(LOOK)
 

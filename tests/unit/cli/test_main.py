@@ -183,12 +183,13 @@ def test_whoever_closes_the_pipe_hears_nothing() -> None:
 
 
 def test_a_service_that_goes_away_while_a_job_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once it has answered it is waited for; the job's end is still seen."""
+    """Once it has answered it is waited for; the job's end is still seen, when its answers are final."""
     said = {
         "state": "complete", "tasks": 1, "answered": 1, "failed": 0, "cancelled": 0, "judgments": 1, "rate": 1.0,
         "eta_seconds": 0.0, "published": 1,
     }  # fmt: skip
-    answers = iter([{**said, "state": "open"}, {**said, "state": "open"}, ServiceAway("gone"), said, said])
+    open_, due = {**said, "state": "open"}, {**said, "due": True}
+    answers = iter([open_, open_, ServiceAway("gone"), said, due, said, said])
 
     def answer(*_: object, **__: object) -> Any:
         one = next(answers)

@@ -18,7 +18,7 @@ from manyhands.errors import SpecError
 from manyhands.messages import GOLD_ID, Failure
 from manyhands_aggregator import fitting, judging, settled, tables
 from manyhands_aggregator.bundle import files
-from manyhands_aggregator.bundle.files import NoBundle, NoMethod
+from manyhands_aggregator.bundle.files import Bundle, NoBundle, NoMethod
 from manyhands_aggregator.suite import pack_answers, unpack_answers
 from manyhands_cli.errors import StillOpen
 from manyhands_cli.main import app
@@ -262,6 +262,12 @@ def test_what_an_earlier_version_accepted_is_taken_and_named(shelf: Shelf, metho
     assert compared.taken[0] in said.splitlines()[1]
     code, said = reaggregate(str(bundle.folder), "--json")
     assert (code, json.loads(said)["identical"], json.loads(said)["not_computed"]) == (1, True, compared.taken)
+    # as an earlier version has written bundles: without a digest of the manifest itself
+    manifest = {**bundle.manifest, "format": "manyhands.bundle.v1"}
+    del manifest[files.OWN]
+    (bundle.folder / files.MANIFEST).write_bytes(files.pretty(manifest))
+    earlier_bundle = Bundle.open(bundle.folder)
+    assert (earlier_bundle.changed(), computed(earlier_bundle)[0]) == ([], again)
 
 
 @pytest.mark.parametrize(
