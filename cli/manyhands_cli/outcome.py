@@ -59,7 +59,8 @@ def write(
     if (agreement := aggregator.agreement(job)) is not None and agreement["alpha"] is not None:
         summary["alpha"] = agreement["alpha"]
     if (economy := aggregator.economy(job)) is not None:
-        summary["saved"] = f"asked {economy['asked']:,} of {economy['of']:,} judgments: saved {economy['saved']:.0%}"
+        if economy["saved"] is not None:
+            summary["saved"] = _saved(economy)
         summary["stages"] = economy["stages"]
     if plan is not None:
         stated = (one for block in aggregator.answers(job) for one in block.confidences if one is not None)
@@ -67,3 +68,11 @@ def write(
     summary["judges"] = aggregator.judges(job)
     write_whole(folder / "summary.json", [json.dumps(summary, indent=2).encode() + b"\n"])
     return summary
+
+
+def _saved(economy: Mapping[str, Any]) -> str:
+    """What a cascade saved against asking every judge of every task; it may ask some more often than that."""
+    asked, of = economy["asked"], economy["of"]
+    if asked > of:
+        return f"asked {asked:,} judgments, {asked - of:,} more than every judge of every task"
+    return f"asked {asked:,} of {of:,} judgments: saved {economy['saved']:.0%}"

@@ -61,7 +61,13 @@ def plan(
         ),
     ] = None,
     people: Annotated[
-        int | None, typer.Option(min=1, help="People at work at once. Default: all who were seen.", show_default=False)
+        int | None,
+        typer.Option(
+            min=1,
+            help="People who work beside the child processes, each at a task. Default: none, for the children serve "
+            "simulated crowds.",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed draws the same tasks.")] = 0,
     out: Annotated[
@@ -113,8 +119,10 @@ def plan(
     at_work = children or os.cpu_count() or 1
     said = foretell.foretell(spec, counted, pilots, at_work)
     try:
-        urn = Urn(spec, sample, seed)
         tasks = counted.tasks - counted.refused
+        if not tasks:
+            raise Unknowable("there are no tasks in the source")
+        urn = Urn(spec, sample, seed)
         foreseen = forecast(spec, urn, tasks, capacity=at_work, people=people or 0, seed=seed)
         said = planned.foretold(spec, said, foreseen, sample, _basis(spec, from_, sample, counted, urn.unseen))
     except Unknowable as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -70,14 +70,21 @@ class Forecast:
 def forecast(spec: JobSpec, urn: Urn, tasks: int, *, capacity: int = 1, people: int = 0, seed: int = 0) -> Forecast:
     """Foretell a job of so many tasks like those in the urn.
 
-    ``capacity`` counts the processes that work at once, ``people`` the people (0: as many as there are on record). The
-    same seed gives the same forecast.
+    ``capacity`` counts the processes that work at once, ``people`` the people who work beside them; with 0 it is the
+    processes that serve them, as a simulated crowd has it. Tasks whose first stage the budget does not pay for are
+    refused. The same seed gives the same forecast.
     """
-    plan, n = Plan.of(spec), min(tasks, TASKS)
+    plan, paid = Plan.of(spec), tasks if spec.affordable is None else min(tasks, spec.affordable)
+    if paid < tasks:
+        found = forecast(spec, urn, paid, capacity=capacity, people=people, seed=seed)
+        right = None if found.accuracy is None else Estimate(*(share * paid / tasks for share in found.accuracy))
+        return replace(found, tasks=tasks, failed=found.failed + tasks - paid, accuracy=right)
+    n = min(tasks, TASKS)
     if not n:
         return _nothing(plan)
+    at_work = capacity, people
     count = max(LEAST, min(MOST, IN_ALL // n))
-    free = [_rehearse(plan, urn, n, tasks, None, capacity, 2 * seed * MOST + number) for number in range(count)]
+    free = [_rehearse(plan, urn, n, tasks, None, at_work, 2 * seed * MOST + number) for number in range(count)]
     runs, pays_for = free, None
     if plan.budget is not None:
         each = float(np.mean([run.cost.mean() for run in free[::2]]))
@@ -85,13 +92,13 @@ def forecast(spec: JobSpec, urn: Urn, tasks: int, *, capacity: int = 1, people: 
         if any(run.cost.mean() * tasks > plan.budget for run in free):
             budget = plan.budget * n // tasks
             runs = [
-                _rehearse(plan, urn, n, tasks, budget, capacity, 2 * seed * MOST + number) for number in range(count)
+                _rehearse(plan, urn, n, tasks, budget, at_work, 2 * seed * MOST + number) for number in range(count)
             ]
     scale = tasks / n
     spent = _estimate(runs, lambda run: run.cost, tasks, unit=MILLION)
     if plan.budget is not None and spent.expected <= (most := plan.budget / MILLION):
         spent = spent._replace(high=min(spent.high, most))
-    seconds = [_seconds(spec, urn, run, scale, capacity, people) for run in runs]
+    seconds = [_seconds(spec, urn, run, scale, at_work) for run in runs]
     certain, plain = not plan.cascades, runs[::2]
     return Forecast(
         tasks=tasks,
@@ -119,13 +126,16 @@ def forecast(spec: JobSpec, urn: Urn, tasks: int, *, capacity: int = 1, people: 
     )  # fmt: skip
 
 
-def _rehearse(plan: Plan, urn: Urn, n: int, tasks: int, budget: int | None, capacity: int, number: int) -> Rehearsed:
+def _rehearse(
+    plan: Plan, urn: Urn, n: int, tasks: int, budget: int | None, at_work: tuple[int, int], number: int
+) -> Rehearsed:
     rng = random.Random(number)
     people = urn.people(rng)
     drawn = [urn.draw(rng, place, people) for place in _places(urn.sample, n, number, rng)]
     # of a part of the job as large a share is on its way at once as of the whole
     in_flight = max(1, math.ceil(plan.spec.in_flight * n / tasks))
-    return Rehearsal(plan, urn, drawn, budget).run(capacity, in_flight)
+    capacity, beside = at_work
+    return Rehearsal(plan, urn, drawn, budget).run(capacity, in_flight, beside)
 
 
 def _places(sample: Sample, n: int, number: int, rng: random.Random) -> Sequence[int | None]:
@@ -144,20 +154,23 @@ def _places(sample: Sample, n: int, number: int, rng: random.Random) -> Sequence
     return places
 
 
-def _seconds(spec: JobSpec, urn: Urn, run: Rehearsed, scale: float, capacity: int, people: int) -> float:
-    """The makespan bound of docs/cost-model.md: machines and people work side by side, each by their capacity."""
-    each = urn.sample.seconds
+def _seconds(spec: JobSpec, urn: Urn, run: Rehearsed, scale: float, at_work: tuple[int, int]) -> float:
+    """How long it took, with what judges take to get ready; of a part, and what the rest of the work takes.
+
+    Never less than the makespan bound of docs/cost-model.md.
+    """
+    each, (capacity, people) = urn.sample.seconds, at_work
     suite = min(spec.suite, round(len(run.stage) * scale))
     machines = {key: Part(tasks=k * scale, seconds=each.get(key[1], 0.0)) for key, k in run.given.items()}
-    persons = [machines.pop(key) for key in list(machines) if key[1] == PEOPLE]
+    persons = [machines.pop(key) for key in list(machines) if people and key[1] == PEOPLE]
+    work, theirs = (sum(part.work for part in parts) for parts in (machines.values(), persons))
     longest = max((suite * part.seconds for part in machines.values() if part.given), default=0.0)
-    load = sum(urn.sample.load.get(judge, 0.0) for judge in spec.judge_names)
-    found = load + makespan(longest, sum(part.work for part in machines.values()), capacity)
+    least = makespan(longest, work, capacity)
     if persons:
-        at_work = people or urn.sample.people or len(urn.persons)
-        longest = max(part.seconds for part in persons)
-        found = max(found, makespan(longest, sum(part.work for part in persons), at_work))
-    return found
+        least = max(least, makespan(max(part.seconds for part in persons), theirs, people))
+    rest = max(work / capacity, theirs / people if people else 0.0) * (1 - 1 / scale)
+    load = sum(urn.sample.load.get(judge, 0.0) for judge in spec.judge_names)
+    return load + max(least, run.seconds + rest)
 
 
 def _estimate(

@@ -38,6 +38,7 @@ class Rehearsed:
 
     ``judgments``, ``cost`` (millionths), ``confidence`` (NaN: no answer), ``right`` (1 or 0, NaN: no known truth) and
     ``stage`` (that ended with it; -1: no answer) have the shape (n,). ``given`` counts judgments by stage and judge,
+    ``seconds`` is when the last of them was judged,
     ``short`` the tasks for which the budget did not allow all that the plan asks.
     """
 
@@ -49,6 +50,7 @@ class Rehearsed:
     given: Counter[tuple[int, str]] = field(default_factory=Counter)
     came: Counter[int] = field(default_factory=Counter)
     messages: int = 0
+    seconds: float = 0.0
     short: bool = False
 
 
@@ -76,27 +78,34 @@ class Rehearsal:
             right=np.full(n, np.nan), stage=np.full(n, -1),
         )  # fmt: skip
 
-    def run(self, capacity: int, in_flight: int) -> Rehearsed:
-        """Judge and decide all of it, ``capacity`` pieces at once, of ``in_flight`` suites."""
+    def run(self, capacity: int, in_flight: int, people: int = 0) -> Rehearsed:
+        """Judge and decide all of it, of ``in_flight`` suites at once: each piece goes to whoever is free first.
+
+        ``capacity`` processes work at a piece each, and ``people`` at a task each; where there are none, what they are
+        asked goes to the processes.
+        """
         size, n = self._plan.spec.suite, len(self._tasks)
         firsts = deque(range(0, n, size))
-        waiting: deque[_Piece] = deque()
+        processes, persons = [0.0] * capacity, [0.0] * people  # when each is free
         busy: list[tuple[float, int, _Piece]] = []
         now, started = 0.0, 0
+        pieces: list[_Piece] = []
         for _ in range(min(in_flight, len(firsts))):
-            waiting += self._open(firsts.popleft(), size)
-        while waiting or busy:
-            while waiting and len(busy) < capacity:
-                piece = waiting.popleft()
+            pieces += self._open(firsts.popleft(), size)
+        while pieces or busy:
+            for piece in pieces:
                 each = self._urn.sample.seconds.get(piece.slot[1]) or BRIEF
-                heapq.heappush(busy, (now + each * len(piece.positions), started, piece))
+                if persons and piece.slot[1] == PEOPLE:
+                    until = max(_taken(persons, now, each) for _ in piece.positions)
+                else:
+                    until = _taken(processes, now, each * len(piece.positions))
+                heapq.heappush(busy, (until, started, piece))
                 started += 1
             now, _, piece = heapq.heappop(busy)
-            asked, settled = self._judged(piece)
-            waiting += asked
+            pieces, settled = self._judged(piece)
             if settled and firsts:
-                waiting += self._open(firsts.popleft(), size)
-        self.found.messages = started
+                pieces += self._open(firsts.popleft(), size)
+        self.found.messages, self.found.seconds = started, now
         self._conclude()
         return self.found
 
@@ -171,6 +180,13 @@ class Rehearsal:
                 self.found.confidence[position] = decision.confidences[index] or 0.0
             if truth is not None:
                 self.found.right[position] = not failed and self._urn.same(value, truth)
+
+
+def _taken(free: list[float], now: float, seconds: float) -> float:
+    """Give so much work to whoever is ``free`` first, by the times in that heap; when it is done."""
+    until = max(now, free[0]) + seconds
+    heapq.heapreplace(free, until)
+    return until
 
 
 def _message(suite: int, slot: Slot, said: dict[int, Said]) -> Judgments:

@@ -50,13 +50,13 @@ def certain(value: float) -> Any:
 
 
 def test_one_judge_without_rules_is_exact() -> None:
-    """Tasks x price, and the makespan bound: load, and work divided among all."""
+    """Tasks x price; load, and three rounds in which four share ten suites of a second."""
     job = spec({"judges": [{"judge": "one", "price": 0.5}]})
     sample = Sample(tasks=[Specimen(said(one="a"), "a")], seconds={"one": 0.1}, load={"one": 3.0})
     found = foretold(job, sample, 100, capacity=4)
     assert found.judgments == certain(100)
     assert found.cost == certain(50)
-    assert found.seconds == certain(3.0 + 100 * 0.1 / 4)
+    assert found.seconds == certain(3.0 + 3 * 1.0)
     assert found.accuracy == certain(1)
     assert (found.messages, found.failed, found.pays_for) == (10, 0, None)
 
@@ -98,6 +98,31 @@ def test_the_budget_pays_for_so_many_tasks() -> None:
     assert found.accuracy is not None
     assert found.accuracy.expected == pytest.approx(17 / 50)  # of a and b, level, a stands first
     assert foretold(spec(*AGREE, budget=55), Sample(tasks=[differ]), 50).pays_for == 50
+
+
+def test_tasks_whose_first_stage_cannot_be_paid_for_are_refused() -> None:
+    """Ten of fifty are judged; with less than the price of one nothing is, and nothing is said of accuracy."""
+    job = spec({"judges": [{"judge": "one", "price": 0.5}]}, budget=5.2)
+    sample = Sample(tasks=[Specimen(said(one="a"), "a")])
+    found = foretold(job, sample, 50)
+    assert (found.tasks, found.judgments, found.cost, found.failed) == (50, certain(10), certain(5), 40)
+    assert (found.accuracy, found.pays_for) == (certain(0.2), 10)
+    nothing = foretold(job.model_copy(update={"budget": 0.4}), sample, 50)
+    assert (nothing.judgments, nothing.cost, nothing.failed, nothing.accuracy) == (certain(0), certain(0), 50, None)
+
+
+def test_time_by_hand() -> None:
+    """Ten suites of ten; people judge beside two processes, or in them; of a large job a part is rehearsed."""
+    job = spec({"judges": ["one", {"people": 1}]})
+    sample = Sample(tasks=[Specimen(said(one="a", people="a"), "a")], seconds={"one": 0.1, "people": 0.2})
+    work = 100 * 0.3 / 2
+    assert work <= foretold(job, sample, 100, capacity=2).seconds.expected <= work + 2.0 / 2  # by Graham's bound
+    assert foretold(job, sample, 100, capacity=2, people=5).seconds == certain(10 * 1.0 / 2)
+    assert foretold(job, sample, 100, capacity=2, people=3).seconds == certain(34 * 0.2)
+    assert foretold(job, sample, 100_000, capacity=2).seconds.expected == pytest.approx(1000 * work, rel=2e-3)
+    stages = [{"judges": ["one"], "accept": {"agree": 2}}, {"judges": [{"people": 1}]}]
+    late = foretold(spec(*stages), sample, 20, capacity=4)
+    assert late.seconds == certain(1.0 + 2.0)  # nobody can begin with the second stage before the first is done
 
 
 def test_stated_skills_take_the_place_of_a_record() -> None:

@@ -148,6 +148,23 @@ def test_the_summary_says_how_right_the_plan_was(job: Path, tmp_path: Path) -> N
     assert "one is right in 90% of its judgments, whatever the others say, and states no confidence" in rough["assumed"]
 
 
+def test_a_budget_that_pays_for_nothing_is_foretold_and_said(job: Path, tmp_path: Path) -> None:
+    """No judgment is planned, none is made, and the run ends with every task refused."""
+    spec = json.loads(job.read_text())
+    spec["stages"] = [{"judges": [{"judge": "one", "price": 0.5}], "accept": {"confidence": 0.9}}, *STAGES[1:]]
+    job.write_text(json.dumps({**spec, "budget": 0.4}))
+    file, out = tmp_path / "plan.json", tmp_path / "out"
+    said = plan(job, "--pilot", 20, "-o", file)
+    assert (said["judgments"], said["cost"], said["pays_for_tasks"]) == (0, 0, 0)
+    done = CliRunner().invoke(app, ["run", str(job), "--out", str(out), "--plan", str(file), "--json"])
+    assert done.exit_code == Exit.SHORT, done.output
+    summary = json.loads(done.stdout)
+    assert (summary["failed"], summary["judgments"], summary["spent"], summary["reason"]) == (200, 0, 0, "budget")
+    assert "saved" not in summary
+    job.with_name("rows.csv").write_text("n,truth\n")
+    assert "there are no tasks in the source" in plan(job, "--pilot", 20)["assumed"][0]
+
+
 def test_a_plan_is_of_its_job(job: Path, tmp_path: Path) -> None:
     """Another job's plan, or what is no plan, is refused before anything is run."""
     file = tmp_path / "plan.json"
