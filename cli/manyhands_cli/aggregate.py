@@ -94,7 +94,7 @@ def aggregate(
         )
     _one(method, out)
     from manyhands_aggregator.truth.methods import infer
-    from manyhands_cli.crowdfiles import read_answers, read_truth
+    from manyhands_cli.crowdfiles import BadTable, read_answers, read_truth
     from manyhands_cli.files import write_whole
 
     judged = read_answers(answers)
@@ -103,7 +103,10 @@ def aggregate(
     found = []
     for name in METHODS if method == "all" else (method,):
         began = time.perf_counter()
-        inferred = infer(judged.ballots, name)
+        try:
+            inferred = infer(judged.ballots, name)
+        except ValueError as error:
+            raise BadTable(f"{answers}: {error}; of free text labels say --type text") from error
         found.append(said_of(name, inferred, judged, truths, time.perf_counter() - began))
         if out is not None:
             write_whole(out, rows(inferred, judged))

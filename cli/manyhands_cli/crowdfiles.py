@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from manyhands.errors import ManyhandsError
 
 if TYPE_CHECKING:  # numpy takes its time to import
+    from _csv import Reader
+
     from manyhands_aggregator.truth.ballots import Ballots, Ints
     from manyhands_aggregator.truth.pairs import Pairs
 
@@ -175,14 +177,15 @@ def _rows(path: Path, names: Sequence[Sequence[str]], bad: list[str]) -> Iterato
     """The named columns of every row that has something in each of them, stripped, with the number of its line."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
+        rows = _readable(reader, bad)
         try:
-            head = [name.strip().lower() for name in next(reader, [])]
+            head = [name.strip().lower() for name in next(rows, [])]
             places = [next((head.index(name) for name in some if name in head), None) for some in names]
             missing = [some[0] for some, place in zip(names, places, strict=True) if place is None]
             if missing:
                 wanted = ",".join(some[0] for some in names)
                 raise BadTable(f"{path}: no column {missing[0]!r}; the first line must name {wanted}")
-            for row in reader:
+            for row in rows:
                 if not row:
                     continue
                 found = [row[place].strip() if place < len(row) else "" for place in places if place is not None]
@@ -190,10 +193,19 @@ def _rows(path: Path, names: Sequence[Sequence[str]], bad: list[str]) -> Iterato
                     bad.append(f"line {reader.line_num}: no {names[found.index('')][0]}")
                     continue
                 yield reader.line_num, found
-        except csv.Error as error:
-            raise BadTable(f"{path}, line {reader.line_num}: {error}") from error
         except UnicodeDecodeError as error:
             raise BadTable(f"{path}: it is not UTF-8 ({error.reason} at byte {error.start})") from error
+
+
+def _readable(reader: Reader, bad: list[str]) -> Iterator[list[str]]:
+    """The rows; of one with a field beyond all measure, such as behind a quote that nothing closes, only the line."""
+    while True:
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            bad.append(f"line {reader.line_num}: {error}")
 
 
 def _by_number(labels: Mapping[str, int]) -> type[float] | type[str]:

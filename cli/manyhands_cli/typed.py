@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -89,12 +90,12 @@ def _right(type_: Type, found: Found, truths: Mapping[int, Any], columns: Column
 
     if type_ == "number":
         off = np.array([abs(found.values[task] - truth) for task, truth in truths.items()])
-        within = near(columns)
+        within, most = near(columns), min(float(off.max()), sys.float_info.max) or 1.0  # squares may be beyond floats
         return {
             "accuracy": round(float((off <= within).mean()), 6),
             "within": within,
-            "mean_error": float(off.mean()),
-            "root_mean_square_error": float(np.sqrt((off**2).mean())),
+            "mean_error": float((off / most).mean()) * most,
+            "root_mean_square_error": float(np.sqrt(((off / most) ** 2).mean())) * most,
         }
     same = plain if type_ == "text" else lambda value: value
     return {

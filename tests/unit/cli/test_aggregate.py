@@ -93,6 +93,11 @@ def test_what_cannot_be_done_is_said(files: tuple[str, str], tmp_path: Path) -> 
     assert call(files[0], "--method", "best").exit_code == Exit.USAGE
     assert call(files[0], "--method", "all", "-o", str(tmp_path / "o.csv")).exit_code == Exit.USAGE
     assert call(str(tmp_path / "none.csv")).exit_code == Exit.SYSTEM
+    texts = tmp_path / "texts.csv"
+    texts.write_text("task,worker,label\n" + "".join(f"{n},ann,text {n}\n" for n in range(10_000)))
+    done = call(str(texts))
+    assert done.exit_code == Exit.INPUT
+    assert "too many for 10000 labels; of free text labels say --type text" in " ".join(done.stderr.split())
     empty = tmp_path / "empty.csv"
     empty.write_text("a,b\n1,2\n")
     done = call(str(empty))

@@ -52,6 +52,15 @@ def test_of_many_bad_rows_the_first_are_named(tmp_path: Path) -> None:
     assert said[-1] == f"{tmp_path / 'a.csv'}: 5 more rows left out"
 
 
+def test_a_quote_that_nothing_closes_costs_no_more_than_it_must(tmp_path: Path) -> None:
+    """What is swallowed up to the greatest field is one bad row; the rows behind it count."""
+    rows = "".join(f"t{n},bob,b\n" for n in range(20_000))
+    judged = read_answers(write(tmp_path / "a.csv", 'task,worker,label\nt,ann,a\nt,cat,"b\n' + rows))
+    assert len(judged.bad) == 1
+    assert "field larger than field limit" in judged.bad[0]
+    assert len(judged.ballots) > 5_000
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -102,6 +103,17 @@ def test_truths_that_are_no_numbers(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["aggregate", *files])
     assert "task 'b': 'two' is no number" in done.stderr
     assert json.loads(done.stdout)["known"] == 1
+
+
+def test_numbers_near_the_end_of_floats(tmp_path: Path) -> None:
+    """Every method has an answer, and JSON has figures: no squares are taken of what has none."""
+    (tmp_path / "a.csv").write_text(f"{HEAD}a,x,1e308\na,y,-1e308\na,z,1.7e308\nb,x,1e300\nb,y,3e300\nb,z,2e300\n")
+    (tmp_path / "t.csv").write_text("task,label\na,1e308\nb,-1.7e308\n")
+    files = [str(tmp_path / "a.csv"), "--truth", str(tmp_path / "t.csv"), "--type", "number"]
+    done = CliRunner().invoke(app, ["aggregate", *files, "--method", "all", "--json"])
+    assert done.exit_code == 0, done.output
+    assert not {"NaN", "Infinity"} & set(re.split(r"\W+", done.stdout))
+    assert all(0 < one["mean_error"] <= one["root_mean_square_error"] for one in json.loads(done.stdout))
 
 
 def test_nothing_to_read(tmp_path: Path) -> None:

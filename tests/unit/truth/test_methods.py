@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -89,6 +91,26 @@ def test_good_workers_are_told_from_bad(method: str) -> None:
     inferred = infer(ballots, method)
     assert (answers(inferred.posterior, ballots.votes()) == truth).mean() > 0.9
     assert (infer(ballots, method).posterior == inferred.posterior).all()
+
+
+@every
+def test_many_classes_take_no_table_of_theirs_by_theirs(method: str) -> None:
+    """Three judgments that say two of 3,000 classes: one matrix of those would take 72 MB."""
+    ballots = Ballots.of([0, 0, 1], [0, 1, 0], [0, 0, 1], classes=3000)
+    tracemalloc.start()
+    try:
+        found = infer(ballots, method)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    assert found.posterior.argmax(axis=1).tolist() == [0, 1]
+
+
+def test_what_memory_cannot_hold_is_refused() -> None:
+    """A million free texts are no choice: that is said before the memory is gone."""
+    ballots = Ballots.of(np.arange(50_000), np.zeros(50_000), np.arange(50_000))
+    with pytest.raises(ValueError, match="50000 judgments of 50000 tasks are too many for 50000 labels"):
+        infer(ballots, "majority")
 
 
 @pytest.mark.parametrize("gold", [np.array([0, 5], dtype=np.int32), np.array([0], dtype=np.int32)])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,7 +51,7 @@ def test_weighted_by_hand() -> None:
     known = (1 * 2**0.5 * numbers.MAD) ** 2  # every distance is 1
     assert found.value == pytest.approx([1, 11])
     assert found.error == pytest.approx([(known / 2) ** 0.5] * 2)
-    assert found.variance == pytest.approx([(2 * (1 + known / 2) + known) / 3] * 2)
+    assert found.deviation == pytest.approx([((2 * (1 + known / 2) + known) / 3) ** 0.5] * 2)
     unbiased = numbers.weighted(given_, bias=True)
     assert unbiased.bias is not None
     assert unbiased.bias == pytest.approx(-unbiased.bias[::-1])
@@ -70,16 +72,17 @@ def test_the_fit_meets_its_equations(name: str) -> None:
     """At the end each value is the mean by precision, and each variance that of its worker's errors with the prior."""
     given_, _ = crowd(3)
     found = METHODS[name](given_)
-    assert found.variance is not None
+    assert found.deviation is not None
+    squared = found.deviation**2
     spread = found.error**2
     far = (given_.value - found.value[given_.task]) ** 2 + spread[given_.task]
-    trust = np.ones(len(far)) if name == "precision" else 5 / (4 + far / found.variance[given_.worker])
-    weight = trust / found.variance[given_.worker]
+    trust = np.ones(len(far)) if name == "precision" else 5 / (4 + far / squared[given_.worker])
+    weight = trust / squared[given_.worker]
     value = given_.over_tasks(weight * given_.value) / given_.over_tasks(weight)
     assert found.value == pytest.approx(value, abs=1e-4)
     known = numbers.typical(given_, numbers.medians(given_))
     variance = (given_.over_workers(trust * far) + known) / (60 + 1)
-    assert found.variance == pytest.approx(variance, rel=1e-3)
+    assert squared == pytest.approx(variance, rel=1e-3)
 
 
 def test_exact_workers_are_found() -> None:
@@ -121,8 +124,8 @@ def test_names_and_units_change_nothing(name: str, seed: int, scale: float, shif
     before, after = METHODS[name](given_), METHODS[name](other)
     assert after.value[tasks] == pytest.approx(before.value * scale + shift, rel=1e-4, abs=1e-3 * abs(scale))
     assert after.error[tasks] == pytest.approx(before.error * abs(scale), rel=1e-3)
-    if before.variance is not None and after.variance is not None:
-        assert after.variance[workers] == pytest.approx(before.variance * scale**2, rel=1e-3)
+    if before.deviation is not None and after.deviation is not None:
+        assert after.deviation[workers] == pytest.approx(before.deviation * abs(scale), rel=1e-3)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -178,3 +181,22 @@ def test_what_is_no_number_is_refused() -> None:
         of([0], [0], [math.nan])
     with pytest.raises(ValueError, match="one length"):
         Numbers(np.zeros(1, dtype=int), np.zeros(2, dtype=int), np.zeros(1), 1, 1)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("power", [-700, 1000])
+def test_numbers_whose_squares_no_float_holds(name: str, power: int) -> None:
+    """Times 2 to such a power: the same to the last digit in that unit, and no warning."""
+    given_, truth = crowd(5)
+    gold = np.where(np.arange(60) < 3, truth, math.nan)
+    unit = 2.0**power
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = METHODS[name](replace(given_, value=given_.value * unit), gold=gold * unit)
+    # in the unit of its own: that of the greatest number
+    reach = 2.0 ** (math.frexp(float(np.abs(given_.value).max()))[1] - 1)
+    plain = METHODS[name](replace(given_, value=given_.value / reach), gold=gold / reach).times(reach)
+    assert (found.value / unit).tolist() == plain.value.tolist()
+    assert (found.error / unit).tolist() == plain.error.tolist()
+    if found.deviation is not None and plain.deviation is not None:
+        assert (found.deviation / unit).tolist() == plain.deviation.tolist()

@@ -47,7 +47,7 @@ def dawid_skene(
         return counts / total.take(choices.worker, axis=1)
 
     posterior, found, rounds = _expectation_maximisation(ballots, choices, errors, gold, iterations, tolerance)
-    confusion = choices.matrices(found, np.full((ballots.classes, ballots.classes), FLOOR))
+    confusion = choices.matrices(found, lambda: np.full((ballots.classes, ballots.classes), FLOOR))
     said = np.bincount(ballots.worker, minlength=ballots.workers)
     right = np.bincount(ballots.worker, posterior[ballots.task, ballots.label], ballots.workers)
     skill = np.divide(right, said, out=np.full(ballots.workers, 0.5), where=said > 0)

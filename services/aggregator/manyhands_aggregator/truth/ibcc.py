@@ -35,13 +35,13 @@ def ibcc(
     """
     choices, classes = Choices.of(ballots), ballots.classes
     beliefs = np.ascontiguousarray(pinned(shares(ballots.votes().astype(np.float64)), gold).T)
-    prior = np.full((classes, classes), wrong)
-    np.fill_diagonal(prior, right)
+    at = np.arange(len(choices.worker))
     rounds = 0
     while True:
         counts = choices.over_choices(beliefs)
         total = choices.over_workers(counts) + (right + (classes - 1) * wrong)
-        counts += prior[:, choices.label]
+        counts += wrong
+        counts[choices.label, at] += right - wrong
         if rounds == iterations or not len(ballots):
             break
         rounds += 1
@@ -53,7 +53,7 @@ def ibcc(
         beliefs = found
         if moved < tolerance:
             break
-    confusion = choices.matrices(counts, prior)
+    confusion = choices.matrices(counts, lambda: wrong + (right - wrong) * np.eye(classes))
     posterior = np.ascontiguousarray(beliefs.T)
     expected = np.bincount(ballots.worker, weights=posterior[ballots.task, ballots.label], minlength=ballots.workers)
     said = np.bincount(ballots.worker, minlength=ballots.workers)

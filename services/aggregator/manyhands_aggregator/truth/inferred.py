@@ -41,7 +41,7 @@ class Method(Protocol):
         """What the judgments tell.
 
         ``gold`` (T,) has the classes that are known to be true, 0..K-1, and -1 for all others: those are certain, and
-        what is believed of workers rests on them. Without a judgment, or with a single class, nothing is preferred.
+        what is believed of workers rests on them. Without any judgment nothing is preferred.
         All that is returned are probabilities, 0..1, and the same judgments in another order or under other names give
         the same up to rounding.
 

@@ -15,7 +15,7 @@ from manyhands_aggregator.truth.mace import mace
 from manyhands_aggregator.truth.pooled import pooled
 from manyhands_aggregator.truth.voting import majority, wawa, zero_based_skill
 
-__all__ = ["DEFAULT", "METHODS", "Inferred", "Method", "answers", "infer"]
+__all__ = ["CELLS", "DEFAULT", "METHODS", "Inferred", "Method", "answers", "infer"]
 
 METHODS: Mapping[str, Method] = {
     "majority": majority,
@@ -31,6 +31,9 @@ METHODS: Mapping[str, Method] = {
     "blend": blend,
 }
 DEFAULT = "blend"
+#: Numbers in the tables of tasks and of workers' choices by classes, at the most: half a gibibyte of each kind, of
+#: which models hold up to eight.
+CELLS = 1 << 26
 
 
 def infer(ballots: Ballots, method: str = DEFAULT, *, gold: Ints | None = None) -> Inferred:
@@ -40,8 +43,11 @@ def infer(ballots: Ballots, method: str = DEFAULT, *, gold: Ints | None = None) 
 
     Raises:
         KeyError: there is no method of this name.
-        ValueError: ``gold`` is not of one number, -1..K-1, for each task.
+        ValueError: ``gold`` is not of one number, -1..K-1, for each task; or tasks and classes are too many for memory.
     """
+    rows = ballots.tasks + min(len(ballots), ballots.workers * ballots.classes)
+    if rows * ballots.classes > CELLS:
+        raise ValueError(f"{len(ballots)} judgments of {ballots.tasks} tasks are too many for {ballots.classes} labels")
     if gold is not None and (gold.shape != (ballots.tasks,) or ((gold < -1) | (gold >= ballots.classes)).any()):
         raise ValueError(f"gold must be {ballots.tasks} numbers between -1 and {ballots.classes - 1}")
     return METHODS[method](ballots, gold=gold)

@@ -19,6 +19,8 @@ from manyhands_aggregator.truth.ballots import Floats, Indices
 MAD = 1.482602218505602
 #: Nothing is divided by less.
 TINY = 1e-300
+#: Numbers of which the greatest is within these are taken as they stand; of others the squares would be beyond floats.
+REACH = 1e-100, 1e100
 #: The variance of the median of many normal numbers, in that of their mean.
 MEDIAN = math.pi / 2
 
@@ -63,16 +65,24 @@ class Estimated:
     Attributes:
         value: (T,), nan where nobody judged.
         error: (T,), the standard error of the value, in its unit; nan where nobody judged.
-        variance: (W,), of the errors of a worker.
+        deviation: (W,), the standard deviation of the errors of a worker, in the unit of the values.
         bias: (W,), how much more than the truth a worker says in the mean.
         iterations: rounds until the method had settled; 0 if it needs none.
     """
 
     value: Floats
     error: Floats
-    variance: Floats | None = None
+    deviation: Floats | None = None
     bias: Floats | None = None
     iterations: int = 0
+
+    def times(self, unit: float) -> Estimated:
+        """The same in a unit so many times smaller; what is beyond floats is infinite."""
+        if unit == 1.0:
+            return self
+        with np.errstate(over="ignore"):
+            deviation, bias = (None if of is None else of * unit for of in (self.deviation, self.bias))
+            return Estimated(self.value * unit, self.error * unit, deviation, bias, self.iterations)
 
 
 class Method(Protocol):
@@ -98,10 +108,11 @@ def mean(numbers: Numbers, *, gold: Floats | None = None) -> Estimated:
 
     Source: C. F. Gauss, "Theoria motus corporum coelestium", 1809, section 177.
     """
+    numbers, gold, unit = _in_reach(numbers, gold)
     value = _means(numbers)
     left = len(numbers.value) - np.count_nonzero(numbers.judged())
     squares = float(((numbers.value - value[numbers.task]) ** 2).sum())
-    return _pinned(Estimated(value, _errors(numbers, squares / left if left else 0.0)), gold)
+    return _pinned(Estimated(value, _errors(numbers, squares / left if left else 0.0)), gold).times(unit)
 
 
 def median(numbers: Numbers, *, gold: Floats | None = None) -> Estimated:
@@ -112,9 +123,10 @@ def median(numbers: Numbers, *, gold: Floats | None = None) -> Estimated:
 
     Source: P. J. Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics 35 (1964).
     """
+    numbers, gold, unit = _in_reach(numbers, gold)
     value = medians(numbers)
     error = _errors(numbers, typical(numbers, value))
-    return _pinned(Estimated(value, np.where(numbers.judged() > 2, math.sqrt(MEDIAN), 1.0) * error), gold)
+    return _pinned(Estimated(value, np.where(numbers.judged() > 2, math.sqrt(MEDIAN), 1.0) * error), gold).times(unit)
 
 
 def weighted(
@@ -153,7 +165,7 @@ def robust(
     """As :func:`weighted`, with errors that follow Student's t: a judgment far off counts for little, whoever gave it.
 
     With r its distance in its worker's deviations a judgment weighs (f + 1) / (f + r^2), f being the degrees of
-    ``freedom``; without end they give :func:`weighted`. ``variance`` is the square of the scale of the t distribution.
+    ``freedom``; without end they give :func:`weighted`. ``deviation`` is the scale of the t distribution.
     It begins at the medians. Shapes and errors: :class:`Method`.
 
     Source: K. L. Lange, R. J. A. Little, J. M. G. Taylor, "Robust Statistical Modeling Using the t Distribution",
@@ -181,7 +193,7 @@ def confidence(estimated: Estimated, within: float) -> Floats:
 
 def probability(deviation: Floats, within: float) -> Floats:
     """The probability that a normal error of this deviation, shape (any,), is no greater than ``within``."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         reach = np.where(deviation > 0, within / (math.sqrt(2.0) * deviation), math.inf)
     return np.array([math.erf(one) for one in reach.tolist()], dtype=np.float64)
 
@@ -214,6 +226,17 @@ def typical(numbers: Numbers, value: Floats) -> float:
     return middle**2 or float((off**2).mean())
 
 
+def _in_reach(numbers: Numbers, gold: Floats | None) -> tuple[Numbers, Floats | None, float]:
+    """The same in a unit in which squares are within floats, and that unit: a power of two, which costs no digit."""
+    most = float(np.abs(numbers.value).max(initial=0.0))
+    if gold is not None:
+        most = max(most, float(np.abs(gold[~np.isnan(gold)]).max(initial=0.0)))
+    if most == 0.0 or REACH[0] <= most <= REACH[1]:
+        return numbers, gold, 1.0
+    unit = math.ldexp(1.0, math.frexp(most)[1] - 1)
+    return replace(numbers, value=numbers.value / unit), None if gold is None else gold / unit, unit
+
+
 def _means(numbers: Numbers) -> Floats:
     judged = numbers.judged()
     return np.where(judged > 0, numbers.over_tasks(numbers.value) / np.maximum(judged, 1.0), math.nan)
@@ -235,6 +258,7 @@ def _pinned(estimated: Estimated, gold: Floats | None) -> Estimated:
 def _fitted(
     numbers: Numbers, gold: Floats | None, prior: float, bias: bool, iterations: int, tolerance: float, freedom: float
 ) -> Estimated:
+    numbers, gold, unit = _in_reach(numbers, gold)
     x, task, worker = numbers.value, numbers.task, numbers.worker
     start = _pinned(Estimated(medians(numbers), np.ones(numbers.tasks)), gold)
     value, unsure = start.value, start.error  # 1 where the truth is not known
@@ -242,7 +266,7 @@ def _fitted(
     said = np.bincount(worker, minlength=numbers.workers)
     off = np.zeros(numbers.workers)
     if known == 0.0:  # nobody differs, or nothing was judged twice: there is nothing to weigh by
-        return Estimated(value, np.where(np.isnan(value), math.nan, 0.0), off.copy(), off)
+        return Estimated(value, np.where(np.isnan(value), math.nan, 0.0), off.copy(), off).times(unit)
     variance, precision = np.full(numbers.workers, known), np.full(len(x), 1.0 / known)
     spread, rounds = unsure / np.maximum(numbers.over_tasks(precision), TINY), 0
     while rounds < iterations:
@@ -265,4 +289,5 @@ def _fitted(
         value = moved
         if step <= tolerance * math.sqrt(known):
             break
-    return Estimated(value, np.where(np.isnan(value), math.nan, np.sqrt(spread)), variance, off, rounds)
+    error = np.where(np.isnan(value), math.nan, np.sqrt(spread))
+    return Estimated(value, error, np.sqrt(variance), off, rounds).times(unit)

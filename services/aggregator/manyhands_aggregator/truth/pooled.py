@@ -9,7 +9,7 @@ import numpy as np
 from manyhands_aggregator.truth.ballots import Ballots, Floats, Indices, Ints
 from manyhands_aggregator.truth.inferred import UNKNOWN, Inferred, pinned, shares
 from manyhands_aggregator.truth.special import digamma
-from manyhands_aggregator.truth.sums import LARGE, Choices, softmax, tally
+from manyhands_aggregator.truth.sums import Choices, softmax, tally
 
 #: Correlations that are tried: how alike the mistakes of two workers on one task are.
 CORRELATIONS = (0.0, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
@@ -189,9 +189,11 @@ def _best(choices: Choices, votes: Indices, fit: Fit, gold: Ints | None) -> floa
 
 def _matrices(choices: Choices, fit: Fit) -> Floats | None:
     """The confusion matrices (W, K, K), with what is counted beforehand of labels that a worker has not used."""
-    if choices.workers * choices.classes**2 > LARGE:
-        return None
     crowd = fit.crowd
-    unused = np.tile((crowd.guesses * crowd.leaning)[:, None, None] * crowd.common, (1, choices.classes, 1))
-    unused += np.eye(choices.classes) * (1.0 - crowd.guesses)[:, None, None]
-    return choices.matrices(fit.counts, crowd.strength * unused)
+
+    def unused() -> Floats:
+        found = np.tile((crowd.guesses * crowd.leaning)[:, None, None] * crowd.common, (1, choices.classes, 1))
+        found += np.eye(choices.classes) * (1.0 - crowd.guesses)[:, None, None]
+        return crowd.strength * found
+
+    return choices.matrices(fit.counts, unused)

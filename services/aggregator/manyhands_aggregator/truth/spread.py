@@ -38,6 +38,10 @@ class Spread:
         if not paired.any():
             return
         at, x = at[paired], np.asarray(value, dtype=np.float64)[paired]
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._add(at, x, judged)
+
+    def _add(self, at: NDArray[np.integer], x: Floats, judged: NDArray[np.integer]) -> None:
         means = np.bincount(at, weights=x, minlength=len(judged)) / np.maximum(judged, 1)
         m = judged[at].astype(np.float64)
         self.within += float(((x - means[at]) ** 2 * m / (m - 1.0)).sum())
@@ -49,8 +53,11 @@ class Spread:
         self.n += n
 
     def alpha(self) -> float:
-        """Krippendorff's alpha, interval; nan where nothing was judged twice or all numbers are the same."""
-        if self.n < 2 or self.squares <= 0:
+        """Krippendorff's alpha, interval; nan where nothing was judged twice or all numbers are the same.
+
+        So it is where numbers are so large that their squares are beyond floats.
+        """
+        if self.n < 2 or not 0 < self.squares < math.inf or not self.within < math.inf:
             return math.nan
         return 1.0 - (self.n - 1.0) * self.within / (self.n * self.squares)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,14 +94,14 @@ class Choices:
         """For each worker the sum of the columns of its choices: (R, P) to (R, W)."""
         return np.stack([tally(self.worker, row, self.workers) for row in table])
 
-    def matrices(self, table: Floats, unused: Floats) -> Floats | None:
-        """Weights (K, P) of what was chosen as confusion matrices (W, K, K); ``unused`` has those of other labels.
+    def matrices(self, table: Floats, unused: Callable[[], Floats]) -> Floats | None:
+        """Weights (K, P) of what was chosen as confusion matrices (W, K, K); ``unused`` makes those of other labels.
 
         None if they would be larger than ``LARGE``.
         """
-        if self.workers * self.classes**2 > LARGE:
+        if max(1, self.workers) * self.classes**2 > LARGE:
             return None
-        found = np.broadcast_to(unused, (self.workers, self.classes, self.classes)).copy()
+        found = np.broadcast_to(unused(), (self.workers, self.classes, self.classes)).copy()
         found[self.worker, :, self.label] = table.T
         found /= found.sum(axis=2, keepdims=True)
         return found

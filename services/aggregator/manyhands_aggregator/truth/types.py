@@ -112,7 +112,7 @@ def number(columns: Columns, method: str) -> Found:
     found = numbers.METHODS[method](given, gold=gold)
     within, seen = near(columns), _seen(columns)
     values = [one if judged else None for one, judged in zip(found.value.tolist(), seen, strict=True)]
-    skill = None if found.variance is None else numbers.probability(np.sqrt(found.variance), within)
+    skill = None if found.deviation is None else numbers.probability(found.deviation, within)
     return Found(values, np.where(seen, numbers.confidence(found, within), 0.0), skill)
 
 
@@ -120,7 +120,10 @@ def near(columns: Columns) -> float:
     """How far a number may be from the truth to be right: a twentieth of the range."""
     if columns.span is not None:
         return WITHIN * columns.span
-    return WITHIN * float(np.subtract(*np.quantile(columns.values, [0.95, 0.05]))) if len(columns.values) else 0.0
+    if not len(columns.values):
+        return 0.0
+    # in parts of the range, for the whole of it may be beyond floats
+    return float(np.subtract(*np.quantile(WITHIN * np.array(columns.values, dtype=np.float64), [0.95, 0.05])))
 
 
 def text(columns: Columns, method: str) -> Found:
