@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.e2e.processes import command, installation
 from tests.services import RabbitMQ, wait_until
 
-#: Every fifth task is misread by one judge of the first stage, and every tenth by the second stage as well.
+#: Every fifth task is misread by one judge of the first stage, and every tenth by the second stage as well; another
+#: tenth by one of the people.
 HANDLERS = """
 from manyhands import Judgment, judge
 from manyhands.handlers import asked
@@ -33,7 +35,8 @@ def three(number):
 
 @judge("people")
 def people(number):
-    return Judgment(str(number % 3), worker=f"p{(number + asked().slot) % 6}")
+    wrong = number % 10 == 3 and asked().slot == 1
+    return Judgment(str((number + wrong) % 3), worker=f"p{(number + asked().slot) % 6}")
 """
 TASKS = 200
 KEYS: dict[str, Any] = {
@@ -68,6 +71,26 @@ def test_run_takes_each_task_as_far_as_it_must(job: Callable[..., Path], tmp_pat
     assert [stage["answers"] for stage in said["stages"]] == [160, 20, 20]
     assert said["saved"] == "asked 480 of 1,000 judgments: saved 52%"
     assert said["state"] == "complete"
+
+
+@pytest.mark.parametrize(("stages", "judgments", "answers"), [
+    ([KEYS["stages"][0], {"judges": ["three"]}], [400, 40], [160, 40]), ([KEYS["stages"][2]], [440], [200]),
+], ids=["automatic", "manual"])  # fmt: skip
+def test_plans_of_one_kind(
+    job: Callable[..., Path], tmp_path: Path, stages: list[Any], judgments: list[int], answers: list[int]
+) -> None:
+    """Machines alone, and people alone, are plans like those of both: one more is asked only where it must be."""
+    done = command("run", str(job(HANDLERS, ROWS, **{**KEYS, "stages": stages})), "--out", str(tmp_path), "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["judgments"], said["conserved"], said["state"]) == (sum(judgments), True, "complete")
+    by_stage = [(stage["judgments"], stage["answers"]) for stage in said["stages"]]
+    assert by_stage == list(zip(judgments, answers, strict=True))
+    rows = list(csv.DictReader((tmp_path / "answers.csv").open()))
+    assert all(row["answer"] == str(n % 3) for n, row in enumerate(rows) if n % 10)
+    assert Counter(row["judgments"] for row in rows) == (
+        {"2": 160, "3": 40} if len(stages) > 1 else {"2": 180, "4": 20}
+    )
 
 
 def test_the_aggregator_is_killed_between_stages(
