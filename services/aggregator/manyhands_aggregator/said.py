@@ -8,6 +8,7 @@ import math
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -65,22 +66,31 @@ class Columns:
                 if position in message.errors or (position, number) in said:
                     continue
                 said.add((position, number))
-                coded = codes.of(position, value)
+                coded = codes.of(value)
                 task = start + (position - first) * width
                 self.task.extend(range(task, task + width))
                 self.value.extend(coded)
                 self.worker.extend([number] * width)
                 self.seconds.extend([took, *[math.nan] * (width - 1)])
                 self.finished.extend([message.finished] * width)
-        for index, truth in enumerate(truths or [None] * count):
-            self.truth.extend(codes.truth(first + index, truth))
+        for truth in truths or [None] * count:
+            self.truth.extend(codes.truth(truth))
 
     def ballots(self) -> tuple[Ballots, Floats, Floats, Floats]:
-        """In the order in which they were given: labels (0 for numbers), values, seconds, (n,) each; truths (T,)."""
+        """In the order in which they were given: labels, values, seconds, (n,) each; truths (T,).
+
+        Of numbers, texts and JSON a label is a value that was said; a truth that nobody said is :data:`UNSAID`.
+        """
         order = np.argsort(np.array(self.finished), kind="stable")
         value, truth = np.array(self.value)[order], np.array(self.truth)
-        number = self.plan.spec.answer.type == "number"
-        labels = np.zeros(len(value), np.int32) if number else value.astype(np.int32)
+        if self.plan.spec.answer.type in ("choice", "choices"):
+            labels = value.astype(np.int32)
+        else:
+            values, at = np.unique(value, return_inverse=True)
+            labels = at.astype(np.int32)
+            if self.plan.spec.answer.type != "number" and len(values):
+                place = np.minimum(np.searchsorted(values, truth), len(values) - 1)
+                truth = np.where(np.isnan(truth), np.nan, np.where(values[place] == truth, place, UNSAID))
         ballots = Ballots.of(
             np.array(self.task, np.int32)[order],
             np.array(self.worker, np.int32)[order],
@@ -102,15 +112,14 @@ class Columns:
 
 
 class _Codes:
-    """Values as numbers: an option's place, each option's 0 or 1, a number itself, or else by task, as they come."""
+    """Values as numbers: an option's place, each option's 0 or 1, a number itself, or else a digest."""
 
     def __init__(self, plan: Plan) -> None:
         self._answer, self._check = plan.spec.answer, plan.check
         self._options = list(self._answer.options or ())
         self._places = {option: float(place) for place, option in enumerate(self._options)}
-        self._seen: dict[int, dict[str, float]] = {}
 
-    def of(self, position: int, value: Any) -> Sequence[float]:
+    def of(self, value: Any) -> Sequence[float]:
         """The numbers of a judgment."""
         match self._answer.type:
             case "number":
@@ -120,19 +129,15 @@ class _Codes:
             case "choices":
                 return [float(option in value) for option in self._options]
             case _:
-                seen = self._seen.setdefault(position, {})
-                return (seen.setdefault(values.canonical(value), float(len(seen))),)
+                digest = blake2b(values.canonical(value).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+                return (float(int.from_bytes(digest) >> 12),)  # all of which a float can have
 
-    def truth(self, position: int, truth: Any) -> Sequence[float]:
+    def truth(self, truth: Any) -> Sequence[float]:
         """The numbers of a truth; nan where there is none, or none that could be an answer."""
         normal = _normal(self._check, truth, _READ.get(self._answer.type))
-        if self._answer.type in ("text", "json"):
-            return (
-                math.nan if normal is None else self._seen.get(position, {}).get(values.canonical(normal[0]), UNSAID),
-            )
         if normal is None:
             return [math.nan] * (len(self._options) if self._answer.type == "choices" else 1)
-        return self.of(position, normal[0])
+        return self.of(normal[0])
 
 
 #: How a truth is read that is text, as from a CSV file, by the type of the answer.

@@ -23,20 +23,20 @@ def test_same_by_hand() -> None:
     """Of three others two agree; of a known truth it is all or nothing, and one that nobody said has no friends."""
     ballots = Ballots.of([0, 0, 0, 0, 1, 1, 2], [0, 1, 2, 3, 0, 1, 0], [0, 0, 0, 1, 0, 1, 0], tasks=3)
     found = same(ballots, np.array([-1, 1, -2], np.int32))
-    assert found.agreed == pytest.approx([2 / 3, 2 / 3, 2 / 3, 0, 0, 1, 0])
-    assert found.compared.all()
-    assert same(ballots).compared.tolist() == [True] * 6 + [False]
+    assert found.peers.agreed == pytest.approx([2 / 3, 2 / 3, 2 / 3, 0, 0, 1, 0])
+    assert found.peers.compared.all()
+    assert same(ballots).peers.compared.tolist() == [True] * 6 + [False]
 
 
 def test_near_by_hand() -> None:
     """The medians of the others are 3, 2.5, 2 and 2 of 1, 2, 3, 9; the errors 2, 0.5, 1, 7; their median is 1.5."""
     value = np.array([1.0, 2.0, 3.0, 9.0])
     ballots = Ballots.of([0] * 4, range(4), [0] * 4)
-    assert near(ballots, value).agreed.tolist() == [1, 1, 1, 0]
+    assert near(ballots, value).peers.agreed.tolist() == [1, 1, 1, 0]
     known = near(ballots, value, np.array([9.0]))  # errors 8, 7, 6, 0
-    assert known.agreed.tolist() == [1, 1, 1, 1]
+    assert known.peers.agreed.tolist() == [1, 1, 1, 1]
     exact = near(Ballots.of([0] * 5, range(5), [0] * 5), np.array([4.0, 4.0, 4.0, 4.0, 4.1]))
-    assert exact.agreed.tolist() == [1, 1, 1, 1, 0]
+    assert exact.peers.agreed.tolist() == [1, 1, 1, 1, 0]
 
 
 @given(JUDGED, st.randoms())
@@ -48,9 +48,9 @@ def test_order_means_nothing(rows: list[tuple[int, int, float]], lot: object) ->
     moved = ballots.among(np.array(order))
     value = np.array([v for _, _, v in rows])
     for found, again in ((near(ballots, value), near(moved, value[order])), (same(ballots), same(moved))):
-        assert again.agreed == pytest.approx(found.agreed[order])
-        assert again.compared.tolist() == found.compared[order].tolist()
-        assert found.compared.tolist() == [sum(t == task for t, _, _ in rows) > 1 for task, _, _ in rows]
+        assert again.peers.agreed == pytest.approx(found.peers.agreed[order])
+        assert again.peers.compared.tolist() == found.peers.compared[order].tolist()
+        assert found.peers.compared.tolist() == [sum(t == task for t, _, _ in rows) > 1 for task, _, _ in rows]
 
 
 @given(JUDGED)
@@ -66,4 +66,4 @@ def test_near_is_near_the_median_of_the_others(rows: list[tuple[int, int, float]
     usual = 1.4826 * float(np.median(list(errors.values()))) if errors else 0.0
     for at, error in errors.items():
         if abs(error - 2.5 * usual) > 1e-6:
-            assert found.agreed[at] == float(error <= 2.5 * usual or error < 1e-9)
+            assert found.peers.agreed[at] == float(error <= 2.5 * usual or error < 1e-9)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import lgamma
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands_aggregator.truth.ballots import Ballots, Floats
+from manyhands_aggregator.truth.ballots import Ballots, Floats, Ints
 from manyhands_aggregator.truth.peers import Peers
 
 #: Shares of right judgments that are tried of those who look.
@@ -49,16 +50,27 @@ def attention(ballots: Ballots, peers: Peers, evidence: Floats | None = None, *,
     # how often the worker says this label otherwise; half a judgment of each label beforehand
     idly = (used[mine] - 0.5) / (given[ballots.worker] - 1.0 + k / 2)
     (kept,) = np.nonzero(peers.compared)
-    agreed, idly, worker = peers.agreed[kept], idly[kept], ballots.worker[kept]
-    looks = np.zeros((w, len(SKILLS)))
-    for at, g in enumerate((k * SKILLS - 1.0) / max(1, k - 1)):
-        said = agreed if g >= 0 else (1.0 - agreed) / max(1, k - 1)
-        looks[:, at] = np.bincount(worker, np.log(abs(g) * said + (1.0 - abs(g)) * idly), w)
-    idles = np.bincount(worker, np.log(idly), w) / rows + (0.0 if evidence is None else evidence)
-    looks /= rows
-    best = np.maximum(looks.max(axis=1), idles)
-    idle, look = np.exp(idles - best)[:, None], np.exp(looks - best[:, None]) @ _crowds().T
-    lined = _lined(used.reshape(w, k).astype(np.float64))
+    agreed, idly = peers.agreed[kept], idly[kept]
+
+    def logs(look: float) -> Floats:
+        said = agreed if look >= 0 else (1.0 - agreed) / max(1, k - 1)
+        return np.asarray(np.log(abs(look) * said + (1.0 - abs(look)) * idly) / rows)
+
+    looks = (k * SKILLS - 1.0) / max(1, k - 1)
+    return weighed(ballots.worker[kept], w, logs, looks, _lined(used.reshape(w, k).astype(np.float64)), evidence)
+
+
+def weighed(
+    worker: Ints, w: int, logs: Callable[[float], Floats], looks: Floats, lined: Floats, evidence: Floats | None
+) -> Floats:
+    """The same of any judgments: ``logs`` has the logarithm of the likelihood of each if its worker looks so often.
+
+    ``looks``: how often those of :data:`SKILLS` look; 0 is never. ``lined`` (W,): who has a favourite value.
+    """
+    look = np.stack([np.bincount(worker, logs(share), w) for share in looks.tolist()], axis=1)
+    idles = np.bincount(worker, logs(0.0), w) + (0.0 if evidence is None else evidence)
+    best = np.maximum(look.max(axis=1), idles)
+    idle, look = np.exp(idles - best)[:, None], np.exp(look - best[:, None]) @ _crowds().T
     # (2, shares, crowds): how well they explain those with a favourite, and the others
     fits = np.array([np.stack([lined, 1.0 - lined]) @ np.log(p * idle + (1.0 - p) * look) for p in SPAMMERS])
     fits = fits.transpose(1, 0, 2) + np.log(_PRIOR)[:, None]

@@ -5,6 +5,8 @@ Two honest workers agree mostly where both are right; one who copies agrees in t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +61,27 @@ def copying(
 
     Source: R. Wang, A. Ramdas, "False Discovery Rate Control with E-values", J. R. Stat. Soc. B 84 (2022) 822-852.
     """
+    return _named(ballots, partial(_predicted, ballots, peers), haste, ordered, false, rows)
+
+
+def alike(ballots: Ballots, haste: Floats | None = None, *, ordered: bool = True, false: float = FALSE) -> Copying:
+    """The same of values that are no options, each of them a label of its own.
+
+    How probable it is that the later says what the earlier said follows from how many of the others say it, again
+    corrected by how often it is so in the whole crowd: numbers that are the same to many digits, and texts that nobody
+    else writes, are no chance.
+    """
+    return _named(ballots, partial(_shared, ballots), haste, ordered, false, 1)
+
+
+def _named(
+    ballots: Ballots,
+    predicted: Callable[[Indices, Indices], Floats],
+    haste: Floats | None,
+    ordered: bool,
+    false: float,
+    rows: int,
+) -> Copying:
     workers = ballots.workers
     victim, evidence = np.full(workers, -1, np.int32), np.zeros(workers)
     first, second = _met(ballots)
@@ -67,7 +90,7 @@ def copying(
     if not ordered:
         first, second = np.concatenate([first, second]), np.concatenate([second, first])
     same = ballots.label[first] == ballots.label[second]
-    chance = _calibrated(_predicted(ballots, peers, first, second), same)
+    chance = _calibrated(predicted(first, second), same)
     pair = ballots.worker[first].astype(np.int64) * workers + ballots.worker[second]
     keys, at, common = np.unique(pair, return_inverse=True, return_counts=True)
     e = evidence_of(at, chance, same) / rows
@@ -134,6 +157,19 @@ def _predicted(ballots: Ballots, peers: Peers, first: Indices, second: Indices) 
             of_truth = np.einsum("rk,rk->r", truths, matrices[ballots.worker[two], :, said])
         found[start : start + CHUNK] = of_truth
     return found
+
+
+def _shared(ballots: Ballots, first: Indices, second: Indices) -> Floats:
+    """The share of the others of the task who say what the first row's worker says, without the two; one a pair.
+
+    Half a judgment of two is added, that says it.
+    """
+    given = np.bincount(ballots.task, minlength=ballots.tasks)[ballots.task]
+    _, at, alike_ = np.unique(
+        ballots.task.astype(np.int64) * ballots.classes + ballots.label, return_inverse=True, return_counts=True
+    )
+    others = alike_[at][first] - 1 - (ballots.label[first] == ballots.label[second])
+    return np.asarray((others + 0.5) / (given[first] - 2.0 + 2.0))
 
 
 def _calibrated(predicted: Floats, same: NDArray[np.bool_]) -> Floats:

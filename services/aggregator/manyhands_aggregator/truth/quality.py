@@ -12,7 +12,10 @@ from manyhands.spec.quality import Quality
 from manyhands_aggregator.truth.attention import attention
 from manyhands_aggregator.truth.ballots import Ballots, Floats, Ints
 from manyhands_aggregator.truth.copying import Copying, copying
+from manyhands_aggregator.truth.copying import alike as copies
 from manyhands_aggregator.truth.drift import Drift, drift
+from manyhands_aggregator.truth.idleness import idleness, repeats
+from manyhands_aggregator.truth.likeness import Alike
 from manyhands_aggregator.truth.peers import Peers, peers
 from manyhands_aggregator.truth.promotion import promoted
 from manyhands_aggregator.truth.repetition import Repetition, repetition
@@ -102,7 +105,7 @@ def assess(
         spam=spam,
         pace=fast,
         drift=drift(ballots, others, rows=rows) if ordered else _steady(ballots),
-        repetition=repetition(ballots, others) if ordered and rows == 1 else _unrepeated(ballots),
+        repetition=_repeated(ballots, others, rows) if ordered else _unrepeated(ballots),
         copying=copies,
         blind=blind,
         peers=others,
@@ -110,25 +113,26 @@ def assess(
 
 
 def compare(
-    ballots: Ballots, others: Peers, seconds: Floats | None = None, *, machines: NDArray[np.bool_] | None = None
+    ballots: Ballots, alike: Alike, seconds: Floats | None = None, *, machines: NDArray[np.bool_] | None = None
 ) -> Assessment:
-    """Measure workers whose judgments are no options, from how far ``others`` agree: accuracy, pace and change.
+    """Measure workers whose judgments are no options, from how far others agree; each label is a value that was said.
 
-    Spamming, repetition and copying are not told from numbers and texts: they are nan, and hold nowhere.
+    Once, and not twice as options are: medians bear a few spammers.
     """
     blind = np.zeros(ballots.workers, bool) if machines is None else machines
-    right, compared = tally(ballots, others)
+    fast = _pace(ballots, seconds, blind)
+    right, compared = tally(ballots, alike.peers)
     return Assessment(
         judgments=np.bincount(ballots.worker, minlength=ballots.workers),
         right=right,
         compared=compared,
-        spam=np.full(ballots.workers, math.nan),
-        pace=_pace(ballots, seconds, blind),
-        drift=drift(ballots, others),
-        repetition=_unrepeated(ballots),
-        copying=Copying(np.full(ballots.workers, -1, np.int32), np.zeros(ballots.workers)),
+        spam=idleness(ballots, alike, fast.evidence),
+        pace=fast,
+        drift=drift(ballots, alike.peers),
+        repetition=repeats(ballots),
+        copying=copies(ballots, fast.evidence),
         blind=blind,
-        peers=others,
+        peers=alike.peers,
     )
 
 
@@ -139,6 +143,15 @@ def _pace(ballots: Ballots, seconds: Floats | None, blind: NDArray[np.bool_]) ->
 
 def _steady(ballots: Ballots) -> Drift:
     return Drift(np.zeros(ballots.workers), np.full(ballots.workers, np.inf))
+
+
+def _repeated(ballots: Ballots, others: Peers, rows: int) -> Repetition:
+    if rows == 1:
+        return repetition(ballots, others)
+    # a judgment's rows lie together, a label each: it repeats itself if all are those of the judgment before
+    _, sets = np.unique(ballots.label.reshape(-1, rows), axis=0, return_inverse=True)
+    of, by = (column.reshape(-1, rows)[:, 0] for column in (ballots.task // rows, ballots.worker))
+    return repeats(Ballots.of(of, by, sets.ravel(), tasks=-(-ballots.tasks // rows), workers=ballots.workers))
 
 
 def _unrepeated(ballots: Ballots) -> Repetition:

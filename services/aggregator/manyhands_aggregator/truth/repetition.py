@@ -53,11 +53,11 @@ def repetition(ballots: Ballots, peers: Peers) -> Repetition:
     again = np.bincount(worker, ballots.label[order[second]] == ballots.label[order[second - 1]], ballots.workers)
     with np.errstate(invalid="ignore"):
         share, awaited = again / n, np.bincount(worker, expected, ballots.workers) / n
-    return Repetition(share, awaited, _chance(n, share, awaited))
+    return Repetition(share, awaited, improbable(n, share, awaited))
 
 
-def _chance(n: NDArray[np.int64], share: Floats, expected: Floats) -> Floats:
-    """The bound; 1 where nothing is above what is expected."""
+def improbable(n: NDArray[np.int64], share: Floats, expected: Floats) -> Floats:
+    """The bound for n pairs; 1 where nothing is above what is expected."""
     tiny = np.finfo(np.float64).tiny
     low = np.clip(np.nan_to_num(expected), 1e-12, 1.0 - 1e-12)
     high = np.maximum(np.nan_to_num(share), low)
