@@ -51,9 +51,13 @@ def replay(
     saved against fixed: against the redundancy of the same accuracy, interpolated between those shown; an accuracy
     that none of them reaches is compared with all judgments.
 
+    margin error at most: of answers so many voters ahead, so many can be wrong if voters err independently and are as
+    often right as these are.
+
     Example: manyhands replay answers.csv --truth truth.csv --policy confidence=0.95,at_most=7
     """
     from manyhands_aggregator.truth.policy import parse
+    from manyhands_aggregator.truth.replay import error_bound
     from manyhands_aggregator.truth.replay import replay as play
     from manyhands_cli.crowdfiles import name_bad, read_answers, read_truth
     from manyhands_cli.progress import JobProgress
@@ -75,6 +79,8 @@ def replay(
 
         found = play(judged.ballots, truths, rule, seeds=seeds, begins=begins)
     result = said_of(found, len(judged.tasks), policy, seeds, time.perf_counter() - began)
+    if (bound := error_bound(judged.ballots, truths, rule)) is not None:
+        result["margin_error_at_most"] = round(bound, 6)
     if json_:
         stated = {key: value for key, value in dataclasses.asdict(rule).items() if value is not None}
         show.as_json(result | {"rule": stated})
@@ -112,4 +118,5 @@ def _print(result: dict[str, Any]) -> None:
         row["a_task"] = row["judgments"] / tasks
     show.table(rows, ("bought", "judgments", "a_task", "accuracy"))
     show.line("")
-    show.pairs({key: result[key] for key in ("tasks", "saved_against_all", "saved_against_fixed", "seeds", "seconds")})
+    keys = ("tasks", "saved_against_all", "saved_against_fixed", "margin_error_at_most", "seeds", "seconds")
+    show.pairs({key: result[key] for key in keys if key in result})

@@ -37,6 +37,7 @@ def test_replay_for_a_program(files: tuple[str, str]) -> None:
     assert (said["policy"], said["seeds"], said["tasks"]) == ("margin=2,at_most=4", 2, 60)
     assert 120 <= said["judgments"] <= 240
     assert 0.5 < said["accuracy"] <= 1
+    assert 0 < said["margin_error_at_most"] < 0.5
     assert {name: point["judgments"] for name, point in said["fixed"].items()} == {
         "1": 60, "2": 120, "3": 180, "5": 300, "all": 360,
     }  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from manyhands.testing.crowd import Crowd, simulate
 from manyhands_aggregator.truth.accept import Rule
 from manyhands_aggregator.truth.ballots import Ballots
-from manyhands_aggregator.truth.replay import Bought, Replayed, needed, replay, reveal, shuffled
+from manyhands_aggregator.truth.replay import Bought, Replayed, error_bound, needed, replay, reveal, shuffled
 
 #: Five workers, three tasks: all agree on the first, the second is split until its last judgment, one has two.
 SMALL = Ballots.of(
@@ -64,6 +64,16 @@ def test_the_fixed_redundancy_of_the_same_accuracy(accuracy: float, expected: fl
     """Linear between the points; a later point that is worse counts as good as the best before it."""
     curve = [Bought(100, 0.6), Bought(200, 0.7), Bought(300, 0.8), Bought(400, 0.75), Bought(500, 0.9)]
     assert needed(curve, accuracy) == pytest.approx(expected)
+
+
+def test_the_error_of_a_margin_is_bounded() -> None:
+    """By hand: of ten judgments with a known truth eight are right; two of them ahead, 1 / (1 + 4²) may be wrong."""
+    truth = np.array([1, 1, -1], np.int32)
+    assert error_bound(SMALL, truth, Rule(margin=2)) == pytest.approx(1 / 17)
+    assert error_bound(SMALL, np.array([1, -1, -1], np.int32), Rule(margin=2)) == 0.0
+    assert error_bound(SMALL, truth, Rule(confidence=0.9)) is None
+    assert error_bound(SMALL, np.full(3, -1, np.int32), Rule(margin=2)) is None
+    assert error_bound(SMALL, 1 - np.array([1, 1, 1], np.int32), Rule(margin=2)) is None
 
 
 def test_what_is_saved() -> None:

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from manyhands_aggregator.truth.accept import Rule, stops
+from manyhands_aggregator.truth.accept import Rule, error_of_margin, stops
 from manyhands_aggregator.truth.ballots import Ballots, Indices, Ints
 from manyhands_aggregator.truth.belief import Beliefs, Vote
 from manyhands_aggregator.truth.methods import DEFAULT, infer
@@ -63,6 +63,20 @@ def reveal(ballots: Ballots, queues: Sequence[Indices], rule: Rule) -> Indices:
 def bought(ballots: Ballots, rows: Indices, truth: Ints, method: str = DEFAULT) -> Bought:
     """What the job's method makes of some of the judgments in the end; ``truth`` (T,) is -1 where it is unknown."""
     return Bought(len(rows), score(infer(ballots.among(rows), method).posterior, truth).accuracy or 0.0)
+
+
+def error_bound(ballots: Ballots, truth: Ints, rule: Rule) -> float | None:
+    """The bound of `error_of_margin` for the margin of a rule, workers being as often right as these are in the mean.
+
+    None for a rule without a margin, without any known truth, or where the judgments are no better than chance.
+    """
+    known = truth[ballots.task] >= 0
+    if rule.margin is None or not known.any():
+        return None
+    right = float((ballots.label == truth[ballots.task])[known].mean())
+    if right * ballots.classes <= 1:
+        return None
+    return 0.0 if right == 1.0 else error_of_margin(rule.margin, right, ballots.classes)
 
 
 def needed(curve: Sequence[Bought], accuracy: float) -> float:
