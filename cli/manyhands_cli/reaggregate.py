@@ -117,6 +117,8 @@ def _say(bundle: Bundle, method: str, compared: Compared, file: Path, same: bool
 
 
 def _taken(compared: Compared, same: bool) -> None:
+    from manyhands_aggregator.bundle.files import shown
+
     ids = compared.taken
     how = "identical, but" if same else "not identical, and"
     show.line(
@@ -124,4 +126,4 @@ def _taken(compared: Compared, same: bool) -> None:
         "that accepted them did not record what they rest on"
     )
     left = f" and {len(ids) - NAMED:,} others (--json names them all)" if len(ids) > NAMED else ""
-    show.line(", ".join(ids[:NAMED]) + left)
+    show.line(", ".join(map(shown, ids[:NAMED])) + left)

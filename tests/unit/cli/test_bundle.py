@@ -83,11 +83,12 @@ def test_what_was_added_or_said_otherwise_is_named(shelf: Shelf) -> None:
     (bundle.folder / "reaggregated.csv").write_text("")
     assert bundle.changed() == []
     (bundle.folder / "answers2.csv").write_text("")
+    (bundle.folder / "\x1b[31mred").write_text("")
     manifest = bundle.folder / files.MANIFEST
     manifest.write_text(manifest.read_text().replace('"complete"', '"cancelled"'))
-    one, other = Bundle.open(bundle.folder).changed()
+    one, *others = Bundle.open(bundle.folder).changed()
     assert one.startswith("bundle.json is not what was written")
-    assert other == "answers2.csv is not of the bundle"
+    assert others == [r"'\x1b[31mred' is not of the bundle", "answers2.csv is not of the bundle"]
 
 
 def test_what_is_no_bundle_is_said(tmp_path: Path, shelf: Shelf) -> None:

@@ -71,7 +71,9 @@ class Bundle:
     def strange(self) -> list[str]:
         """A sentence for each thing in the folder that is not of the bundle, nor computed from it."""
         there = sorted(file.name for file in self.folder.iterdir())
-        return [f"{name} is not of the bundle" for name in there if name not in KNOWN and not name.startswith(AGAIN)]
+        return [
+            f"{shown(name)} is not of the bundle" for name in there if name not in KNOWN and not name.startswith(AGAIN)
+        ]
 
     def _own(self) -> str | None:
         """What is wrong with the manifest; the first format has no digest of it."""
@@ -102,6 +104,11 @@ class Bundle:
             return received((self.folder / JOB).read_text())
         except (OSError, ValueError, SpecError) as error:
             raise NoBundle(f"{self.folder}: {JOB} is no job file") from error
+
+
+def shown(name: str) -> str:
+    """A name from outside, so that it does nothing to the terminal that shows it."""
+    return name if name.isprintable() else ascii(name)
 
 
 def own_digest(manifest: Mapping[str, Any]) -> str:
