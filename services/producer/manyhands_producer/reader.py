@@ -38,6 +38,8 @@ _log = logs.get(__name__)
 BATCH_ROWS, BATCH_BYTES = 20_000, 4 << 20
 #: Suites and bytes that may lie in the spool unpublished, for each job that has a source.
 AHEAD_SUITES, AHEAD_BYTES = 256, 16 << 20
+#: The same of a job whose budget is to last for later stages: until its total is known they get nothing of it.
+AHEAD_OF_BUDGET = 16_384
 #: How often a source may fail in a row before its job is cancelled.
 ATTEMPTS = 6
 #: The longest sleep, in seconds.
@@ -117,7 +119,8 @@ class Reader:
     def _room(self, live: Live) -> int:
         """How many suites may be read: none until half of what may lie ahead is gone, so that batches stay large."""
         with self._board.changed:
-            most = max(2 * live.spec.in_flight, AHEAD_SUITES)
+            shared = live.spec.affordable is not None and live.spec.cascades
+            most = max(2 * live.spec.in_flight, AHEAD_OF_BUDGET if shared else AHEAD_SUITES)
             if live.ahead > most // 2 or live.waiting > AHEAD_BYTES:
                 return 0
             return most - live.ahead

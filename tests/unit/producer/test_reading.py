@@ -239,6 +239,19 @@ def test_reading_ahead_is_bounded(tmp_path: Path) -> None:
     assert sent(bench, job) == {i: i for i in range(2000)}
 
 
+def test_a_budget_for_later_stages_has_more_read_ahead(tmp_path: Path) -> None:
+    """For they get nothing of it until the total is known: by the first news, where the spool holds the whole."""
+    bench = Bench(tmp_path)
+    stages = [{"judges": [{"judge": "j", "price": 0.1}], "accept": {"agree": 2}}, {"judges": ["k"]}]
+    more = {"stages": stages, "budget": 1000, "suite": 1, "in_flight": 40}
+    job = bench.requests.submit(job_spec({"path": lines(tmp_path, items(2000)), "input": "x"}, **more))
+    bench.read()
+    assert bench.live(job).ahead == 2000
+    bench.publish()
+    assert len(bench.suites(job)) == 40
+    assert {news["total"] for news in bench.told("suites.opened", job)} == {2000}
+
+
 def test_a_crash_anywhere_loses_and_repeats_no_task(tmp_path: Path) -> None:
     """The cursor and the suites are one commit: a producer that begins again goes on with the next row."""
     path = lines(tmp_path, items(2000))
