@@ -20,8 +20,6 @@ BY_NAME = (
     "uvicorn.loops.asyncio",
     "uvicorn.protocols.http.h11_impl",
     "uvicorn.protocols.websockets.auto",
-    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
-    "opentelemetry.sdk.trace.export",
     "fsspec.implementations.local",
     "fsspec.implementations.http",
     "rich.markdown",
@@ -34,6 +32,8 @@ BY_NAME = (
 
 def main() -> None:
     """Import all of our own packages that are here, and what is imported by name."""
+    # tracing is off unless it is set: 1.5 MB, without which it starts a fifth of a second later
+    sys.modules["manyhands.spans"] = None  # type: ignore[assignment]  # as if it were not there
     for package in pkgutil.iter_modules():
         if not package.name.startswith("manyhands"):
             continue
