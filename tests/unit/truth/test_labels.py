@@ -48,16 +48,17 @@ def test_each_label_is_a_choice_of_two(method: str) -> None:
     assert ((found.confidence >= 1 / 8 - 1e-9) & (found.confidence <= 1)).all()
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 999), st.sampled_from(["majority", "one-coin"]))
-def test_names_change_nothing(seed: int, method: str) -> None:
-    """Tasks, workers and labels in another order."""
+@pytest.mark.parametrize("method", METHODS)
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 999))
+def test_names_change_nothing(method: str, seed: int) -> None:
+    """Tasks, workers and labels in another order, by every method."""
     task, worker, chosen = crowd(seed)
     lot = np.random.default_rng(seed)
     tasks, workers, order = lot.permutation(15).astype(np.int32), lot.permutation(5).astype(np.int32), [2, 0, 1]
     before = labels(task, worker, chosen, tasks=15, workers=5, method=method)
     after = labels(tasks[task], workers[worker], chosen[:, order], tasks=15, workers=5, method=method)
-    assert after.posterior[tasks] == pytest.approx(before.posterior[:, order], abs=1e-6)
+    assert after.posterior[tasks] == pytest.approx(before.posterior[:, order], abs=1e-5)
 
 
 @given(st.integers(0, 999), st.integers(0, 14))
