@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from manyhands.messages import Event
 from manyhands_aggregator import oversight, ratings
 from manyhands_aggregator.ratings import Rating
 from manyhands_service.store import Store
-from tests.unit.aggregator.kit import Bench, Job, letters, said
+from tests.unit.aggregator.kit import Bench, Job, letters, open_store, said
 
 #: Tasks by whose truth workers are known, in suites of two; and two tasks more.
 KNOWN = 60
@@ -267,6 +269,77 @@ def test_an_id_that_no_store_would_keep_is_refused(bench: Bench, worker: str) ->
     out = bench.take(*job.news(), job.judged(0, "b", judge="people", worker=worker))
     assert [letter.headers["mh-code"] for letter in letters(out)] == ["undecodable"]
     assert bench.counts(job)[1] == 0
+
+
+#: By the answer's type: what is true of a task, and what another says of it who errs.
+TRUE: Mapping[str, Any] = {
+    "choice": lambda p: "abc"[p * p % 7 % 3],
+    "choices": lambda p: [["a"], ["b", "c"], ["b"]][p * p % 7 % 3],
+    "text": lambda p: f"row {p * p}",
+    "number": lambda p: float(p * 37 % 101),
+}
+WRONG: Mapping[str, Any] = {
+    "choice": lambda p, who: "abc"[(p * p % 7 + 1 + (p + who) % 2) % 3],
+    "choices": lambda _, who: [["c"], ["a", "b"]][who % 2],
+    "text": lambda p, who: f"line {p}.{who}",
+    "number": lambda p, who: 200.25 + who + p,
+}
+
+
+@pytest.mark.parametrize("kind", ["choice", "choices", "text", "number"])
+@pytest.mark.parametrize(
+    ("rules", "action", "why"),
+    [
+        ({"retire": {"spam": 0.4}}, "retire", "does not look at its tasks"),
+        ({"pause": {"copying": True}}, "pause", "copies another worker"),
+        ({"warn": {"loss": 0.1}}, "warn", "has become worse"),
+        ({"warn": {"repeats": 0.001}}, "warn", "repeats itself"),
+        ({"pause": {"accuracy": 0.7}}, "pause", "right in at most"),
+    ],
+)
+def test_each_rule_acts(tmp_path: Path, kind: str, rules: dict[str, Any], action: str, why: str) -> None:
+    """On whom it is meant for, and on nobody of five others who err, each where the next does not; nobody knows truths.
+
+    Eve says always the same, what the first says, what is right until the middle, the same, or what is wrong.
+    """
+    bench, (measure,) = Bench(open_store(f"sqlite:///{tmp_path}/a.db")), rules[action]
+    answer = {"type": kind} | ({"options": ["a", "b", "c"]} if kind in ("choice", "choices") else {})
+    more = {"answer": answer, "quality": {"warn": False, "pause": False, "retire": False} | rules}
+    stages = [{"judges": [{"people": 6}], "accept": {"margin": 6, "at_most": 6}}]
+    job = Job(count=121, size=60, more=more | {"stages": stages})
+    true, wrong = TRUE[kind], WRONG[kind]
+
+    def honest(who: int, p: int) -> Any:
+        return wrong(p, who) if (p + 2 * who) % 7 == 0 else true(p)
+
+    def eve(p: int) -> Any:
+        match measure:
+            case "copying":
+                return honest(0, p)
+            case "loss":
+                return true(p) if p < 60 else wrong(p, 5)
+            case "accuracy":
+                return wrong(p, 5)
+            case _:
+                return true(1)
+
+    bench.take(*job.news())
+    for suite in range(2):  # and the last task stays open
+        for slot in range(6):
+            says = [eve(p) if slot == 5 else honest(slot, p) for p in job.positions(suite)]
+            judged = job.judged(suite, says, judge="people", slot=slot, worker=f"w{slot}")
+            bench.take(replace(judged, finished=10.0 * suite + slot))
+    events = said(bench.swept())
+    assert [(e.data["worker"], e.data["action"]) for e in events if e.name == "worker.rated"] == [("people/w5", action)]
+    assert why in next(e.data["reasons"][0] for e in events if e.name == "worker.rated")
+
+
+def test_who_is_good_is_told(bench: Bench) -> None:
+    """Those of whom that is certain enough."""
+    job = job_of(rules={**NOBODY, "qualify": {"accuracy": 0.8}})
+    exposed(bench, job)
+    bench.swept()
+    assert rated(bench, job) == {"people/ann": "qualify", "people/bob": "qualify", "people/fay": "qualify"}
 
 
 def test_whom_it_concerns_is_told(bench: Bench) -> None:

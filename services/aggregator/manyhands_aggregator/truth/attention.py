@@ -44,11 +44,13 @@ def attention(ballots: Ballots, peers: Peers, evidence: Floats | None = None, *,
     k, w = ballots.classes, ballots.workers
     if not w:
         return np.zeros(0)
-    mine = ballots.worker.astype(np.intp) * k + ballots.label
-    used = np.bincount(mine, minlength=w * k)
-    given = np.bincount(ballots.worker, minlength=w)
+    # of several rows each is a question of its own, that of an option; some options are always there
+    question = ballots.worker.astype(np.intp) * rows + ballots.task % rows
+    mine = question * k + ballots.label
+    used = np.bincount(mine, minlength=w * rows * k)
+    given = np.bincount(question, minlength=w * rows)
     # how often the worker says this label otherwise; half a judgment of each label beforehand
-    idly = (used[mine] - 0.5) / (given[ballots.worker] - 1.0 + k / 2)
+    idly = (used[mine] - 0.5) / (given[question] - 1.0 + k / 2)
     (kept,) = np.nonzero(peers.compared)
     agreed, idly = peers.agreed[kept], idly[kept]
 
@@ -57,7 +59,8 @@ def attention(ballots: Ballots, peers: Peers, evidence: Floats | None = None, *,
         return np.asarray(np.log(abs(look) * said + (1.0 - abs(look)) * idly) / rows)
 
     looks = (k * SKILLS - 1.0) / max(1, k - 1)
-    return weighed(ballots.worker[kept], w, logs, looks, _lined(used.reshape(w, k).astype(np.float64)), evidence)
+    lined = _lined(used.reshape(w * rows, k).astype(np.float64)).reshape(w, rows).mean(axis=1)
+    return weighed(ballots.worker[kept], w, logs, looks, lined, evidence)
 
 
 def weighed(
