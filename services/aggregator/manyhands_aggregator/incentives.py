@@ -20,6 +20,9 @@ from manyhands.spec.rewards import Rewards
 
 #: Parts of one unit of the currency.
 MICRO = 1_000_000
+#: Milliseconds that one piece of work is taken to last at most, a month: a clock may say anything, and the sums must
+#: stay within 64 bits.
+LONGEST = 30 * 86_400_000
 #: Stands in a key for what concerns the job as a whole.
 WHOLE = -1
 
@@ -210,7 +213,7 @@ def works(
             Work(
                 job=job, suite=suite, stage=stage, judge=judge, slot=slot, worker=worker, positions=frozenset(own),
                 right=sum(known), wrong=len(known) - sum(known), agreed=sum(agreed),
-                millis=round(1000 * sum(max(0.0, finished - started) for started, finished in sorted(times[whose]))),
+                millis=round(min(LONGEST, 1000 * sum(max(0.0, end - begun) for begun, end in sorted(times[whose])))),
             )
         )  # fmt: skip
     return found

@@ -142,7 +142,8 @@ def _of_job(connection: sa.Connection, job: str) -> dict[str, Any]:
     rules, people = Rules.of(plan.spec.rewards), _people(connection, _ledger.c.job == job)
     given = shares.given(connection, job)
     asked = shares.asked(jobs.purse(connection, job, plan))
-    low, total = fairness.underpaid(rules, people), sum(given.values())
+    low = fairness.underpaid(rules, people)
+    total = sum(given.values()) if rules.share is None else asked  # the rule is about what is asked
     rows = [
         {
             "worker": worker,

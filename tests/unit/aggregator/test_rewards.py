@@ -82,6 +82,15 @@ def test_wages_and_shares_are_told(store: Store) -> None:
     assert said["earned"] == "0.34"
 
 
+@pytest.mark.parametrize(("seconds", "told"), [(1e300, 30 * 86_400), (-5.0, 0)])
+def test_a_clock_may_say_anything(store: Store, seconds: float, told: float) -> None:
+    """Who judged is paid all the same, and their judgments count."""
+    bench, job = Bench(store), job_of()
+    bench.take(*job.news(), by("ann", job.judged(1, "b", judge="people"), seconds))
+    (ann,) = rewards.of_job(store, job.id)["people"]
+    assert (ann["earned"], ann["seconds"]) == ("0.1", told)
+
+
 def test_wages_below_the_floor_are_measured(store: Store) -> None:
     """As long as the job is open, by whoever works long enough to tell; and the same after a correction."""
     bench, job = Bench(store), job_of()

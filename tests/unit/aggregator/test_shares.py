@@ -48,7 +48,8 @@ def test_what_is_beyond_the_share_is_asked_of_somebody_else(bench: Bench) -> Non
     for _ in range(2):
         assert asked(bench.events(first)) == [again]
         assert given(bench, job) == {"ann": 3}
-    assert rewards.of_job(bench.store, job.id)["people"][0]["left"] == 0
+    (ann,) = rewards.of_job(bench.store, job.id)["people"]
+    assert (ann["share"], ann["left"]) == (0.3, 0)
     assert asked(bench.events(by(job, "bob", 0, positions=[3, 4], attempt=2))) == []
     assert asked(bench.events(by(job, "ann", 1))) == [(0, "people", 0, [5, 6, 7, 8, 9], "share")]
     bench.take(by(job, "bob", 1, positions=[5], attempt=2), by(job, "cy", 1, positions=[6, 7, 8], attempt=2))
