@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manyhands_aggregator.truth import belief
 from manyhands_aggregator.truth.accept import Rule, accepts, error_of_margin, margin_for, spent, stops
 from manyhands_aggregator.truth.belief import Beliefs, Vote
 
@@ -104,8 +105,9 @@ def test_the_error_of_a_margin(margin: int, right: float, classes: int, error: f
 
 
 @pytest.mark.parametrize("labels", [[1, 1], [0, 1, 1, 1], [1, 2, 1, 1], [0, 1, 2, 1, 1]])
-def test_the_bound_holds_for_a_posterior(labels: list[int]) -> None:
-    """Of new voters, margin two: the posterior of whatever votes led there is no worse than the bound."""
+def test_the_bound_holds_for_a_posterior(labels: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of new voters who err each by itself, margin two: the posterior of whatever votes led there is no worse."""
+    monkeypatch.setattr(belief, "TOGETHER", 1.0)
     votes = votes_for(*labels)
     assert accepts(Rule(margin=2), np.ones(3) / 3, votes)
     assert 1 - Beliefs(3).posterior(votes)[1] <= error_of_margin(2, 0.7, 3) + 1e-12
