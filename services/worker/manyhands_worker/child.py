@@ -196,6 +196,8 @@ def main(arguments: Sequence[str]) -> None:
     line = Connection(fd)
     setup = Setup(**frames.unpack(line.recv_bytes()))
     sys.path[:] = setup.path  # as the worker's, so that a module means the same here
+    if setup.llm:  # for every thread that starts from here on: one alone waits for it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     replies, groups = Replies(line), set[int]()
     # before the handlers are imported, which may take as long as judging
     threading.Thread(target=_die_with_worker, args=(fd, groups), name="worker's end", daemon=True).start()
@@ -205,7 +207,7 @@ def main(arguments: Sequence[str]) -> None:
         line.send_bytes(frames.pack([[frames.FAILED, error.detail]]))
         return
     if setup.llm:
-        signal.signal(signal.SIGUSR1, lambda _number, _frame: bench.hurry())
+        threading.Thread(target=_hurry, args=(bench,), name="hurry", daemon=True).start()
     gc.collect()
     gc.freeze()
     offered = {name: [offer.version, offer.batch] for name, offer in bench.offers.items()}
@@ -216,6 +218,13 @@ def main(arguments: Sequence[str]) -> None:
         pass  # the worker is gone
     finally:
         bench.close()
+
+
+def _hurry(bench: Bench) -> None:
+    """Have judges leave off when the worker says so; no handler of a signal, for the main thread may wait in a lock."""
+    while True:
+        signal.sigwait({signal.SIGUSR1})
+        bench.hurry()
 
 
 def _die_with_worker(fd: int, groups: Set[int]) -> None:

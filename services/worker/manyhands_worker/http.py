@@ -12,7 +12,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from manyhands.errors import HandlerError, RejectTask, RetryTask
@@ -82,9 +82,12 @@ class Http:
 
 
 def post(
-    client: httpx.Client, url: str, body: bytes, limit: float, most: int = ANSWER_LIMIT
-) -> tuple[int, Mapping[str, str], bytes]:
+    client: httpx.Client, url: str, body: bytes, limit: float, most: int = ANSWER_LIMIT,
+    trace: Callable[[str, Mapping[str, Any]], None] | None = None,
+) -> tuple[int, Mapping[str, str], bytes]:  # fmt: skip
     """Status, headers and body of the answer to a request, for which there are so many seconds, and so many bytes.
+
+    ``trace`` is told of the steps that httpx takes.
 
     Raises:
         httpx.HTTPError: there is none in time.
@@ -92,7 +95,7 @@ def post(
     """
     deadline = time.monotonic() + limit
     chunks, size = [], 0
-    with client.stream("POST", url, content=body) as response:
+    with client.stream("POST", url, content=body, extensions={} if trace is None else {"trace": trace}) as response:
         for chunk in response.iter_bytes():
             chunks.append(chunk)
             size += len(chunk)

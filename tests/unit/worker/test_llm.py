@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import json
+import socket
+import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -291,6 +294,37 @@ def test_a_worker_that_stops() -> None:
         made.close()
     assert [type(one) for one in said] == [HandBack, Judgment, HandBack, HandBack]
     assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_head_without_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tls: bool) -> None:
+    """A server that drips is given up in time, byte by byte though it may answer."""
+    authority, stop = Authority(tmp_path), threading.Event()
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.pem))
+    files = authority.issue("127.0.0.1")
+
+    def drip() -> None:
+        line, _ = listening.accept()
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(files.cert or "", files.key)
+            line = context.wrap_socket(line, server_side=True)
+        with line, contextlib.suppress(OSError):
+            line.recv(1 << 16)
+            line.sendall(b"HTTP/1.1 200 OK\r\n")
+            while not stop.wait(0.05):
+                line.sendall(b"X")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=drip)
+        thread.start()
+        llm = Llm(url=f"http{'s' if tls else ''}://127.0.0.1:{listening.getsockname()[1]}", model="m")
+        made = LlmJudge("gpt", llm, "", CHOICE, share=1, patience=1)
+        said = made([0], ["a"])
+        made.close()
+        stop.set()
+        thread.join(PATIENCE)
+    assert isinstance(said[0], Trouble)
 
 
 def test_large_answers() -> None:
@@ -653,11 +687,11 @@ def test_a_child_that_is_to_end() -> None:
         config = {"llm": llm, "question": "?", "version": "6", "answer": CHOICE.model_dump()}
         results = Results()
         with pool(llm={"gpt": config}, children=1) as made:
-            made.handle([delivery(suite("gpt", ["a", "b", "c"]))], results.finish)
+            made.handle([delivery(suite("gpt", ["a"] * 1000))], results.finish)
             assert begun.wait(PATIENCE)
             made.close()
             stopped.set()
             (outcome,) = results.wait(1)
-    assert values(outcome.publish) == {100: "mixed"}
-    assert retried(outcome.publish)[0][1].positions == [101, 102]
-    assert len(server.asked) == 1
+    judged = list(values(outcome.publish))
+    assert judged == list(range(100, 100 + len(server.asked)))  # nothing that was paid for is lost
+    assert [*judged, *retried(outcome.publish)[0][1].positions] == list(range(100, 1100))

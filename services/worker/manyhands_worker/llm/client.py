@@ -6,12 +6,16 @@ of its own that know nothing of a suite's time.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
+import socket
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from manyhands import backoff
@@ -92,6 +96,7 @@ class Client:
         )
         self._most = ANSWER + ANSWER_TOKEN * llm.max_tokens
         self._closed = self._well = False
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._barred: tuple[float, str] | None = None
         self._pace = Pace(requests, tokens, self._clock, sleep)
         self._http = httpx.Client(
@@ -161,7 +166,7 @@ class Client:
 
     def _once(self, body: bytes) -> bytes:
         try:
-            status, headers, answer = post(self._http, self._url, body, self._limit, self._most)
+            status, headers, answer = post(self._http, self._url, body, self._limit, self._most, self._note)
         except httpx.HTTPError as error:
             # without the cause: the traceback of a dead letter would tell it unmasked
             raise Trouble(self._told(f"{type(error).__name__}: {error}")) from None
@@ -183,6 +188,16 @@ class Client:
             raise RejectTask(said)
         self._bar(said)
         raise Declined(said, after=BARRED)
+
+    def _note(self, step: str, said: Mapping[str, Any]) -> None:
+        if step in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._sockets.add(said["return_value"].get_extra_info("socket"))
+
+    def cut(self) -> None:
+        """End whatever is under way: httpx bounds each read, and a head that comes byte by byte has no end."""
+        for one in tuple(self._sockets):
+            with contextlib.suppress(OSError):  # it has ended already
+                one.shutdown(socket.SHUT_RDWR)
 
     def _bar(self, why: str) -> None:
         self._barred = (self._clock.monotonic() + BARRED, why)

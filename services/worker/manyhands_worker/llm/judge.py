@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,7 @@ class LlmJudge:
         self._clock = clock or SystemClock()
         self._prompt = Prompt(llm, question, answer)
         limit = min(llm.time_limit, patience * REQUEST)
+        self._longest = patience + 2 * limit
         self._stopping = threading.Event()
         sleep = sleep or self._stopping.wait
         self._client = Client(name, llm, share=share, time_limit=limit, clock=self._clock, sleep=sleep)
@@ -74,7 +75,10 @@ class LlmJudge:
     def __call__(self, _positions: Sequence[int], payloads: Sequence[Any]) -> list[Any]:
         """The judgments, or an exception for a task without one."""
         suite = _Suite(self._clock.monotonic() + self._patience, self._client.barred())
-        said = list(self._threads.map(lambda payload: self._one(payload, suite), payloads))
+        requests = [self._threads.submit(self._one, payload, suite) for payload in payloads]
+        if wait(requests, self._longest).not_done:
+            self._client.cut()
+        said = [request.result() for request in requests]
         # replies without a value have been paid for, too, and only a judgment can say what it cost: the last of the
         # suite does, or else one of a later suite of the same job
         job = asked().job
