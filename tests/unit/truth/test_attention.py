@@ -73,6 +73,18 @@ def test_who_errs_more_often_than_chance_does_look() -> None:
     assert attention(ballots, peers(ballots, truth))[0] < 0.01
 
 
+def test_who_chooses_what_is_mostly_there_does_not_look() -> None:
+    """Three labels, a row each: one nearly always there, one hardly ever; one worker says just that each time."""
+    lot = np.random.default_rng(6)
+    truth = (lot.random((80, 3)) < (0.95, 0.05, 0.5)).astype(np.int32)
+    errs = [np.where(lot.random((80, 3)) < 0.1, 1 - truth, truth) for _ in range(4)]
+    said = np.concatenate([*(one.ravel() for one in errs), np.tile([1, 0, 1], 80)])
+    ballots = Ballots.of(np.tile(np.arange(240), 5), np.repeat(np.arange(5), 240), said)
+    spam = attention(ballots, peers(ballots), rows=3)
+    assert spam[4] > 0.5
+    assert spam[:4].max() < 0.01
+
+
 @settings(max_examples=30, deadline=None)
 @given(seeds, seeds)
 def test_names_and_order_mean_nothing(seed: int, other: int) -> None:
