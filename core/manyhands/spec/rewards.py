@@ -28,7 +28,7 @@ class Rewards(Model):
         default=None, description="The most that all earn: no judgment is asked for that could go beyond it."
     )
     floor: Money | None = Field(
-        default=None, description="An hourly wage; whoever comes to earn less by the hour is named in the report."
+        default=None, description="An hourly wage; there is an alert for whoever comes to earn less by the hour."
     )
     share: float | None = Field(
         default=None, gt=0, le=1, description="The largest share of the judgments by people that one gives."
