@@ -16,12 +16,13 @@ NOW = 1_700_000_000.0
 #: Every label there is; its values are named in the code or by the settings of the installation, or are kept few.
 LABELS = {
     "type", "reason", "role", "verdict", "judge", "result", "rung", "how", "kind", "code", "state", "process", "fate",
-    "version", "use",
+    "version", "use", "action",
 }  # fmt: skip
 #: How many values a label can have at most, with two judges.
 VALUES = {
     "type": 10, "reason": 3, "role": 2, "verdict": 3, "judge": 2, "result": 3, "rung": 5, "how": 4, "kind": 3,
     "code": 21, "state": 3, "process": 1, "fate": 3, "version": 1, "use": 2,
+    "action": 3,
 }  # fmt: skip
 
 
