@@ -81,8 +81,8 @@ class FromStore:
 
 
 @contextmanager
-def of_store(url: str, job: str) -> Iterator[FromStore]:
-    """A job in the store of an aggregator that need not run.
+def opened(url: str) -> Iterator[Store]:
+    """The store of an aggregator that need not run.
 
     Raises:
         StoreUnavailable: there is no such store.
@@ -90,9 +90,16 @@ def of_store(url: str, job: str) -> Iterator[FromStore]:
     see(url, "aggregator")
     store = Store(url, "aggregator", "manyhands_aggregator")
     try:
-        yield FromStore(store, job)
+        yield store
     finally:
         store.close()
+
+
+@contextmanager
+def of_store(url: str, job: str) -> Iterator[FromStore]:
+    """A job in such a store."""
+    with opened(url) as store:
+        yield FromStore(store, job)
 
 
 def write(recorded: Recorded, folder: Path, plan: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -17,6 +17,9 @@ try:
 except ImportError:  # there is none on Windows, where two runs in one folder are not kept apart
     fcntl = None  # type: ignore[assignment]
 
+#: How the URL of a SQLite file begins.
+SQLITE = "sqlite:///"
+
 
 class Folder:
     """An output folder, and the note of its last run."""
@@ -43,6 +46,8 @@ class Folder:
             SettingsError: its URL had a password, which is not kept.
         """
         said: str = self._said.get("store") or self.own_store
+        if "://" not in said:
+            return f"{SQLITE}{self.path / said}"
         if said != self.own_store and ":***@" in said:
             raise SettingsError(f"the store's password is not kept in {self._note}; give --store {said}")
         return said
@@ -50,7 +55,14 @@ class Folder:
     @property
     def own_store(self) -> str:
         """The store of a run that was told no other."""
-        return f"sqlite:///{self.path / 'manyhands.db'}"
+        return f"{SQLITE}{self.path / 'manyhands.db'}"
+
+    def _kept(self, store: str) -> str:
+        """What is noted of a store: of a file in the folder its path from there, so that the folder may be moved."""
+        file = Path(store.removeprefix(SQLITE))
+        if store.startswith(SQLITE) and file.resolve().is_relative_to(self.path.resolve()):
+            return str(file.resolve().relative_to(self.path.resolve()))
+        return logs.mask(store)
 
     def claim(self) -> None:
         """Make the folder, for this run alone; the claim ends with the process.
@@ -83,7 +95,7 @@ class Folder:
         if store == self.own_store:
             for file in self.path.glob("manyhands-*.db*"):
                 file.unlink()
-        said = {"job": job, "digest": spec.digest, "store": logs.mask(store), "key": _key(spec, broker, store)}
+        said = {"job": job, "digest": spec.digest, "store": self._kept(store), "key": _key(spec, broker, store)}
         self._write({**said, "ended": False})
 
     def end(self) -> None:

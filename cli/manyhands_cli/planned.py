@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # numpy, and what draws tables, take their time to import
 
     from manyhands_aggregator.forecast import Forecast
     from manyhands_aggregator.sample import Sample
-    from manyhands_cli.client import Client
+    from manyhands_cli.source import Source
 
 #: What a plan's file says it is.
 FORMAT = "manyhands.plan.v1"
@@ -119,7 +119,7 @@ def actual(said: Mapping[str, Any], confidences: Iterable[float]) -> dict[str, A
     return {name: value for name, value in found.items() if value is not None}
 
 
-def of_job(client: Client, job: str, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+def of_job(client: Source, job: str, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What was foretold of a job that an aggregator knows, beside what came of it."""
     said = client.call("GET", paths.of_job(job))
     stated: list[float] = []

@@ -27,6 +27,7 @@ from manyhands_cli.options import (
     producer_client,
 )
 from manyhands_cli.paths import of_job
+from manyhands_cli.source import source_of
 from manyhands_cli.watch import or_unheard, unserved
 
 #: Seconds between two looks at what does not balance.
@@ -37,7 +38,10 @@ def status(
     job: Annotated[
         str | None,
         typer.Argument(
-            metavar="JOB", help="A job's id; all jobs without.", show_default=False, autocompletion=complete_job
+            metavar="JOB",
+            help="A job's id, or the output folder of a `run`; all jobs without.",
+            show_default=False,
+            autocompletion=complete_job,
         ),
     ] = None,
     json_: AsJson = False,
@@ -51,10 +55,10 @@ def status(
 
     Example: manyhands status digits-1f00ba11 --json
     """
-    client = aggregator_client(aggregator, token, ca)
-    said = client.call("GET", of_job(job) if job else "/api/jobs")
-    if job and said["state"] == "open":
-        said["unserved"] = unserved(client, job)
+    with source_of(job or "", aggregator, token, ca) as (source, name):
+        said = source.call("GET", of_job(name) if job else "/api/jobs")
+        if job and said["state"] == "open":
+            said["unserved"] = unserved(source, name)
     if json_:
         show.as_json(said)
     elif job:
@@ -66,7 +70,7 @@ def status(
 
 
 def agreement(
-    job: JobId,
+    job: JobIdOrFolder,
     json_: AsJson = False,
     aggregator: AggregatorUrl = AGGREGATOR,
     token: Token = None,
@@ -78,7 +82,8 @@ def agreement(
 
     Example: manyhands agreement digits-1f00ba11
     """
-    said = aggregator_client(aggregator, token, ca).call("GET", of_job(job, "/agreement"))
+    with source_of(job, aggregator, token, ca) as (source, name):
+        said = source.call("GET", of_job(name, "/agreement"))
     if json_:
         show.as_json(said)
     elif said is None:
@@ -93,7 +98,7 @@ def agreement(
 
 
 def rewards(
-    job: JobId,
+    job: JobIdOrFolder,
     json_: AsJson = False,
     aggregator: AggregatorUrl = AGGREGATOR,
     token: Token = None,
@@ -103,7 +108,8 @@ def rewards(
 
     Example: manyhands rewards digits-1f00ba11
     """
-    said = aggregator_client(aggregator, token, ca).call("GET", of_job(job, "/rewards"))
+    with source_of(job, aggregator, token, ca) as (source, name):
+        said = source.call("GET", of_job(name, "/rewards"))
     if json_:
         show.as_json(said)
     elif not said["people"]:

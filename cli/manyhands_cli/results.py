@@ -10,6 +10,7 @@ import typer
 from manyhands_cli import show
 from manyhands_cli.options import AGGREGATOR, AggregatorUrl, Ca, JobIdOrFolder, Token, aggregator_client
 from manyhands_cli.paths import of_job
+from manyhands_cli.source import Source, source_of
 
 Format = Literal["csv", "jsonl", "parquet"]
 
@@ -50,11 +51,11 @@ def results(
     Of a job that is still open come the answers there are.
 
     With --bundle everything that the answers of an ended job rest on goes into a folder, with a report for people;
-    `manyhands reaggregate` computes the answers again from it. JOB may then be the output folder of a `run`, too.
+    `manyhands reaggregate` computes the answers again from it.
 
     Example: manyhands results digits-1f00ba11 --out answers.parquet
 
-    Example: manyhands results digits-1f00ba11 --bundle digits
+    Example: manyhands results out/digits --bundle digits
     """
     if bundle is not None:
         if format_ or out or failed:
@@ -69,11 +70,14 @@ def results(
     kind = format_ or ending or "csv"
     if failed and kind != "csv":
         raise typer.BadParameter("--failed is CSV; choose no other format")
-    stream = typer.get_binary_stream("stdout")
-    if kind == "parquet" and out is None and stream.isatty():
+    if kind == "parquet" and out is None and typer.get_binary_stream("stdout").isatty():
         raise typer.BadParameter("Parquet is no text; give --out FILE")
-    client = aggregator_client(aggregator, token, ca)
-    said = client.call("GET", of_job(job))
+    with source_of(job, aggregator, token, ca) as (source, name):
+        _stream(source, name, out, plan, "/failed.csv" if failed else f"/answers.{kind}")
+
+
+def _stream(source: Source, job: str, out: Path | None, plan: Path | None, file: str) -> None:
+    said = source.call("GET", of_job(job))
     if said["state"] == "open":
         show.notes().print(
             f"{job} is still open: {said['answered']:,} of {said['tasks']:,} tasks have an answer so far"
@@ -84,15 +88,16 @@ def results(
         from manyhands.spec import received
         from manyhands_cli import planned
 
-        spec = received(client.call("GET", of_job(job, "/record"))["job_file"])
+        spec = received(source.call("GET", of_job(job, "/record"))["job_file"])
         foretold = planned.fitting(planned.read(plan), spec)
-        planned.show_on(planned.of_job(client, job, foretold), show.notes())
-    blocks = client.stream(of_job(job, "/failed.csv" if failed else f"/answers.{kind}"))
+        planned.show_on(planned.of_job(source, job, foretold), show.notes())
+    blocks = source.stream(of_job(job, file))
     if out is not None:
         from manyhands_cli.files import write_whole
 
         write_whole(out, blocks)
         return
+    stream = typer.get_binary_stream("stdout")
     for block in blocks:
         stream.write(block)
     stream.flush()

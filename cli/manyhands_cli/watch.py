@@ -25,6 +25,7 @@ from manyhands_cli.paths import of_job
 
 if TYPE_CHECKING:
     from manyhands_cli.client import Client
+    from manyhands_cli.source import Source
 
 #: Seconds between looks at a job that is watched.
 LOOK = 0.3
@@ -101,7 +102,7 @@ def or_unheard(client: Client, path: str) -> dict[str, Any] | None:
     return said
 
 
-def unserved(client: Client, job: str) -> list[str]:
+def unserved(client: Source, job: str) -> list[str]:
     """The job's judges for whom suites wait that no worker takes, as far as the aggregator can tell."""
     try:
         return list(client.call("GET", of_job(job, "/unserved"))["judges"] or ())

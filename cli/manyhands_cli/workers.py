@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from manyhands_cli import show
-from manyhands_cli.options import AGGREGATOR, AggregatorUrl, AsJson, Ca, JobId, Token, aggregator_client
+from manyhands_cli.options import AGGREGATOR, AggregatorUrl, AsJson, Ca, JobIdOrFolder, Token
 from manyhands_cli.paths import of_job
+from manyhands_cli.source import source_of
 
 #: Columns of the table.
 WORKERS = (
@@ -26,7 +27,7 @@ WORKERS = (
 
 
 def workers(
-    job: JobId,
+    job: JobIdOrFolder,
     worker: Annotated[
         str | None,
         typer.Option(
@@ -46,11 +47,11 @@ def workers(
 
     Example: manyhands workers digits-1f00ba11
     """
-    client = aggregator_client(aggregator, token, ca)
-    if worker is None:
-        said = client.call("GET", of_job(job, "/workers"))
-    else:
-        said = client.call("GET", of_job(job, "/worker"), params={"name": worker})
+    with source_of(job, aggregator, token, ca) as (source, name):
+        if worker is None:
+            said = source.call("GET", of_job(name, "/workers"))
+        else:
+            said = source.call("GET", of_job(name, "/worker"), params={"name": worker})
     if json_:
         show.as_json(said)
     elif worker is not None:

@@ -174,3 +174,35 @@ def test_a_full_disk_ends_a_run(job: WriteJob, start_run: Callable[..., Any], tm
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert (said["job"], said["answered"]) == (stopped["job"], 20_000)
+
+
+def test_a_run_is_asked_by_its_folder(job: WriteJob, tmp_path: Path) -> None:
+    """Commands that ask about a job take the output folder of a run, wherever it was moved, and no service runs."""
+    judges = "from manyhands import Judgment, judge\n\n"
+    judges += '@judge("people")\ndef people(item):\n    return Judgment(item["text"], worker="ann")\n'
+    judges += '\n@judge("echo")\ndef echo(item):\n    return item["text"]\n'
+    stages = [{"judges": ["echo", {"judge": "people", "price": 0.25}]}]
+    keys: dict[str, Any] = {"stages": stages, "rewards": {"judgment": "0.5", "agreement": "0.125"}, "suite": 2}
+    file = job(judges, rows(4), "rows.csv", answer={"type": "choice", "options": [f"t{n}" for n in range(4)]}, **keys)
+    done = command("run", str(file), "--out", str(tmp_path / "out"), "--children", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    ran, moved = json.loads(done.stdout)["job"], str((tmp_path / "out").rename(tmp_path / "moved"))
+
+    def asked(*arguments: str) -> Any:
+        found = command(*arguments)
+        assert found.returncode == 0, found.stdout + found.stderr
+        return found.stdout
+
+    assert json.loads(asked("status", moved, "--json"))["job"] == ran
+    assert [row["worker"] for row in json.loads(asked("workers", moved, "--json"))] == ["echo", "people/ann"]
+    assert json.loads(asked("workers", moved, "--worker", "people/ann", "--json"))["judgments"] == 4
+    assert json.loads(asked("agreement", moved, "--json"))["alpha"] == 1
+    earned = json.loads(asked("rewards", moved, "--json"))
+    assert (earned["job"], earned["earned"]) == (ran, "2.5")
+    assert asked("results", moved) == (tmp_path / "moved" / "answers.csv").read_text()
+    assert [json.loads(line)["answer"] for line in asked("results", moved, "-f", "jsonl").splitlines()] == [
+        "t0", "t1", "t2", "t3",
+    ]  # fmt: skip
+    asked("results", moved, "--out", str(tmp_path / "answers.parquet"))
+    assert (tmp_path / "answers.parquet").read_bytes()[:4] == b"PAR1"
+    assert asked("results", moved, "--failed").splitlines() == ["position,id,code,message"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from typing import IO, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -20,8 +18,6 @@ from manyhands_aggregator.service import Aggregator
 from manyhands_service.audit import about, audited
 from manyhands_service.web import application
 
-#: Bytes of a file sent at a time.
-BLOCK = 1 << 18
 #: Parameters that say which dead letters, and which versions of a handler.
 WHICH, VERSIONS = ("job", "code", "cause", "until"), ("changed", "version")
 
@@ -146,7 +142,9 @@ def build(aggregator: Aggregator, settings: ApiSettings) -> FastAPI:
         """Every answer as one file, streamed."""
         aggregator.progress(job)  # an unknown job is a 404 here, before the stream begins
         if kind == "parquet":
-            return StreamingResponse(_blocks(_parquet(aggregator, job)), media_type="application/vnd.apache.parquet")
+            return StreamingResponse(
+                export.parquet_blocks(aggregator.answers(job)), media_type="application/vnd.apache.parquet"
+            )
         blocks, media = export.STREAMS[kind]
         return StreamingResponse(blocks(aggregator.answers(job)), media_type=media)
 
@@ -264,17 +262,3 @@ def build(aggregator: Aggregator, settings: ApiSettings) -> FastAPI:
         return Count(letters=aggregator.office.drop(letter))
 
     return app
-
-
-def _parquet(aggregator: Aggregator, job: str) -> IO[bytes]:
-    """Parquet has its index at the end and is written by seeking, so it is made in a temporary file first."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115  closed by who sends it
-    export.write_parquet(aggregator.answers(job), file)
-    file.seek(0)
-    return file
-
-
-def _blocks(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
-        while block := file.read(BLOCK):
-            yield block

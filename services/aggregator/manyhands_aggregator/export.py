@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import IO, Any
@@ -15,6 +16,8 @@ from arro3.io import write_parquet as _write_parquet
 
 from manyhands_aggregator.answers import Block
 
+#: Bytes of a Parquet file sent at a time.
+BLOCK = 1 << 18
 COLUMNS = ("id", "answer", "confidence", "judgments")
 STAGE = "stage"
 FAILED_COLUMNS = ("position", "id", "code", "message")
@@ -82,6 +85,20 @@ def write_parquet(blocks: Iterable[Block], file: IO[bytes]) -> None:
         for block in chain([first], rest)
     )
     _write_parquet(RecordBatchReader.from_batches(schema, batches), file, compression="zstd(3)")
+
+
+def parquet_blocks(blocks: Iterable[Block]) -> Iterator[bytes]:
+    """The same, block by block: its index is at the end and it is written by seeking, so it is made in a file first."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115  closed by who reads it
+    write_parquet(blocks, file)
+    file.seek(0)
+    return _parts(file)
+
+
+def _parts(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while block := file.read(BLOCK):
+            yield block
 
 
 def as_maps(block: Block) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from manyhands.errors import BrokerError, UnknownJob
 from manyhands.process import declared
 from manyhands.runner import Runner
 from manyhands.topology import topology
-from manyhands_aggregator import answers, economy, ledger, quality, ratings, reading, record, rewards
+from manyhands_aggregator import answers, economy, ledger, quality, reading, record, rewards
 from manyhands_aggregator.answers import Block
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.intake import Intake
@@ -211,9 +211,7 @@ class Aggregator:
         """How good each worker is, machine or person, what the job's rules say to it, and how they ``acted`` last."""
         from manyhands_aggregator import workers
 
-        known = self.store.read(lambda c: ratings.known(c, job))
-        rows = workers.of_job(self.store, job).ratings()
-        return [{**row, "acted": known[row["worker"]].action if row["worker"] in known else None} for row in rows]
+        return workers.rated(self.store, job)
 
     def worker(self, job: str, name: str) -> dict[str, Any]:
         """The same of one worker, with its confusion matrix where the answers have options.

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from manyhands.errors import UnknownJob
 from manyhands.spec import PEOPLE, Quality, received
-from manyhands_aggregator import judging, tables
+from manyhands_aggregator import judging, ratings, tables
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.said import Columns
 from manyhands_aggregator.truth import likeness
@@ -99,6 +99,17 @@ class Measured:
 
 def _share(value: float) -> float | None:
     return round(value, 4) if math.isfinite(value) else None
+
+
+def rated(store: Store, job: str) -> list[dict[str, Any]]:
+    """A row a worker, with how the job's rules ``acted`` on it last.
+
+    Raises:
+        UnknownJob: the aggregator has not heard of it, or not of its plan.
+    """
+    known = store.read(lambda c: ratings.known(c, job))
+    rows = of_job(store, job).ratings()
+    return [{**row, "acted": known[row["worker"]].action if row["worker"] in known else None} for row in rows]
 
 
 def of_job(store: Store, job: str, *, most: int | None = None) -> Measured:

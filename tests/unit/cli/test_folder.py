@@ -86,3 +86,15 @@ def test_a_torn_note_is_no_note(folder: Folder) -> None:
     """A folder with a note that cannot be read is as one without."""
     (folder.path / "run.json").write_text('{"job": "n-')
     assert Folder(folder.path).job is None
+
+
+def test_a_folder_may_be_moved(folder: Folder, tmp_path: Path) -> None:
+    """The note names a store that is in the folder by its path from there; one that names it in full is read, too."""
+    for store in (folder.own_store, f"sqlite:///{folder.path / 'mine.db'}"):
+        folder.begin("n-2", job(), "memory://", store)
+        assert Folder(folder.path).store == store
+        moved = folder.path.rename(tmp_path / "moved")
+        assert Folder(moved).store == store.replace(str(folder.path), str(moved))
+        moved.rename(folder.path)
+    (folder.path / "run.json").write_text('{"job": "n-1", "store": "sqlite:////elsewhere/m.db"}')
+    assert Folder(folder.path).store == "sqlite:////elsewhere/m.db"
