@@ -24,8 +24,8 @@ class Exit(enum.IntEnum):
 #: What each exit code means, for the documentation.
 MEANING = {
     Exit.OK: "Done.",
-    Exit.SHORT: "The job ended partial or cancelled, the audit or the check found something, a letter was not sent, "
-    "or a bundle is not what it was.",
+    Exit.SHORT: "The job ended partial or cancelled, or a plan says that it would stop or a judge fails; the audit or "
+    "the check found something, a letter was not sent, or a bundle is not what it was.",
     Exit.USAGE: "The command line is not right.",
     Exit.INPUT: "The job file, the source, the handlers or the settings are not right, or a service said no.",
     Exit.AWAY: "A service, the broker or the store cannot be reached.",

@@ -17,6 +17,7 @@ from manyhands_aggregator import values
 from manyhands_aggregator.cost import Part, cost, makespan
 from manyhands_aggregator.sample import Said, Sample, Specimen
 from manyhands_cli.jobfile import references
+from manyhands_cli.seen import Seen
 from manyhands_producer.sources import Gold, Rows, Source, load_gold, load_mixed, open_source
 from manyhands_worker.judging import sort
 from manyhands_worker.offer import make, offers
@@ -31,7 +32,7 @@ ROWS, BYTES = 20_000, 8 << 20
 class Pilot:
     """What a judge took in the pilot: seconds to get ready, then seconds for each judgment; how many it failed.
 
-    ``said`` has the judgments of each task, by slot.
+    ``said`` has the judgments of each task, by slot, ``first_error`` why it failed first.
     """
 
     judge: str
@@ -40,16 +41,26 @@ class Pilot:
     tasks: int
     failed: int
     said: Sequence[Sequence[Said]] = ()
+    first_error: str | None = None
+
+    @property
+    def dead(self) -> bool:
+        """Whether every judgment failed."""
+        return bool(self.said) and all(one.failure is not None for of in self.said for one in of)
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A source's rows: those that become tasks, those that are refused, and a few payloads with their truths."""
+    """A source's rows: those that become tasks, those that are refused, and a few payloads with their truths.
+
+    ``stops`` is the first bad row, and why it is bad, if a run would stop there.
+    """
 
     tasks: int
     refused: int
     sample: Sequence[Any]
     truths: Sequence[Any] = ()
+    stops: str | None = None
 
 
 def count(spec: JobSpec, sample: int, said: Callable[[int], None], seed: int | None = None) -> Counted:
@@ -65,11 +76,18 @@ def count(spec: JobSpec, sample: int, said: Callable[[int], None], seed: int | N
     gold, mixed = load_gold(spec), load_mixed(spec, spec.name)
     tasks = refused = 0
     kept: list[tuple[Any, Any]] = []
+    strict, stops = spec.source is not None and spec.source.on_bad_row == "stop", None
+    seen = Seen()
     rng = None if seed is None else random.Random(seed)
     try:
         while True:
             rows = source.read(ROWS, BYTES)
+            own_ids = rows.ids is not None
             rows = rows if mixed is None else mixed.mix(rows, tasks)
+            if own_ids:
+                seen.note(rows)
+            if strict and stops is None and (bad := rows.bad()) is not None:
+                stops = rows.refused[bad].message
             for index, payload in enumerate(rows.payloads):
                 if index in rows.refused:
                     refused += 1
@@ -80,8 +98,9 @@ def count(spec: JobSpec, sample: int, said: Callable[[int], None], seed: int | N
             tasks += len(rows.payloads)
             said(tasks)
             if rows.end:
-                return Counted(tasks, refused, [one for one, _ in kept], [truth for _, truth in kept])
+                return Counted(tasks, refused, [one for one, _ in kept], [truth for _, truth in kept], stops)
     finally:
+        seen.close()
         source.close()
 
 
@@ -126,12 +145,17 @@ def pilot(
                 tasks=len(sample),
                 failed=sum(of[0].failure is not None for of in said),
                 said=said,
+                first_error=next((_why(one) for of in said for one in of if one.failure is not None), None),
             )
         )
         close = getattr(judge, "close", None)
         if close is not None:
             close()
     return found
+
+
+def _why(said: Said) -> str:
+    return "" if said.failure is None else f"{said.failure.code}: {said.failure.message}"
 
 
 def slots_of(spec: JobSpec) -> dict[str, int]:
@@ -231,6 +255,7 @@ def foretell(spec: JobSpec, counted: Counted, pilots: Sequence[Pilot], children:
                 "price": j.price,
                 "pilot_tasks": took.tasks,
                 "pilot_failed": took.failed,
+                **({"first_error": took.first_error} if took.first_error else {}),
             }
             for j, took in zip(spec.judges, of, strict=True)
         ],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from manyhands_cli import show
+from manyhands_cli.exits import Exit
 from manyhands_cli.options import AGGREGATOR, AggregatorUrl, AsJson, Ca, Handlers, JobFile, Token, aggregator_client
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def plan(
 
     Counts the source and lets every judge try a few tasks; or goes by an earlier job. Then it rehearses the job many
     times over, with the code that decides in the aggregator: accept rules, at_most and budget. Figures come with what
-    they lie between with 80 % certainty. Nothing is published or kept.
+    they lie between with 80 % certainty. Nothing is published or kept. The exit code is 1 where a run would stop at a
+    bad row (ids that come twice are found, too), or a judge failed all of its pilot; standard error says why.
 
     Example: manyhands plan examples/digits/job.yaml --children 8
 
@@ -127,12 +129,26 @@ def plan(
         said = planned.foretold(spec, said, foreseen, sample, _basis(spec, from_, sample, counted, urn.unseen))
     except Unknowable as error:
         said["assumed"] = [f"{error}; judgments and cost are those of asking everybody"]
+    dead = [pilot for pilot in pilots if pilot.dead]
+    if dead:  # it would be right or sure of nothing only because nothing was said
+        said = planned.without(said, "accuracy", "confidence")
     if out is not None:
         planned.write(out, spec, said)
     if json_:
         show.as_json(said)
     else:
         _print(said)
+    for each in dead:
+        said_of = f"{each.judge} failed the whole pilot of {each.tasks:,} tasks, first: {each.first_error}"
+        show.notes().print(said_of, soft_wrap=True)
+    if counted.stops is not None:
+        show.notes().print(
+            f"a run would stop at the first bad row: {counted.stops}; with `on_bad_row: set-aside` in the job file's "
+            "source bad rows are set aside, and the others judged",
+            soft_wrap=True,
+        )
+    if dead or counted.stops is not None:
+        raise typer.Exit(Exit.SHORT)
 
 
 def _skill(text: str) -> tuple[str, float]:

@@ -71,6 +71,14 @@ def foretold(spec: JobSpec, said: Mapping[str, Any], found: Forecast, sample: Sa
     return {**result, "judges": judges}
 
 
+def without(said: Mapping[str, Any], *figures: str) -> dict[str, Any]:
+    """The same but for these figures."""
+    found = {key: value for key, value in said.items() if key not in figures}
+    if "between" in found:
+        found["between"] = {key: value for key, value in found["between"].items() if key not in figures}
+    return found
+
+
 def write(file: Path, spec: JobSpec, said: Mapping[str, Any]) -> None:
     """Keep what was foretold of a job."""
     plan = {"format": FORMAT, "digest": spec.digest, **said}

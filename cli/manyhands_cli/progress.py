@@ -77,9 +77,9 @@ class _Bar(Progress):
 
 
 def counts(aggregator: Mapping[str, Any], producer: Mapping[str, Any] | None) -> str:
-    """Published, judged, answered, failed, rate and time left, as one line."""
+    """Published, judgments (failed ones are among them), answered, failed, rate and time left, as one line."""
     parts = [f"published {producer['published']:,} suites"] if producer else []
-    parts += [f"{word} {aggregator[key]:,}" for word, key in (("judged", "judgments"), ("answered", "answered"))]
+    parts += [f"{word} {aggregator[key]:,}" for word, key in (("judgments", "judgments"), ("answered", "answered"))]
     parts += [f"failed {aggregator['failed']:,}", f"{aggregator['rate']:,.0f}/s"]
     if aggregator["eta_seconds"]:
         parts.append(f"{show.duration(aggregator['eta_seconds'])} left")

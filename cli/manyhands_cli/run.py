@@ -7,6 +7,7 @@ import secrets
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -135,9 +136,20 @@ def run(
         show.notes().print("stopped; the same command goes on where it stopped")
         raise typer.Exit(Exit.INTERRUPTED)
     _say(summary, folder.path, json_)
+    for judge in summary["judges"]:
+        if dead(judge):
+            show.notes().print(
+                f"{judge['judge']} failed all {judge['errors']:,} of its judgments, first at {judge['first_error']}",
+                soft_wrap=True,
+            )
     if bundle is not None and not json_:
         show.line(f"the report is {bundle / 'report.html'}")
     raise typer.Exit(Exit.OK if summary["state"] == "complete" else Exit.SHORT)
+
+
+def dead(judge: Mapping[str, Any]) -> bool:
+    """Whether a judge failed everything that it was asked."""
+    return bool(judge["errors"]) and not judge["judgments"]
 
 
 def _on_signals() -> threading.Event:
@@ -227,7 +239,7 @@ def _say(summary: dict[str, Any], folder: Path, json_: bool) -> None:
         show.line("")
     show.table(summary["judges"], ("judge", "judgments", "errors", "agreement", "accuracy", "seconds_per_task"))
     for judge in summary["judges"]:
-        if judge["errors"]:
+        if judge["errors"] and not dead(judge):
             show.line(f"\n{judge['judge']} failed {judge['errors']:,} times, first at {judge['first_error']}")
     show.line(f"\nanswers are in {folder / 'answers.csv'}")
     if (folder / "failed.csv").exists():

@@ -85,14 +85,16 @@ def _right(type_: Type, found: Found, truths: Mapping[int, Any], columns: Column
     """How right the answers are: texts in their plain form, numbers near enough, and how far off they are."""
     import numpy as np
 
+    from manyhands_aggregator.truth.nearness import is_near
     from manyhands_aggregator.truth.texts import plain
     from manyhands_aggregator.truth.types import near
 
     if type_ == "number":
-        off = np.array([abs(found.values[task] - truth) for task, truth in truths.items()])
+        said, known = np.array([found.values[task] for task in truths]), np.array([*truths.values()])
+        off = np.abs(said - known)
         within, most = near(columns), min(float(off.max()), sys.float_info.max) or 1.0  # squares may be beyond floats
         return {
-            "accuracy": round(float((off <= within).mean()), 6),
+            "accuracy": round(float(is_near(said, known, within).mean()), 6),
             "within": within,
             "mean_error": float((off / most).mean()) * most,
             "root_mean_square_error": float(np.sqrt(((off / most) ** 2).mean())) * most,

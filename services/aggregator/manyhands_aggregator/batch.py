@@ -75,7 +75,7 @@ class Sorter:
         if forged is None or said.delivery is None:
             batch.judgments.append(said)
         else:  # told: what others say in its name has no bearing on a judge's tasks
-            batch.out.append(self.set_aside(said.delivery, FORGED, forged, told=True))
+            batch.out.append(self.set_aside(said.delivery, FORGED, forged, judge=said.message.judge, told=True))
 
     def _addressed(self, delivery: Delivery) -> Judgments | None:
         """For which tasks judgments speak that are no valid message; None where that cannot be known."""
@@ -92,10 +92,10 @@ class Sorter:
         return "events" if delivery.queue == self._names.events_queue("aggregator") else "judgments"
 
     def set_aside(
-        self, delivery: Delivery, code: str, error: str, *, traceback: str = "", told: bool = False
+        self, delivery: Delivery, code: str, error: str, *, traceback: str = "", judge: str = "", told: bool = False
     ) -> Outgoing:
-        """The dead letter of a delivery; ``told`` when its tasks are told of elsewhere."""
-        kind = self._kind(delivery)
-        _log.warning("set aside", kind=kind, code=code, error=error, **tracing.bound(delivery))
+        """The dead letter of a delivery, of this ``judge`` if known; ``told`` when its tasks are told of elsewhere."""
+        kind, whose = self._kind(delivery), {"judge": judge} if judge else {}
+        _log.warning("set aside", kind=kind, code=code, error=error, **whose, **tracing.bound(delivery))
         cause = Cause(code=code, error=error, at=self._clock.now(), traceback=traceback, told=told)
         return raw_letter(self._names, kind, delivery, cause)

@@ -252,7 +252,7 @@ class Intake:
     def _aside(self, some: Iterable[Aside], result: Result) -> None:
         for said, code, why, told in some:
             if said.delivery is not None:  # what we conclude ourselves has its letter on file
-                result.out.append(self._sorter.set_aside(said.delivery, code, why, told=told))
+                result.out.append(self._sorter.set_aside(said.delivery, code, why, judge=said.message.judge, told=told))
 
     def _settled(self, job: str, suites: Sequence[int], result: Result) -> None:
         if suites:

@@ -31,9 +31,6 @@ LEVEL = 1e-9
 LEARN_FROM = 0.8
 #: Who states nothing of a judgment is taken to be as sure as can be, until that is compared.
 SURE = 1.0
-#: A number bears another one out that is no further from it than this share of the range of the answer type; where
-#: it has none, of its own magnitude. It is what the confidence of a number is the probability of.
-NEAR = 0.05
 
 
 def rule_of(accept: Accept) -> rules.Rule:
@@ -236,15 +233,8 @@ def _comparisons(plan: Plan, state: SuiteState, decision: Decision) -> list[Less
 
 
 def _bears_out(plan: Plan, value: Any, reference: Any) -> bool:
-    """Whether a value, in normal form, is what an answer or a truth says, or for a number next to it."""
+    """Whether a value, in normal form, is what an answer or a truth says."""
     answer = plan.spec.answer
-    if answer.type == "number":
-        try:
-            there = float(reference)
-        except (TypeError, ValueError):
-            return False
-        span = abs(there) if answer.min is None or answer.max is None else answer.max - answer.min
-        return bool(abs(value / 2 - there / 2) <= NEAR * span / 2)  # halves: the ends may be 1e308 apart
     if answer.type == "text" and plan.spec.decide_by in ("normalised", "rover"):
         return isinstance(reference, str) and plain(value) == plain(reference)
     return values.same(answer, plan.check, value, reference)

@@ -9,6 +9,7 @@ from typing import Any
 
 from manyhands import jsonschemas
 from manyhands.spec import Answer
+from manyhands_aggregator.truth.nearness import is_near, reach
 
 #: Given a value, returns it in its normal form; raises ValueError with what is wrong.
 Check = Callable[[Any], Any]
@@ -65,7 +66,7 @@ def _plainly_right(answer: Answer, values: Sequence[Any]) -> bool:
 
 
 def same(answer: Answer, one: Check, value: Any, truth: Any) -> bool:
-    """Whether an answer, in normal form, is the truth; numbers agree to nine digits.
+    """Whether an answer, in normal form, is right; a number is if it is near enough to the truth.
 
     A truth from a CSV file is text: a number, a list or a map is read from it.
     """
@@ -84,7 +85,7 @@ def _same(answer: Answer, one: Check, value: Any, truth: Any) -> bool:
     except ValueError:
         return False
     if answer.type == "number":
-        return math.isclose(value, normal, rel_tol=1e-9, abs_tol=1e-9)
+        return bool(is_near(value, normal, reach(normal, answer.min, answer.max)))
     if answer.type == "json":
         return canonical(value) == canonical(normal)
     return bool(value == normal)

@@ -17,6 +17,7 @@ from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.said import Columns
 from manyhands_aggregator.truth import likeness
 from manyhands_aggregator.truth.ballots import Ballots
+from manyhands_aggregator.truth.nearness import reach
 from manyhands_aggregator.truth.quality import Assessment, assess, compare
 from manyhands_aggregator.truth.reputation import bounds, confusions, expected
 from manyhands_aggregator.truth.verdict import verdict
@@ -142,7 +143,9 @@ def measure(columns: Columns, share: float = 1.0) -> Measured:
         case "choice" | "choices":
             found = assess(ballots, seconds, gold=labels, machines=machines, rows=columns.width)
         case "number":
-            found = compare(ballots, likeness.near(ballots, value, truth), seconds, machines=machines)
+            answer = columns.plan.spec.answer
+            within = reach(truth, answer.min, answer.max)
+            found = compare(ballots, likeness.near(ballots, value, truth, within), seconds, machines=machines)
         case _:
             found = compare(ballots, likeness.same(ballots, labels), seconds, machines=machines)
     return Measured(columns.plan, list(columns.names), ballots, found, share)

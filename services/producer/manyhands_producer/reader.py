@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from manyhands import backoff, logs, metrics
 from manyhands.clock import Clock
 from manyhands.errors import SourceError, StoreUnavailable
-from manyhands.messages import GOLD_ID
 from manyhands_producer.board import Board, Live
 from manyhands_producer.cutter import Limits, cut
 from manyhands_producer.errors import Moved, Repeated
@@ -18,7 +17,6 @@ from manyhands_producer.record import Added, State
 from manyhands_producer.sources import (
     Gold,
     Mixed,
-    Refusal,
     Roots,
     Rows,
     Source,
@@ -27,7 +25,6 @@ from manyhands_producer.sources import (
     load_mixed,
     open_source,
 )
-from manyhands_producer.sources.base import BAD_ROW
 from manyhands_producer.sources.files import said
 from manyhands_producer.spool import Cut
 from manyhands_producer.store import ProducerStore
@@ -196,15 +193,13 @@ class Reader:
                 continue  # cutting has found more: values that cannot travel
             if reason is not None:
                 state = "cancelled"
-            ids = []
-            if own_ids and rows.ids is not None:
-                ids = [own for i, own in enumerate(rows.ids) if own and own != GOLD_ID and i not in rows.refused]
+            ids = rows.own_ids() if own_ids else []
             try:
                 self._store.add(
                     live.number, suite, Added(cuts=cuts, ids=ids, cursor=source.cursor, state=state, reason=reason)
                 )
             except Repeated as repeated:
-                _refuse_repeated(rows, repeated.known)
+                rows.refuse_repeated(repeated.known)
                 continue
             break
         self._board.added(live, cuts, state, reason)
@@ -234,13 +229,3 @@ def _tell_truths(rows: Rows, gold: Gold | None, first: int) -> None:
     ids = rows.ids if rows.ids is not None else map(str, range(first, first + len(rows.payloads)))
     truths = [None if own is None else gold.get(own) for own in ids]
     rows.truths = truths if any(truth is not None for truth in truths) else None
-
-
-def _refuse_repeated(rows: Rows, known: set[str]) -> None:
-    seen = set(known)
-    for index, own in enumerate(rows.ids or ()):
-        if own is None or own == GOLD_ID or index in rows.refused:
-            continue
-        if own in seen:
-            rows.refused[index] = Refusal(BAD_ROW, f"{rows.where(index)}: the id {own!r} was there before")
-        seen.add(own)

@@ -254,7 +254,8 @@ class Lane:
         else:
             _, code, why = reply
             publish = [raw_letter(delivery, why, self._shared.station, self._shared.clock.now(), code)]
-            _log.warning("set aside", code=code, error=why, queue=delivery.queue, **tracing.bound(delivery))
+            judge = judge_of(delivery)
+            _log.warning("set aside", judge=judge, code=code, error=why, **tracing.bound(delivery))
         task.finish(Outcome(deliveries=[delivery], publish=tracing.traced(delivery, publish)))
 
     def _note_trouble(self, judge: str, trouble: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgpack
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from manyhands.broker import Delivery
 from manyhands.codec import decode, encode
@@ -108,7 +109,11 @@ def test_an_invalid_value_is_asked_for_again_each_time_it_comes(bench: Bench) ->
     job = Job(count=2)
     bench.take(*job.news())
     wrong = job.judged(0, ["a", "z"])
-    first = bench.take(wrong)
+    with capture_logs() as log:
+        first = bench.take(wrong)
+    assert [(line["judge"], line["code"]) for line in log if line["event"] == "set aside"] == [
+        ("one", "invalid-answer")
+    ]
     (escalated,) = said(first)
     assert escalated.name == "suite.escalated"
     assert escalated.data == {

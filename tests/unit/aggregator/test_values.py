@@ -14,6 +14,9 @@ CHOICE = Answer(type="choice", options=["0", "1", "two"])
 LABELS = Answer(type="choices", options=["x", "y", "3"])
 NUMBER = Answer(type="number")
 BOUNDED = Answer(type="number", min=-1, max=1)
+RANGED = Answer(type="number", min=0, max=100)
+WIDE = Answer(type="number", min=-1.7e308, max=1.7e308)
+POINT = Answer(type="number", min=7, max=7)
 TEXT = Answer(type="text", max_length=3)
 SCHEMA = {
     "type": "object",
@@ -152,7 +155,13 @@ def test_a_column_that_is_right_costs_no_copy(answer: Answer, column: list[Any])
         (NUMBER, 0.1 + 0.2, 0.3, True),
         (NUMBER, 3.0, "3", True),
         (NUMBER, 3.0, "three", False),
-        (NUMBER, 3.0, 3.001, False),
+        (NUMBER, 3.0, 3.001, True),  # without a range a twentieth of the truth
+        (NUMBER, 3.0, 3.2, False),
+        (NUMBER, 1e-8, 0.0, False),
+        (RANGED, 5.0, 0, True),
+        (RANGED, 5.01, 0, False),
+        (WIDE, -1e308, 1e308, False),
+        (POINT, 7.0, 7, True),
         (BOUNDED, 1.0, 7, False),
         (TEXT, "abc", "abc", True),
         (TEXT, "abc", "ABC", False),

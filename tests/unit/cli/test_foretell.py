@@ -71,7 +71,7 @@ def test_the_source_is_counted_and_a_pilot_judges_its_first_rows(tmp_path: Path)
     spec, heard = load(file), list[int]()
     counted = count(spec, 2, heard.append)
     assert counted.tasks == heard[-1] == 4
-    assert list(counted.sample) == ["1", "2"]
+    assert (counted.refused, list(counted.sample), counted.stops) == (1, ["1", "x"], None)
     found = pilot(spec, file, None, ["1", "x"])
     assert [(p.judge, p.tasks, p.failed) for p in found] == [("j", 2, 1)]
 
@@ -132,3 +132,83 @@ def test_handlers_of_the_environment_are_for_workers(tmp_path: Path, monkeypatch
     (tmp_path / "key.py").write_text(f"{JUDGE}def j(payload):\n    return payload\n")
     file = job_file(tmp_path)
     assert [p.failed for p in pilot(jobfile.read(file, None), file, None, ["a"])] == [0]
+
+
+def planned(file: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    """The exit code of `plan --json`, what it says, and what it says on standard error."""
+    done = CliRunner().invoke(app, ["plan", str(file), "--json", "--children", "1", *arguments])
+    return done.exit_code, json.loads(done.stdout), done.stderr
+
+
+def test_a_judge_that_fails_its_whole_pilot_is_told(tmp_path: Path) -> None:
+    """Why it failed first, no accuracy, and an exit code; one that fails now and then only is counted."""
+    (tmp_path / "key.py").write_text(f"{JUDGE}def j(payload):\n    raise ValueError('no server')\n")
+    answer = {"type": "choice", "options": ["a", "b"]}
+    file = job_file(tmp_path, answer=answer, gold={"column": "truth"})
+    (tmp_path / "rows.csv").write_text("text,truth\na,a\nb,b\n")
+    code, said, errors = planned(file)
+    assert code == Exit.SHORT
+    assert "accuracy" not in said
+    assert "accuracy" not in said.get("between", {})
+    assert said["judges"][0]["pilot_failed"] == 2
+    assert errors == "j failed the whole pilot of 2 tasks, first: error: ValueError: no server\n"
+
+
+def test_a_source_at_which_a_run_would_stop(tmp_path: Path) -> None:
+    """The first bad row and why, ids that come twice being bad, too; not where bad rows are set aside."""
+    (tmp_path / "key.py").write_text(f"{JUDGE}def j(payload):\n    return payload\n")
+    source = {"path": "rows.csv", "id": "id", "input": "text"}
+    file = job_file(tmp_path, source=source)
+    (tmp_path / "rows.csv").write_text("id,text\na,1\nb,2\na,3\nb,4\n")
+    code, said, errors = planned(file)
+    assert (code, said["refused"]) == (Exit.SHORT, 2)
+    assert errors.startswith("a run would stop at the first bad row: ")
+    assert "the id 'a' was there before; with `on_bad_row: set-aside`" in errors
+    assert errors.count("\n") == 1
+    file = job_file(tmp_path, source={**source, "on_bad_row": "set-aside"})
+    (tmp_path / "rows.csv").write_text("id,text\na,1\nb,2\na,3\nb,4\n")
+    code, said, errors = planned(file)
+    assert (code, said["refused"], errors) == (Exit.OK, 2, "")
+
+
+def test_ids_that_come_twice_far_apart_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the blocks end in which a source is read."""
+    monkeypatch.setattr("manyhands_cli.foretell.ROWS", 2)
+    (tmp_path / "key.py").write_text(f"{JUDGE}def j(payload):\n    return payload\n")
+    file = job_file(tmp_path, source={"path": "rows.csv", "id": "id", "input": "text"})
+    (tmp_path / "rows.csv").write_text("id,text\n" + "".join(f"{n % 7},{n}\n" for n in range(16)))
+    counted = count(load(file), 0, lambda _: None)
+    assert (counted.tasks, counted.refused) == (16, 9)
+    assert counted.stops is not None
+    assert "the id '0' was there before" in counted.stops
+
+
+def test_a_run_tells_of_a_judge_that_failed_everything(tmp_path: Path) -> None:
+    """One line on standard error; the job is complete all the same, by what the others say."""
+    (tmp_path / "key.py").write_text(
+        f"{JUDGE}def j(payload):\n    return payload\n@judge('k')\ndef k(payload):\n    raise ValueError('no model')\n"
+    )
+    file = job_file(tmp_path, stages=[{"judges": ["j", "k"]}])
+    done = CliRunner().invoke(app, ["run", str(file), "--out", str(tmp_path / "out"), "--quiet", "--children", "1"])
+    assert done.exit_code == Exit.OK, done.output
+    assert done.stderr.splitlines()[-1] == (
+        "k failed all 1 of its judgments, first at position 0: error: ValueError: no model"
+    )
+
+
+def test_near_numbers_are_right_everywhere(tmp_path: Path) -> None:
+    """A judge that is off by less than a twentieth of the range: in the plan, the summary, and the report."""
+    (tmp_path / "key.py").write_text(f"{JUDGE}def j(payload):\n    return float(payload) + 4.9\n")
+    file = job_file(
+        tmp_path, answer={"type": "number", "min": 0, "max": 100}, gold={"column": "truth"},
+        source={"path": "rows.csv", "input": "n"},
+    )  # fmt: skip
+    (tmp_path / "rows.csv").write_text("n,truth\n" + "".join(f"{n},{n}\n" for n in range(0, 90, 3)) + "90,10\n")
+    code, said, _ = planned(file, "--pilot", "31")
+    assert (code, said["accuracy"] > 0.9) == (Exit.OK, True)
+    bundle = tmp_path / "bundle"
+    arguments = ["--out", str(tmp_path / "out"), "--bundle", str(bundle), "--json", "--children", "1"]
+    done = CliRunner().invoke(app, ["run", str(file), *arguments])
+    summary = json.loads(done.stdout)
+    assert summary["accuracy"] == summary["judges"][0]["accuracy"] == pytest.approx(30 / 31, abs=1e-6)
+    assert "96.8 %" in (bundle / "report.html").read_text()

@@ -95,14 +95,22 @@ def test_progress_without_a_terminal_is_lines() -> None:
     """A note once, the first line at once, the next after ten seconds or at the end."""
     assert followed(terminal=False).splitlines() == [
         "waiting for the broker",
-        "digits-1: 1,000 of 3,000 tasks · published 12 suites · judged 3,000 · answered 900 · failed 100 · 250/s"
+        "digits-1: 1,000 of 3,000 tasks · published 12 suites · judgments 3,000 · answered 900 · failed 100 · 250/s"
         " · 4.0 s left",
-        "digits-1: 1,000 of 3,000 tasks · published 12 suites · judged 3,000 · answered 900 · failed 100 · 250/s",
+        "digits-1: 1,000 of 3,000 tasks · published 12 suites · judgments 3,000 · answered 900 · failed 100 · 250/s",
     ]
 
 
 def test_progress_on_a_terminal_is_a_bar() -> None:
     """Everything that is counted stands below the bar."""
     said = followed(terminal=True)
-    for part in ("digits-1", "1000/3000", "published 12 suites", "judged 3,000", "answered 900", "failed 100", "250/s"):
+    for part in (
+        "digits-1",
+        "1000/3000",
+        "published 12 suites",
+        "judgments 3,000",
+        "answered 900",
+        "failed 100",
+        "250/s",
+    ):
         assert part in said

@@ -67,3 +67,11 @@ def test_near_is_near_the_median_of_the_others(rows: list[tuple[int, int, float]
     for at, error in errors.items():
         if abs(error - 2.5 * usual) > 1e-6:
             assert found.peers.agreed[at] == float(error <= 2.5 * usual or error < 1e-9)
+
+
+def test_numbers_with_a_known_truth_are_right_within_its_reach() -> None:
+    """However far off the others are: gold counts as in the accuracy of answers."""
+    ballots, value = Ballots.of([0, 0, 0, 1, 1], [0, 1, 2, 0, 1], [0] * 5), np.array([4.9, 5.1, 50.0, 1.0, 1.0])
+    truth, within = np.array([0.0, np.nan]), np.array([5.0, np.nan])
+    assert near(ballots, value, truth, within).peers.agreed.tolist() == [1, 0, 0, 1, 1]
+    assert near(ballots, value, truth, 5.0).peers.agreed.tolist() == [1, 0, 0, 1, 1]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from manyhands_aggregator.truth.ballots import Ballots, Floats, Indices, Ints
 from manyhands_aggregator.truth.belief import RIGHT, WRONG
+from manyhands_aggregator.truth.nearness import is_near
 from manyhands_aggregator.truth.peers import LEAST, ROUNDS, SUREST, TOLERANCE, Peers
 
 #: Wrong texts that are as likely as one another, in the mean of many tasks.
@@ -60,11 +61,12 @@ def same(ballots: Ballots, truth: Ints | None = None) -> Alike:
     return Alike(peers, fits, order=False)
 
 
-def near(ballots: Ballots, value: Floats, truth: Floats | None = None) -> Alike:
+def near(ballots: Ballots, value: Floats, truth: Floats | None = None, within: Floats | float | None = None) -> Alike:
     """Which numbers are near what the others say, their median, or the truth where ``truth`` (T,) is not nan.
 
     Near is within 2.5 standard deviations: of the job's errors, from their median, so that wild ones do not count. If
-    more than half of all say just what others do, only that is right. The labels of the ballots are no matter.
+    more than half of all say just what others do, only that is right. Where a truth is known and ``within`` says how
+    far from it is right, a number or (T,), that holds. The labels of the ballots are no matter.
     """
     task = ballots.task
     order = np.lexsort((value, task))
@@ -87,7 +89,10 @@ def near(ballots: Ballots, value: Floats, truth: Floats | None = None) -> Alike:
     error = np.abs(value - expected)
     usual = NORMAL * float(np.median(error[compared])) if compared.any() else 0.0
 
-    close = np.isclose(value, expected, rtol=1e-9, atol=1e-9) | (error <= NEAR * usual)
+    close = is_near(value, expected, NEAR * usual)
+    if truth is not None and within is not None:
+        reached = is_near(value, expected, np.broadcast_to(within, ballots.tasks)[task])
+        close = np.where(known, reached, close)
 
     def fits(rows: Indices, there: Indices) -> Floats:
         tasks = np.sign(expected[rows] - expected[there])

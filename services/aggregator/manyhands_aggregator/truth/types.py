@@ -13,10 +13,9 @@ import numpy as np
 from manyhands_aggregator.truth import labels, methods, numbers, texts
 from manyhands_aggregator.truth.ballots import Ballots, Floats, Ints
 from manyhands_aggregator.truth.inferred import UNKNOWN, answers
+from manyhands_aggregator.truth.nearness import WITHIN
 
 Type: TypeAlias = Literal["choice", "choices", "number", "text", "json"]
-#: How far a number may be from the truth to be right, in the range of the answer type or else of the numbers given.
-WITHIN = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

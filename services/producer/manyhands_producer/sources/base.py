@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
+
+from manyhands.messages import GOLD_ID
 
 #: Where to go on reading: plain JSON values, each format's own.
 Cursor = Mapping[str, Any]
@@ -56,6 +58,20 @@ class Rows:
             if sent >= affordable:
                 self.refused[index] = Refusal(BUDGET, f"the budget pays for {affordable:,} tasks")
             sent += 1
+
+    def refuse_repeated(self, known: Iterable[str]) -> None:
+        """Refuse the rows whose id is among those ``known`` from before, or comes a second time here."""
+        seen = set(known)
+        for index, own in enumerate(self.ids or ()):
+            if own is None or own == GOLD_ID or index in self.refused:
+                continue
+            if own in seen:
+                self.refused[index] = Refusal(BAD_ROW, f"{self.where(index)}: the id {own!r} was there before")
+            seen.add(own)
+
+    def own_ids(self) -> list[str]:
+        """The ids of the tasks among them, where they have ids of their own."""
+        return [own for index, own in enumerate(self.ids or ()) if own and own != GOLD_ID and index not in self.refused]
 
     def bad(self) -> int | None:
         """The first bad row, if there is one."""
