@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from manyhands.spec import JobSpec
-from manyhands_aggregator import export
+from manyhands_aggregator import export, record, rewards
 from manyhands_aggregator.hindsight import compare
 from manyhands_cli import planned
 from manyhands_cli.balance import balance
@@ -62,6 +65,10 @@ def write(
         if economy["saved"] is not None:
             summary["saved"] = _saved(economy)
         summary["stages"] = economy["stages"]
+    if spec.rewards is not None:
+        lines = (orjson.loads(line) for block in record.judgments(aggregator.store, job) for line in block.splitlines())
+        by_price = math.fsum(line.get("cost", 0.0) for line in lines if "error" not in line)
+        summary["cost"] = rewards.costs(by_price, aggregator.rewards(job)["earned"])
     if plan is not None:
         stated = (one for block in aggregator.answers(job) for one in block.confidences if one is not None)
         summary["planned"] = compare(plan, planned.actual({**said, "seconds": seconds}, stated))

@@ -186,6 +186,7 @@ def test_a_run_is_asked_by_its_folder(job: WriteJob, tmp_path: Path) -> None:
     file = job(judges, rows(4), "rows.csv", answer={"type": "choice", "options": [f"t{n}" for n in range(4)]}, **keys)
     done = command("run", str(file), "--out", str(tmp_path / "out"), "--children", "1", "--json")
     assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["cost"] == {"by_price": 1.0, "rewards": 2.5, "whole": 3.5}
     ran, moved = json.loads(done.stdout)["job"], str((tmp_path / "out").rename(tmp_path / "moved"))
 
     def asked(*arguments: str) -> Any:

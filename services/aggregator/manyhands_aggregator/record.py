@@ -16,7 +16,7 @@ from manyhands import __version__
 from manyhands.errors import UnknownJob
 from manyhands.messages import Failure, Judgments
 from manyhands.spec import received
-from manyhands_aggregator import answers, judging, ratings, reading, tables
+from manyhands_aggregator import answers, judging, ratings, reading, rewards, tables
 from manyhands_aggregator.course import Basis
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import unpack_answers, unpack_failures
@@ -34,6 +34,7 @@ SOMETIMES = ("reason", "gold", "accuracy", "spent", "due")
 def about(store: Store, job: str, now: float) -> dict[str, Any]:
     """What a bundle says of a job: what became of it, its job file, and the versions of what decided.
 
+    ``earned`` is what people have earned, where there are rewards;
     ``out`` are the workers whose judgments do not count by the job's rules, where there are any; ``due`` is true while
     the answers of a job that has ended are still to be gone over as a whole.
 
@@ -45,6 +46,8 @@ def about(store: Store, job: str, now: float) -> dict[str, Any]:
     facts = {key: said[key] for key in FACTS} | {key: said[key] for key in SOMETIMES if key in said}
     if out:
         facts["out"] = out
+    if received(spec).rewards is not None:
+        facts["earned"] = store.read(lambda c: rewards.earned(c, job))
     return {**facts, "job_file": json.loads(spec), "versions": versions()}
 
 

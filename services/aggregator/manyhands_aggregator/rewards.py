@@ -160,6 +160,20 @@ def _of_job(connection: sa.Connection, job: str) -> dict[str, Any]:
     return {"job": job, "earned": _money(sum(one.amount for one in people.values())), "people": rows}
 
 
+def earned(connection: sa.Connection, job: str) -> str:
+    """What all people have earned in a job."""
+    return _money(sum(one.amount for one in _people(connection, _ledger.c.job == job).values()))
+
+
+def costs(by_price: float, rewards: str) -> dict[str, float]:
+    """What a job that pays rewards has cost: its judgments by their price, what people earned, and the whole."""
+    return {
+        "by_price": round(by_price, 6),
+        "rewards": float(rewards),
+        "whole": round(by_price + float(rewards), 6),
+    }
+
+
 def below_floor(connection: sa.Connection) -> int:
     """How many people have come to earn less by the hour than the floor of a job that is open."""
     found = 0

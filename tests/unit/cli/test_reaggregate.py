@@ -371,6 +371,9 @@ def test_gold_that_was_mixed_in_is_in_the_record_and_no_answer(shelf: Shelf, met
     if method is None:
         assert again == shelf.answers(job)
     assert compared.tasks == 3
+    assert (compared.known, compared.was_right) == (6, 2)
+    assert compared.right == 2 if method is None else compared.right > 0
+    assert "of 6 tasks of known truth" in reaggregate(str(bundle.folder), "--method", "dawid-skene")[1]
 
 
 def test_who_is_out_is_out_when_answers_are_computed_again(shelf: Shelf) -> None:

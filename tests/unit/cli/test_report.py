@@ -88,6 +88,8 @@ def test_gold_that_was_mixed_in_is_no_task(shelf: Shelf) -> None:
     assert figures.voters.judges["one"].judgments == 6
     said = " ".join(_page(bundle).words)
     assert "3 tasks, all answered, from 18 judgments by one, two and three; 3 tasks of gold mixed in." in said
+    assert "Of 6 tasks of known truth 33.3 % are answered right" in said
+    assert "No truth is known" not in said
 
 
 def test_figures_worked_out_by_hand(shelf: Shelf) -> None:
@@ -223,3 +225,17 @@ def test_what_was_never_judged_can_be_reported(shelf: Shelf) -> None:
     page = _page(shelf.bundle(job))
     assert "cancelled" in " ".join(page.words)
     assert JobSpec.model_validate(shelf.bundle(job).spec().plain()).answer.type == "number"
+
+
+def test_price_and_rewards(shelf: Shelf) -> None:
+    """What judgments cost by price, what people earned, and the whole; in the manifest as in the report."""
+    judges = ["one", {"judge": "people", "price": 0.25}]
+    job = Job(count=2, size=2, judges=judges, more={"rewards": {"judgment": 0.5, "agreement": 0.125}})
+    shelf.bench.take(*job.news(), job.judged(0, "a"), replace(job.judged(0, "a", judge="people"), worker="people/ann"))
+    bundle = shelf.bundle(job)
+    assert bundle.manifest["cost"] == {"by_price": 0.5, "rewards": 1.25, "whole": 1.75}
+    words = _page(bundle).words
+    at = words.index("judgments, by price")
+    assert words[at : at + 6] == [
+        "judgments, by price", "0.5", "rewards, what people earned", "1.25", "the whole", "1.75",
+    ]  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import get_args
 
+from manyhands.messages import GOLD_ID
 from manyhands.spec import JobSpec, received
 from manyhands.spec.methods import Plain
 from manyhands_aggregator import export, values
@@ -14,12 +15,14 @@ from manyhands_aggregator.bundle.answering import answers
 from manyhands_aggregator.bundle.files import Bundle
 from manyhands_aggregator.bundle.reading import Suite, fitting_together, settled, suites
 from manyhands_aggregator.bundle.whole import named
+from manyhands_aggregator.decide import Decision
 
 
 @dataclass(slots=True)
 class Compared:
     """Tasks, and how many have another answer now; of those of ``known`` truth, how many were right and are.
 
+    Gold that was ``mixed`` in is of known truth, and none of the tasks.
     ``taken`` are the ids of those whose answers were not computed: an earlier version has recorded nothing else.
     """
 
@@ -28,6 +31,7 @@ class Compared:
     known: int = 0
     was_right: int = 0
     right: int = 0
+    mixed: int = 0
     taken: list[str] = field(default_factory=list)
 
 
@@ -55,12 +59,24 @@ def again(bundle: Bundle, compared: Compared, method: str | None = None) -> Iter
     def read() -> Iterator[Suite]:
         return suites(bundle.folder)
 
+    def mixed(suite: Suite, decision: Decision) -> None:
+        for index, task in enumerate(suite.tasks):
+            if task["id"] == GOLD_ID and (truth := task.get("truth")) is not None:
+                compared.mixed += 1
+                compared.right += index not in decision.errors and values.same(
+                    spec.answer, check, decision.values[index], truth
+                )
+
+    check = values.check(spec.answer)
     blocks = answers(
         spec, state, read, reason=bundle.manifest.get("reason"), accepted=other is None, method=method, out=out,
-        taken=compared.taken if other is None else None,
+        taken=compared.taken if other is None else None, mixed=mixed,
     )  # fmt: skip
     with fitting_together(bundle.folder):
         yield from _beside(bundle, spec, blocks, compared)
+    compared.known += compared.mixed
+    if compared.mixed:  # what was said of it is on record as a share alone
+        compared.was_right = round(bundle.manifest.get("accuracy", 0.0) * compared.known)
 
 
 def _beside(bundle: Bundle, spec: JobSpec, blocks: Iterable[Block], compared: Compared) -> Iterator[Block]:

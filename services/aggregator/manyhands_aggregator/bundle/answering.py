@@ -29,13 +29,15 @@ def answers(
     method: str | None = None,
     out: Set[str] = frozenset(),
     taken: list[str] | None = None,
+    mixed: Callable[[Suite, Decision], None] | None = None,
 ) -> Iterator[Block]:
     """The answers of a job that has ended in this ``state`` for this ``reason``, in source order.
 
     By the method of the job file, or by a ``method`` of the truth package. What was ``accepted`` on the way through a
     plan that cascades stands where the job is not gone over as a whole, unless it is not to; the ids of answers of
     which nothing is on record but themselves are put into ``taken``. Memory is that of a block, and where a job is gone
-    over as a whole some forty bytes for each judgment; voters who are ``out`` are none then.
+    over as a whole some forty bytes for each judgment; voters who are ``out`` are none then. ``mixed`` is
+    told what was decided of suites with gold that was mixed in.
     """
     plan = Plan.of(spec)
     otherwise = unjudged(state, reason)
@@ -46,6 +48,8 @@ def answers(
             decision = change(decision)
         if decision is not None and taken is not None:
             taken += [suite.ids[index] for index in unrecorded(decision) if suite.ids[index] != GOLD_ID]
+        if decision is not None and mixed is not None and GOLD_ID in suite.ids:
+            mixed(suite, decision)
         block.add(suite.first, suite.ids, decision, otherwise)
         if len(block.positions) >= ROWS:
             yield block

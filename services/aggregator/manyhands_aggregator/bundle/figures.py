@@ -61,6 +61,9 @@ class Figures:
     def __init__(self, spec: JobSpec, facts: Mapping[str, Any], span: tuple[float, float] | None = None) -> None:
         self.spec = spec
         self._check = values.check(spec.answer)
+        self._gold = facts.get("gold", 0), facts.get("accuracy", 0.0)
+        #: What people have earned.
+        self.earned = str(facts.get("earned", "0"))
         self._opened, self._ended = facts["opened"], max(facts["ended"], facts["opened"])
         self._codes = {option: code for code, option in enumerate(spec.answer.options or ())}
         self._same: dict[tuple[str, str], bool] = {}
@@ -214,7 +217,10 @@ class Figures:
 
     @property
     def accuracy(self) -> Share:
-        """Of the tasks of known truth, those answered with it."""
+        """Of the tasks of known truth, those answered with it; with gold mixed in, by what the aggregator says."""
+        known, share = self._gold
+        if self.mixed and known:  # its answers are not among the job's
+            return Share(round(share * known), known)
         return Share(self.right, self.known)
 
     @cached_property
@@ -230,8 +236,13 @@ class Figures:
 
     @property
     def cost(self) -> float:
-        """What all judgments cost."""
+        """What all judgments cost by their price, or by what they state."""
         return sum(tally.cost for tally in self.voters.judges.values())
+
+    @property
+    def paid(self) -> float:
+        """That, and what people have earned."""
+        return self.cost + float(self.earned)
 
 
 def _bounded(counter: Counter[str], key: str, most: int) -> bool:

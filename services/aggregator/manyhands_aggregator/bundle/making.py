@@ -30,6 +30,7 @@ from manyhands_aggregator.bundle.files import (
 from manyhands_aggregator.bundle.reading import fitting_together, span, suites
 from manyhands_aggregator.hindsight import compare
 from manyhands_aggregator.report.page import page
+from manyhands_aggregator.rewards import costs
 from manyhands_aggregator.truth import methods, numbers
 
 
@@ -42,10 +43,11 @@ def complete(folder: Path, facts: Mapping[str, Any], plan: Mapping[str, Any] | N
         NoBundle: the files do not fit together.
     """
     said = dict(facts)
+    earned = said.pop("earned", None)
     job_file = said.pop("job_file")
     (folder / JOB).write_bytes(pretty(job_file))
     spec = Bundle(folder, {}).spec()
-    figures = Figures(spec, said, span(folder) if spec.answer.type == "number" else None)
+    figures = Figures(spec, facts, span(folder) if spec.answer.type == "number" else None)
     with fitting_together(folder):
         for suite in suites(folder):
             figures.add(suite)
@@ -53,8 +55,10 @@ def complete(folder: Path, facts: Mapping[str, Any], plan: Mapping[str, Any] | N
     rows = (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in figures.ratings)
     (folder / RATINGS).write_bytes(b"".join(rows))
     manifest = {"format": FORMAT, **said, **method(spec), "job_file": {"digest": fingerprint(job_file)}}
+    if earned is not None:
+        manifest["cost"] = costs(figures.cost, earned)
     if plan is not None:
-        stated = {"cost": figures.cost, "accuracy": figures.accuracy.share, "confidence": figures.confidence.mean}
+        stated = {"cost": figures.paid, "accuracy": figures.accuracy.share, "confidence": figures.confidence.mean}
         manifest["planned"] = compare(plan, {**said, **stated})
     manifest["files"] = {name: _file(folder / name) for name in FILES if name != REPORT}
     (folder / REPORT).write_bytes(page(figures, manifest))

@@ -112,8 +112,8 @@ def _tiles(figures: Figures, manifest: Mapping[str, Any]) -> Html:
     if mean is not None:
         tiles.append(("confidence", f"{mean:.3f}", "mean of the answers"))
     tiles.append(("judgments a task", number(made / tasks if tasks else None), _in_all(manifest)))
-    if figures.cost:
-        tiles.append(("cost", money(figures.cost), f"{money(figures.cost / answered)} an answer" if answered else ""))
+    if figures.paid:
+        tiles.append(("cost", money(figures.paid), f"{money(figures.paid / answered)} an answer" if answered else ""))
     rate = f"{number(tasks / manifest['seconds'])} tasks a second" if manifest["seconds"] else ""
     tiles.append(("time", seconds(manifest["seconds"]), rate))
     return el(
@@ -176,7 +176,11 @@ def _time(figures: Figures, manifest: Mapping[str, Any]) -> Html | None:
             for j, t in said.items()
         ]
         shown.append(figure("Cost", table("Cost", ["judge", "judgments", "cost", "share", ""], costs)))
-    return section("Time and cost" if figures.cost else "Time", lede, *shown)
+    if "cost" in manifest:
+        names = ("judgments, by price", "rewards, what people earned", "the whole")
+        sums: list[list[Child]] = [[n, money(one)] for n, one in zip(names, manifest["cost"].values(), strict=True)]
+        shown.append(figure("Price and rewards", table("Price and rewards", ["", "cost"], sums)))
+    return section("Time and cost" if figures.paid else "Time", lede, *shown)
 
 
 def _failures(figures: Figures) -> Html | None:

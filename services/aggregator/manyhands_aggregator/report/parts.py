@@ -111,7 +111,8 @@ def confidence(figures: Figures) -> Html | None:
         rows, heads = [row[:2] for row in rows], heads[:2]
     first = figure("How confident they are", chart, behind(table(title, heads, rows)))
     if not points:
-        lede = f"On average an answer is stated at {found.mean:.3f}. No truth is known to hold that against."
+        told = "Of none of these tasks is the truth known, to hold that against."
+        lede = f"On average an answer is stated at {found.mean:.3f}. {told}"
         return section("Confidence", lede, side_by_side(first))
     title = "Stated confidence against the share that is right"
     second = figure(
