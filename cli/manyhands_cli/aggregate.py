@@ -14,7 +14,7 @@ import typer
 
 from manyhands_cli import show
 from manyhands_cli.options import AsJson
-from manyhands_cli.typed import Typed
+from manyhands_cli.typed import Typed, number_or_why
 
 if TYPE_CHECKING:  # numpy takes its time to import
     from manyhands_aggregator.truth.ballots import Ints
@@ -27,6 +27,8 @@ METHODS = (
 )  # fmt: skip
 #: Rows that are written in one go.
 BLOCK = 10_000
+#: Numbers are taken for measurements if more than so many differ; or at least so few, and they seldom come twice.
+MANY, FEW = 50, 5
 
 
 def aggregate(
@@ -71,7 +73,9 @@ def aggregate(
     """Turn a file of judgments into one answer for every task, and say how right the answers are.
 
     Rows that cannot be used are named and left out; of several judgments of one task by one worker the first counts.
-    Other columns do not matter. Accuracy is over the tasks whose truth is known; where m labels are level, each is
+    Other columns do not matter. Without -o no answers are written, without --truth figures of accuracy are left out.
+
+    Accuracy is over the tasks whose truth is known; where m labels are level, each is
     right to 1/m. In the file such an answer is the label with the most votes, or else the first. Seconds are the
     method's own.
 
@@ -92,7 +96,7 @@ def aggregate(
         raise typer.BadParameter(
             f"there is no method {method!r}; there are {', '.join(METHODS)}, all", param_hint="--method"
         )
-    _one(method, out)
+    _writable(method, out, answers, truth)
     from manyhands_aggregator.truth.methods import infer
     from manyhands_cli.crowdfiles import BadTable, read_answers, read_truth
     from manyhands_cli.files import write_whole
@@ -100,6 +104,11 @@ def aggregate(
     judged = read_answers(answers)
     truths, bad = (None, []) if truth is None else read_truth(truth, judged)
     _name_bad((answers, judged.bad), (truth, bad))
+    if are_measured(judged):
+        _hint(
+            f"all labels are numbers, {len(judged.labels):,} of them different, and are taken as choices; "
+            "for measurements say --type number"
+        )
     found = []
     for name in METHODS if method == "all" else (method,):
         began = time.perf_counter()
@@ -110,7 +119,7 @@ def aggregate(
         found.append(said_of(name, inferred, judged, truths, time.perf_counter() - began))
         if out is not None:
             write_whole(out, rows(inferred, judged))
-    _say(found, method, json_)
+    _say(found, method, json_, told=out is not None or truth is not None)
 
 
 def _other(type_: Typed, answers: Path, method: str | None, truth: Path | None, out: Path | None, json_: bool) -> None:
@@ -124,7 +133,7 @@ def _other(type_: Typed, answers: Path, method: str | None, truth: Path | None, 
             f"there is no method {method!r} for {type_}; there are {', '.join(there.methods)}, all",
             param_hint="--method",
         )
-    _one(method, out)
+    _writable(method, out, answers, truth)
     _name_bad((answers, there.bad), (truth, there.bad_truths))
     found = []
     for name in there.methods if method == "all" else (method,):
@@ -132,12 +141,36 @@ def _other(type_: Typed, answers: Path, method: str | None, truth: Path | None, 
         found.append(figures)
         if out is not None:
             write_whole(out, _csv(there.head, lines))
-    _say(found, method, json_)
+    _say(found, method, json_, told=out is not None or truth is not None)
 
 
-def _one(method: str, out: Path | None) -> None:
-    if out is not None and method == "all":
-        raise typer.BadParameter("answers are those of one method; name it with --method", param_hint="--out")
+def _writable(method: str, out: Path | None, *read: Path | None) -> None:
+    """Refuse an output file that would be of no use, or would take the place of what is read."""
+    if out is None:
+        return
+    said = None
+    if method == "all":
+        said = "answers are those of one method; name it with --method"
+    elif out.suffix.lower() != ".csv":
+        said = f"answers are written as CSV; name the file .csv, not {out.name}"
+    elif not out.parent.is_dir():
+        said = f"there is no folder {out.parent}"
+    elif any(file is not None and file.exists() and out.exists() and out.samefile(file) for file in read):
+        said = f"{out} is what is read; write the answers to another file"
+    if said is not None:
+        raise typer.BadParameter(said, param_hint="--out")
+
+
+def are_measured(judged: Judged) -> bool:
+    """Whether labels look like measurements: all of them numbers, and many of them different."""
+    different = len(judged.labels)
+    return (different > MANY or (different >= FEW and different * 4 > len(judged.ballots))) and not any(
+        map(number_or_why, judged.labels)
+    )
+
+
+def _hint(said: str) -> None:
+    show.notes().print(said, soft_wrap=True)
 
 
 def _name_bad(*files: tuple[Path | None, Sequence[str]]) -> None:
@@ -148,13 +181,19 @@ def _name_bad(*files: tuple[Path | None, Sequence[str]]) -> None:
             show.notes().print(show.printable(said), soft_wrap=True)
 
 
-def _say(found: Sequence[dict[str, Any]], method: str, json_: bool) -> None:
+def _say(found: Sequence[dict[str, Any]], method: str, json_: bool, *, told: bool) -> None:
     if json_:
         show.as_json(found if method == "all" else found[0])
-    elif method == "all":
-        show.table(found, tuple(found[0]))
+        return
+    known = [key for key in found[0] if key != "known" or found[0][key]]
+    columns = [key for key in known if any(one[key] is not None for one in found)]
+    if method == "all":
+        show.table(found, columns)
     else:
-        show.pairs(found[0])
+        show.pairs({key: found[0][key] for key in columns})
+    if not told:
+        writes = "--method NAME -o OUT.csv" if method == "all" else "-o OUT.csv"
+        _hint(f"{writes} writes the answers; --truth TRUTH.csv says how right they are")
 
 
 def said_of(method: str, inferred: Inferred, judged: Judged, truths: Ints | None, seconds: float) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+import reprlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +23,8 @@ if TYPE_CHECKING:  # numpy takes its time to import
 NAMED = 10
 #: What a truth file may call its second column.
 TRUTH = ("label", "truth", "answer")
+#: A byte that is not UTF-8, as the reader hands it on.
+_NO_TEXT = re.compile("[\udc80-\udcff]")
 
 
 class BadTable(ManyhandsError):
@@ -175,26 +179,40 @@ def name_bad(path: Path, bad: Sequence[str]) -> Iterator[str]:
 
 def _rows(path: Path, names: Sequence[Sequence[str]], bad: list[str]) -> Iterator[tuple[int, list[str]]]:
     """The named columns of every row that has something in each of them, stripped, with the number of its line."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.reader(file)
         rows = _readable(reader, bad)
-        try:
-            head = [name.strip().lower() for name in next(rows, [])]
-            places = [next((head.index(name) for name in some if name in head), None) for some in names]
-            missing = [some[0] for some, place in zip(names, places, strict=True) if place is None]
-            if missing:
-                wanted = ",".join(some[0] for some in names)
-                raise BadTable(f"{path}: no column {missing[0]!r}; the first line must name {wanted}")
-            for row in rows:
-                if not row:
-                    continue
-                found = [row[place].strip() if place < len(row) else "" for place in places if place is not None]
-                if "" in found:
-                    bad.append(f"line {reader.line_num}: no {names[found.index('')][0]}")
-                    continue
-                yield reader.line_num, found
-        except UnicodeDecodeError as error:
-            raise BadTable(f"{path}: it is not UTF-8 ({error.reason} at byte {error.start})") from error
+        first = next(rows, [])
+        if _garbled(first):
+            raise BadTable(f"{path}: its first line is not UTF-8")
+        head = [name.strip().lower() for name in first]
+        places = [next((head.index(name) for name in some if name in head), None) for some in names]
+        missing = [some[0] for some, place in zip(names, places, strict=True) if place is None]
+        if missing:
+            wanted, there = ",".join(some[0] for some in names), ", ".join(map(reprlib.repr, head[:NAMED])) or "nothing"
+            raise BadTable(
+                f"{path}: no column {missing[0]!r}; the first line must name {wanted}, with commas between; "
+                f"it names {there}"
+            )
+        for row in rows:
+            if not row:
+                continue
+            if _garbled(row):
+                bad.append(f"line {reader.line_num}: it is not UTF-8")
+                continue
+            if any(cell.strip() for cell in row[len(head) :]):
+                bad.append(f"line {reader.line_num}: {len(row)} cells, and the first line has {len(head)}")
+                continue
+            found = [row[place].strip() if place < len(row) else "" for place in places if place is not None]
+            if "" in found:
+                bad.append(f"line {reader.line_num}: no {names[found.index('')][0]}")
+                continue
+            yield reader.line_num, found
+
+
+def _garbled(row: Sequence[str]) -> bool:
+    text = "".join(row)
+    return not text.isascii() and _NO_TEXT.search(text) is not None
 
 
 def _readable(reader: Reader, bad: list[str]) -> Iterator[list[str]]:

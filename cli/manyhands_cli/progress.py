@@ -78,7 +78,8 @@ class _Bar(Progress):
 
 def counts(aggregator: Mapping[str, Any], producer: Mapping[str, Any] | None) -> str:
     """Published, judgments (failed ones are among them), answered, failed, rate and time left, as one line."""
-    parts = [f"published {producer['published']:,} suites"] if producer else []
+    suites = "suite" if producer and producer["published"] == 1 else "suites"
+    parts = [f"published {producer['published']:,} {suites}"] if producer else []
     parts += [f"{word} {aggregator[key]:,}" for word, key in (("judgments", "judgments"), ("answered", "answered"))]
     parts += [f"failed {aggregator['failed']:,}", f"{aggregator['rate']:,.0f}/s"]
     if aggregator["eta_seconds"]:

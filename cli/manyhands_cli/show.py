@@ -87,8 +87,17 @@ def cell(value: Any, key: str = "") -> str:
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, (list, dict)):
-        return printable(json.dumps(value, ensure_ascii=False)) if value else "none"
+        return printable(json.dumps(_short(value), ensure_ascii=False)) if value else "none"
     return printable(str(value))
+
+
+def _short(value: Any) -> Any:
+    """Lists and maps with their numbers at the digits that people read."""
+    if isinstance(value, dict):
+        return {key: _short(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_short(each) for each in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def printable(text: str) -> str:

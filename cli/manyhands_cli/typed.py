@@ -48,7 +48,7 @@ def read(type_: Typed, answers: Path, truth: Path | None) -> Read:
 def _answers(type_: Type, answers: Path, truth: Path | None) -> Read:
     from manyhands_aggregator.truth import types
 
-    judged = read_answers(answers, _number_or_why if type_ == "number" else None)
+    judged = read_answers(answers, number_or_why if type_ == "number" else None)
     known, bad = ({}, []) if truth is None else read_truths(truth, judged)
     ballots = judged.ballots
     options = sorted({one for label in judged.labels for one in _set(label)}) if type_ == "choices" else judged.labels
@@ -58,8 +58,8 @@ def _answers(type_: Type, answers: Path, truth: Path | None) -> Read:
         tasks=ballots.tasks, workers=ballots.workers, options=options,
     )  # fmt: skip
     if type_ == "number":
-        for task in [task for task, said in known.items() if _number_or_why(said)]:
-            bad.append(f"task {judged.tasks[task]!r}: {_number_or_why(known.pop(task))}")
+        for task in [task for task, said in known.items() if number_or_why(said)]:
+            bad.append(f"task {judged.tasks[task]!r}: {number_or_why(known.pop(task))}")
 
     def make(method: str) -> Made:
         began = time.perf_counter()
@@ -118,8 +118,8 @@ def _pairwise(answers: Path, truth: Path | None) -> Read:
 
     compared = read_pairs(answers)
     known, bad = ({}, []) if truth is None else read_truths(truth, compared, "item")
-    for item in [item for item, said in known.items() if _number_or_why(said)]:
-        bad.append(f"item {compared.tasks[item]!r}: {_number_or_why(known.pop(item))}")
+    for item in [item for item, said in known.items() if number_or_why(said)]:
+        bad.append(f"item {compared.tasks[item]!r}: {number_or_why(known.pop(item))}")
 
     def make(method: str) -> Made:
         import numpy as np
@@ -159,7 +159,7 @@ def _set(label: str) -> list[str]:
     return sorted({one for part in label.split(BETWEEN) if (one := part.strip())})
 
 
-def _number_or_why(label: str) -> str | None:
+def number_or_why(label: str) -> str | None:
     """What is wrong with a label that is to be a number."""
     try:
         return None if abs(float(label)) < float("inf") else f"{label!r} is not finite"

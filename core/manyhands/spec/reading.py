@@ -102,12 +102,20 @@ def _anchored(spec: JobSpec, folder: Path) -> JobSpec:
 
 #: Pydantic's words for the two most common mistakes, put so that the reader knows what to do.
 _PLAINER = {"extra_forbidden": "this key is not known", "missing": "this key is missing"}
+#: What its pattern allows, by the last key.
+_ALLOWED = {
+    "name": "a name has letters, digits, _ . and -, begins with a letter or a digit, and is at most 100 long",
+    "url": "a URL begins with http:// or https://",
+    "api_key_env": "the name of an environment variable has letters, digits and _, and begins with no digit",
+}
 
 
 def _say(file: str, data: object, loc: tuple[int | str, ...], kind: str, message: str) -> str:
     """One validation error as ``file:line: key: what was expected``."""
     line, key = _line(data, loc), ".".join(map(str, loc))
     said = _PLAINER.get(kind, message.removeprefix("Value error, "))
+    if kind == "string_pattern_mismatch" and loc:
+        said = _ALLOWED.get(str(loc[-1]), said)
     known = ""
     if kind == "extra_forbidden":
         known = f"; known are {', '.join(_known_keys(loc[:-1]))}"

@@ -31,6 +31,8 @@ PAGE = 100
 LIMIT = 2_000_000
 #: Options for which a confusion matrix is shown, at most.
 OPTIONS = 50
+#: Workers that are named to whoever asks for one that is not there.
+SOME = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +83,17 @@ class Measured:
         The truths are options, or for several labels whether one is there. None for other answers, and for very many
         options.
 
+        Of a person the id is enough.
+
         Raises:
             UnknownJob: nobody of this name has judged anything.
         """
+        if name not in self.names and f"{PEOPLE}/{name}" in self.names:
+            name = f"{PEOPLE}/{name}"
         if name not in self.names:
-            raise UnknownJob(f"no worker {name!r} has judged it; `manyhands workers` lists them")
+            some = ", ".join(sorted(self.names)[:SOME])
+            like = f", such as {some}" if some else ""
+            raise UnknownJob(f"no worker {name!r} has judged it; `manyhands workers` lists those that have{like}")
         number, answer = self.names.index(name), self.plan.spec.answer
         options = {"choice": answer.options or [], "choices": ["without", "with"]}.get(answer.type, [])
         confusion = None

@@ -64,9 +64,43 @@ def test_all_methods_are_a_list(files: tuple[str, str]) -> None:
 
 
 def test_without_truths_there_is_no_accuracy(files: tuple[str, str]) -> None:
-    """In JSON it is null, for people a dash."""
-    assert json.loads(call(files[0], "--json").stdout)["accuracy"] is None
-    assert re.search(r"^accuracy +-", call(files[0]).stdout, re.MULTILINE)
+    """In JSON it is null; people are told how to get it, and the answers."""
+    done = call(files[0], "--json")
+    assert json.loads(done.stdout)["accuracy"] is None
+    assert done.stderr == ""
+    for method, hint in (("majority", "-o OUT.csv writes"), ("all", "--method NAME -o OUT.csv writes")):
+        done = call(files[0], "--method", method)
+        assert not re.search(r"accuracy|known|calibration|  -", done.stdout)
+        assert done.stderr.startswith(hint)
+        assert len(done.stderr.splitlines()) == 1
+    done = call(files[0], "--truth", files[1])
+    assert re.search(r"^accuracy +[01]", done.stdout, re.MULTILINE)
+    assert done.stderr == ""
+
+
+def test_what_is_read_is_not_written_over(files: tuple[str, str], tmp_path: Path) -> None:
+    """Nor by another name; and no file of another format, and no folder, is made."""
+    link = tmp_path / "link.csv"
+    link.symlink_to(files[0])
+    for type_ in ("choice", "text"):
+        for out in (*files, str(link), str(tmp_path / "answers.json"), str(tmp_path / "none" / "o.csv")):
+            done = call(files[0], "--truth", files[1], "--type", type_, "-o", out)
+            assert done.exit_code == Exit.USAGE, (type_, out)
+    assert Path(files[0]).read_text() == ANSWERS
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.csv", "link.csv", "truth.csv"]
+
+
+def test_numbers_that_look_measured(tmp_path: Path) -> None:
+    """They are taken as choices, as was asked for, and the other type is named; digits are choices."""
+    file = tmp_path / "a.csv"
+    file.write_text("task,worker,label\n" + "".join(f"t{n % 6},w{n},{20 + n}\n" for n in range(12)))
+    assert (
+        "12 of them different, and are taken as choices; for measurements say --type number"
+        in call(str(file), "--json").stderr
+    )
+    assert call(str(file), "--json", "--type", "number").stderr == ""
+    file.write_text("task,worker,label\n" + "".join(f"t{n % 20},w{n},{n % 10}\n" for n in range(60)))
+    assert call(str(file), "--json").stderr == ""
 
 
 def test_answers_are_written(files: tuple[str, str], tmp_path: Path) -> None:

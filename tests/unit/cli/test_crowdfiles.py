@@ -66,6 +66,7 @@ def test_a_quote_that_nothing_closes_costs_no_more_than_it_must(tmp_path: Path) 
     [
         ("", "no column 'task'"),
         ("task,worker\nt1,ann\n", "no column 'label'"),
+        ("task;worker;label\nt1;ann;a\n", "no column 'task'; .* with commas between; it names 'task;worker;label'"),
         ("task,worker,label\n", "no row of it can be used"),
         ("task,worker,label\nt1,ann\n", "no row of it can be used; line 2: no label"),
     ],
@@ -76,12 +77,21 @@ def test_files_that_cannot_be_used(tmp_path: Path, text: str, said: str) -> None
         read_answers(write(tmp_path / "a.csv", text))
 
 
-def test_a_file_that_is_no_text(tmp_path: Path) -> None:
-    """The error says so, and where."""
+def test_a_row_that_is_no_text(tmp_path: Path) -> None:
+    """It is named by its line, and the others count; without a head that can be read there is nothing."""
     path = tmp_path / "a.csv"
-    path.write_bytes(b"task,worker,label\nt1,ann,\xff\n")
-    with pytest.raises(BadTable, match=r"not UTF-8 .* at byte"):
+    path.write_bytes("task,worker,label\nt1,ann,é\n".encode() + b"t2,ann,\xff\nt3,ann,a\n")
+    judged = read_answers(path)
+    assert (judged.tasks, judged.bad) == (["t1", "t3"], ["line 3: it is not UTF-8"])
+    path.write_text("task,worker,label\nt1,ann,a\n", "utf-16")
+    with pytest.raises(BadTable, match="its first line is not UTF-8"):
         read_answers(path)
+
+
+def test_more_cells_than_the_head(tmp_path: Path) -> None:
+    """A row that says more than the head names is bad; commas at its end are not."""
+    judged = read_answers(write(tmp_path / "a.csv", "task,worker,label\nt1,ann,a,b\nt2,ann,a,,\n"))
+    assert (judged.tasks, judged.bad) == (["t2"], ["line 2: 4 cells, and the first line has 3"])
 
 
 def test_the_truth_of_what_was_judged(tmp_path: Path) -> None:

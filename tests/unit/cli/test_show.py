@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from manyhands_cli import show
-from manyhands_cli.progress import JobProgress
+from manyhands_cli.progress import JobProgress, counts
 
 OPEN = {
     "state": "open", "tasks": 2000, "answered": 900, "failed": 100, "cancelled": 0, "judgments": 3000, "rate": 250.0,
@@ -29,6 +29,7 @@ PRODUCER = {"published": 12, "tasks": 3000}
         (0.123456, "", "0.1235"),
         (12345.6, "", "12,346"),
         ({"a": "é"}, "", '{"a": "é"}'),
+        ([{"votes": [59.34360879617755, 2]}], "", '[{"votes": [59.3436, 2]}]'),
         ("text", "", "text"),
         (75.0, "seconds", "1 min 15 s"),
         (None, "eta_seconds", "-"),
@@ -37,6 +38,12 @@ PRODUCER = {"published": 12, "tasks": 3000}
 def test_cells(value: object, key: str, said: str) -> None:
     """Values are written for eyes."""
     assert show.cell(value, key) == said
+
+
+@pytest.mark.parametrize(("published", "said"), [(1, "published 1 suite"), (2, "published 2 suites")])
+def test_one_suite_is_one(published: int, said: str) -> None:
+    """As people count."""
+    assert counts(OPEN, {"published": published}).split(" · ")[0] == said
 
 
 def test_times_are_local_dates() -> None:

@@ -183,11 +183,11 @@ class Figures:
         confidence, position = answer["confidence"], task["position"]
         if len(self._hardest) == HARDEST and -self._hardest[0][0] <= confidence:
             return
-        votes = Counter(export.cell(line["value"]) for line in lines if "error" not in line)
+        votes = Counter(_cell(line["value"]) for line in lines if "error" not in line)
         truth = task.get("truth")
         hard = Hard(
-            position, task["id"], export.cell(answer["answer"]), confidence, votes.most_common(4),
-            None if truth is None else export.cell(truth),
+            position, task["id"], _cell(answer["answer"]), confidence, votes.most_common(4),
+            None if truth is None else _cell(truth),
         )  # fmt: skip
         heapq.heappush(self._hardest, (-confidence, -position, hard))
         if len(self._hardest) > HARDEST:
@@ -251,3 +251,8 @@ def _bounded(counter: Counter[str], key: str, most: int) -> bool:
         return False
     counter[key] += 1
     return True
+
+
+def _cell(value: Any) -> str:
+    """A value as it is shown: of a number the digits that people read."""
+    return f"{value:.6g}" if isinstance(value, float) else export.cell(value)
