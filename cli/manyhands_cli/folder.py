@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from manyhands import logs
 from manyhands.errors import SettingsError
-from manyhands.spec import JobSpec
 from manyhands_cli.errors import FolderTaken
+
+if TYPE_CHECKING:  # what checks job files takes its time to import, and a note can be read without
+    from manyhands.spec import JobSpec
 
 try:
     import fcntl

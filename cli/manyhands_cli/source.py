@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from manyhands_cli.folder import Folder
 from manyhands_cli.options import aggregator_client
 from manyhands_cli.paths import of_job
 
@@ -33,8 +32,10 @@ def source_of(job: str, aggregator: str, token: str | None, ca: Path | None) -> 
     Raises:
         StoreUnavailable: the store of that run is not there.
     """
-    run = Folder(Path(job))
-    if run.job is None:
+    from manyhands_cli.folder import Folder
+
+    run = Folder(Path(job)) if job else None
+    if run is None or run.job is None:
         yield aggregator_client(aggregator, token, ca), job
         return
     from manyhands_cli.bundle import opened
