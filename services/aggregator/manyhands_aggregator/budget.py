@@ -19,7 +19,7 @@ Who = tuple[int, str]
 @dataclass(slots=True)
 class Traffic:
     """Judgments ``asked`` of each judge beyond the first ones of the first stage, those that were ``said`` (a value or
-    a failure, once for each that was asked), and the ``dearest`` that one of them cost by its own statement.
+    a failure, once for each that was asked), and what one of them cost in the ``dearest`` message that says so.
     """
 
     asked: Counter[Who] = field(default_factory=Counter)
@@ -37,11 +37,11 @@ class Traffic:
         """Note what a judgment cost."""
         self.dearest[who] = max(millionths, self.dearest.get(who, 0))
 
-    def pack(self) -> str | None:
-        """As text; None where there is nothing to note."""
+    def pack(self) -> str:
+        """As text."""
         names = sorted({*self.asked, *self.said, *self.dearest})
         rows = [[*who, self.asked[who], self.said[who], self.dearest.get(who)] for who in names]
-        return json.dumps(rows, separators=(",", ":")) if rows else None
+        return json.dumps(rows, separators=(",", ":"))
 
     @classmethod
     def unpack(cls, packed: str | None) -> Traffic:
@@ -59,10 +59,12 @@ class Traffic:
 class Purse:
     """What may be asked of a job's tasks beyond what was asked already.
 
-    Every judgment is ``reserved`` at its judge's price or, where one has cost more by its own statement, at the dearest
+    Every judgment is ``reserved`` at its judge's price or, where a message of such has said more, at the dearest
     so far; what is under way as well as what is new. So many tasks were ``sent`` to
     the first stage, ``to_come`` are at most so many and ``announced_to_come`` at least so many, ``spent`` is what
-    was asked beyond it; ``more`` says that there may be tasks that were not announced yet.
+    was asked beyond it; ``more`` says that there may be tasks that were not announced yet. What a version that did not
+    count it has asked is not ``counted``: then there is no ``traffic``, every judgment is reckoned at its price, and
+    nobody has a share.
     """
 
     plan: Plan
@@ -72,6 +74,7 @@ class Purse:
     spent: int = 0
     traffic: Traffic = field(default_factory=Traffic)
     more: bool = False
+    counted: bool = True
 
     def left(self) -> int | None:
         """What is left, in millionths; None is without limit."""
@@ -95,7 +98,8 @@ class Purse:
         """The purse when so much more was spent, and this was asked and heard."""
         if not self.plan.counts_traffic:
             return self
-        return replace(self, spent=self.spent + spent, traffic=self.traffic.plus(traffic))
+        heard = self.traffic.plus(traffic) if self.counted else self.traffic
+        return replace(self, spent=self.spent + spent, traffic=heard)
 
     def reserved(self, stage: int, judge: str) -> int:
         """What one judgment is reckoned at."""

@@ -17,13 +17,14 @@ def most(share: float, asked: int) -> int:
     return max(1, int(share * asked + 1e-9))
 
 
-def left(rules: Rules, asked: int, given: int, balance: int) -> int | None:
+def left(rules: Rules, asked: int | None, given: int, balance: int) -> int | None:
     """How many more judgments a person may be given who has given so many; None: as many as there are.
 
-    Nobody gives more than the share, or works beyond the cap for nothing: ``balance`` is what is earned already.
+    Nobody gives more than the share of what is ``asked``, where that was counted, or works beyond the cap for nothing:
+    ``balance`` is what is earned already.
     """
     bounds = []
-    if rules.share is not None:
+    if rules.share is not None and asked is not None:
         bounds.append(most(rules.share, asked) - given)
     if rules.per_person is not None and rules.judgment:
         bounds.append(-(-(rules.per_person - balance) // rules.judgment))

@@ -115,7 +115,7 @@ class Account:
     def spend(self, judged: Judged, plan: Plan) -> None:
         """Add what was spent beyond the first stage's price, and say so where the budget did not allow all of it."""
         self.spent += judged.spent + judged.dearer
-        if plan.counts_traffic:
+        if plan.counts_traffic and self.traffic is not None:
             self.traffic = Traffic.unpack(self.traffic).plus(judged.traffic).pack()
         if judged.short and not self.over:
             self.reason = BUDGET
@@ -219,7 +219,19 @@ def _purse(plan: Plan, sent: int, spent: int, tasks: int, total: int | None, tra
     announced = known if payable is None else min(known, payable)
     to_come = (payable or 0) if total is None else announced
     more = total is None or tasks < total
-    return Purse(plan, sent, to_come, announced, spent, Traffic.unpack(traffic), more)
+    return Purse(plan, sent, to_come, announced, spent, Traffic.unpack(traffic), more, traffic is not None)
+
+
+def deadline(connection: sa.Connection, job: str, plan: Plan) -> float | None:
+    """When a job is to end at the latest, by its job file."""
+    opened = connection.scalar(sa.select(_jobs.c.opened).where(_jobs.c.job == job))
+    return None if opened is None or plan.spec.deadline is None else opened + plan.spec.deadline
+
+
+def past_deadline(connection: sa.Connection, job: str, plan: Plan, now: float) -> bool:
+    """Whether a job has a deadline, and it has passed."""
+    until = deadline(connection, job, plan)
+    return until is not None and until <= now
 
 
 def ended_by(connection: sa.Connection, job: str) -> Failure:
@@ -266,7 +278,7 @@ def note(
         case Opened() if not account.known:
             values = {"spec": news.spec, "opened": news.opened}
             connection.execute(sa.update(_jobs).where(_jobs.c.job == news.job).values(values))
-            account.overdue_at = news.overdue_at
+            account.overdue_at, account.traffic = news.overdue_at, Traffic().pack()
             account.known, account.fit = True, DUE if news.fits else None
         case Announced():
             known = _announced(connection, news)

@@ -129,10 +129,10 @@ class Plan:
         return millionths(math.fsum(stated)) - price * off
 
     def note_costs(self, message: Judgments, traffic: Traffic) -> None:
-        """Note what the judgments cost that say so."""
-        stated = [cost for cost in message.costs or () if cost is not None]
+        """Note what the judgments cost that say so: one with another, for one may carry what others have cost."""
+        stated = [min(cost, MOST_COST) for cost in message.costs or () if cost is not None]
         if stated:
-            traffic.cost((message.stage, message.judge), millionths(min(max(stated), MOST_COST)))
+            traffic.cost((message.stage, message.judge), millionths(math.fsum(stated) / len(stated)))
 
     @property
     def fits(self) -> bool:

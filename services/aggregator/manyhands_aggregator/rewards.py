@@ -141,9 +141,10 @@ def _of_job(connection: sa.Connection, job: str) -> dict[str, Any]:
         return {"job": job, "earned": "0", "people": []}
     rules, people = Rules.of(plan.spec.rewards), _people(connection, _ledger.c.job == job)
     given = shares.given(connection, job)
-    asked = shares.asked(jobs.purse(connection, job, plan))
+    purse = jobs.purse(connection, job, plan)
+    asked = shares.asked(purse) if purse.counted else None
     low = fairness.underpaid(rules, people)
-    total = sum(given.values()) if rules.share is None else asked  # the rule is about what is asked
+    total = sum(given.values()) if rules.share is None or asked is None else asked  # the rule is about what is asked
     rows = [
         {
             "worker": worker,

@@ -53,9 +53,12 @@ class Shares:
 
 
 def limit(purse: Purse) -> int | None:
-    """How many judgments of a job one person may give, of those that are asked of people as far as that is known."""
+    """How many judgments of a job one person may give, of those that are asked of people as far as that is known.
+
+    None: as many as there are, also where it was not counted what is asked.
+    """
     rewards = purse.plan.spec.rewards
-    if rewards is None or rewards.share is None:
+    if rewards is None or rewards.share is None or not purse.counted:
         return None
     return fairness.most(rewards.share, asked(purse))
 

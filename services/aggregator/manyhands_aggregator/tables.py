@@ -26,8 +26,8 @@ def _total(name: str, kind: type[sa.Integer] = sa.BigInteger) -> sa.Column[int]:
 #: needs no telling by the clock. ``sent`` counts the tasks that went to the first stage, ``spent`` is what all that was
 #: asked beyond it costs, and by how much judgments cost more than their price, in millionths. ``fit`` is ``due`` until
 #: its answers have been gone over as a whole, then ``done``; null where nobody does so. ``traffic``: judgments that
-#: were asked of each judge beyond the first ones, those that came, and the dearest, as JSON; null where nothing rests
-#: on it.
+#: were asked of each judge beyond the first ones, those that came, and the dearest, as JSON; null of jobs
+#: opened by a version that did not count them.
 jobs = sa.Table(
     "aggregator_jobs",
     metadata,

@@ -146,6 +146,9 @@ class Upkeep:
         """Settle some of the suites that were judged in part; the last one, or None when the job has ended."""
         if jobs.states(connection, [job])[job] != "open":
             return None, Result()
+        overspent = jobs.purse(connection, job, plan).overspent()
+        if not overspent and not jobs.past_deadline(connection, job, plan, now):
+            return None, self._go_on(connection, job, plan, now)
         numbers = judging.overdue(connection, job, after, SOME)
         judged = Judged()
         states = judging.load(connection, job, numbers)
@@ -153,7 +156,7 @@ class Upkeep:
         if plan.cascades:
             out = ratings.out(connection, job) if plan.spec.quality else frozenset()
             means = Means(self._intake.minds.opinion(connection, job, plan), Purse(plan), out)
-        ended = OVERSPENT if jobs.purse(connection, job, plan).overspent() else OVERDUE
+        ended = OVERSPENT if overspent else OVERDUE
         settle(connection, job, plan, states.values(), judged, over=False, ended=ended, means=means)
         account = jobs.lock(connection, [job])[job]
         if account.over:
@@ -164,6 +167,15 @@ class Upkeep:
             account.end_overdue(now, ended.code)
         jobs.save(connection, [account])
         return numbers[-1] if numbers else None, Result(judged=[judged], settled=account.settled())
+
+    def _go_on(self, connection: sa.Connection, job: str, plan: Plan, now: float) -> Result:
+        """Let a job go on that was overspent while more was to come; since then the last of it has come."""
+        account = jobs.lock(connection, [job])[job]
+        if not account.over and not account.purse(plan).overspent():
+            account.overdue_at = jobs.deadline(connection, job, plan)
+            account.end_if_done(now)
+            jobs.save(connection, [account])
+        return Result(settled=account.settled())
 
     def announce(self) -> None:
         """Tell the producer of jobs that ended by the clock until a confirm says it was told."""

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from manyhands import metrics
 from manyhands.messages import Event, Failure
+from manyhands_aggregator import tables
 from manyhands_aggregator.course import Course
 from manyhands_service.store import Store
 from tests.unit.aggregator.kit import Bench, Job, open_store, said
@@ -158,6 +160,28 @@ def test_what_is_dearer_than_its_price_is_reckoned_with_at_that(bench: Bench, bu
     assert (bench.state(job), bench.progress(job)["reason"]) == ("complete", "budget")
 
 
+@pytest.mark.parametrize("costs", [[1.0, 1.0, 7.0, 3.0], [3.0, 3.0, 3.0, 3.0]])
+def test_one_judgment_that_carries_what_others_cost_makes_nobody_dear(bench: Bench, costs: list[float]) -> None:
+    """A suite counts as a whole: at 3 each the eight under way come to 24 of 30, and two more are asked."""
+    job = job_of(first=0, count=12, size=4, budget=12 + 12 + 6)
+    bench.take(*job.news(), *(job.judged(suite, "a") for suite in range(2)))
+    bench.take(job.judged(0, "a", judge="two", stage=1, costs=costs))
+    assert [one[3] for one in asked(bench.events(job.judged(2, "a")))] == [[8, 9]]
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_job_that_an_earlier_version_opened_has_its_budget(bench: Bench, counted: bool) -> None:
+    """Nobody counted what was asked and came then: all is reckoned with at its price, nothing as still under way."""
+    job = job_of(count=6, budget=6 * (1 + 1) + 3 * 0.25)
+    bench.take(*job.news())
+    assert all(asked(bench.events(job.judged(suite))) for suite in range(3))
+    if not counted:
+        bench.store.write(lambda c: c.execute(sa.update(tables.jobs).values(traffic=None)))
+    assert all(asked(bench.events(job.judged(suite, costs=[1.25]))) for suite in range(3, 6))
+    bench.take(*(job.judged(suite, judge="two", stage=1) for suite in range(6)))
+    assert (bench.state(job), bench.progress(job)["spent"]) == ("complete", 12.75)
+
+
 def test_what_comes_back_cheap_makes_room_again(bench: Bench) -> None:
     """It was kept back for as dear as the dearest, and cost its price."""
     job = job_of(first=0, count=4, budget=9)
@@ -184,6 +208,30 @@ def test_a_first_stage_that_is_dearer_ends_the_job(bench: Bench) -> None:
     bench.take(job.judged(5, costs=[2.5]))  # what was under way is taken in: more than that is not spent
     assert bench.counts(job) == (8, 6, 2, 0, 0)
     assert bench.codes(job) == {6: "budget", 7: "budget"}
+
+
+@pytest.mark.parametrize("deadline", [None, 3600.0])
+@pytest.mark.parametrize("sealed", ["before", "behind", "not"])
+def test_what_is_overspent_with_nothing_to_come_goes_on(bench: Bench, sealed: str, deadline: float | None) -> None:
+    """Also when the last that was to come, came before upkeep; its deadline is what it was."""
+    more = {"budget": 3, **({} if deadline is None else {"deadline": deadline})}
+    job = Job(count=3, size=1, judges=[{"judge": "one", "price": 1}], more=more)
+    opened = job.opened(bench.clock.now())
+    bench.take(opened, job.announced(), *([job.sealed()] if sealed == "before" else []))
+    bench.take(job.judged(0, costs=[2.0]))
+    bench.take(*([job.sealed()] if sealed == "behind" else []))
+    bench.swept()
+    if sealed == "not":
+        assert (bench.state(job), bench.progress(job)["reason"]) == ("partial", "budget")
+        return
+    assert bench.state(job) == "open"
+    if deadline is not None:
+        bench.fake_clock.turn(deadline + 1)
+        bench.swept()
+        assert (bench.state(job), bench.progress(job)["reason"]) == ("partial", "deadline")
+        return
+    bench.take(job.judged(1), job.judged(2))
+    assert bench.state(job) == "complete"
 
 
 def test_a_course_keeps_what_was_for_nothing() -> None:

@@ -76,6 +76,21 @@ def test_an_attempt_that_was_beyond_stays_so(bench: Bench) -> None:
     assert (given(bench, job), bench.state(job)) == ({"ann": 3, "bob": 3}, "complete")
 
 
+def test_a_job_that_an_earlier_version_opened_has_no_share(bench: Bench) -> None:
+    """Nobody counted what was asked then: what was given is not held against it, and all is paid."""
+    stages = [{"judges": ["one"], "accept": {"agree": 2}}, {"judges": [{"people": 1}]}]
+    job = job_of(0.5, stages)
+    bench.take(*job.news(), job.judged(0))
+    bench.take(by(job, "ann", 0, stage=1, positions=[0, 1]))
+    bench.store.write(lambda c: c.execute(sa.update(tables.jobs).values(traffic=None)))
+    bench.take(job.judged(1))
+    assert asked(bench.events(by(job, "ann", 0, stage=1, positions=[2, 3, 4]), by(job, "bob", 1, stage=1))) == []
+    assert given(bench, job) == {"ann": 5, "bob": 5}
+    assert bench.state(job) == "complete"
+    people = rewards.of_job(bench.store, job.id)["people"]
+    assert [(one["share"], one["left"]) for one in people] == [(0.5, None), (0.5, None)]
+
+
 def test_nobody_else_is_there(bench: Bench) -> None:
     """When all attempts are used up the tasks have failed, and say why; the job ends."""
     job = job_of(0.4)

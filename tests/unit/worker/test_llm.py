@@ -548,7 +548,7 @@ def test_what_invalid_answers_cost(answer: Answer, bad: Any, good: Any) -> None:
 
 
 def test_what_no_judgment_costs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reply without a value is paid by the last judgment of its suite, or by a later one of its job, of no other."""
+    """A reply without a value is paid by the judgments of its suite, or of a later one of its job, and of no other."""
     suite = Asked()
     monkeypatch.setattr("manyhands_worker.llm.judge.asked", lambda: suite)
     monkeypatch.setattr("manyhands_worker.llm.judge.JOBS", 2)
@@ -565,10 +565,10 @@ def test_what_no_judgment_costs(monkeypatch: pytest.MonkeyPatch) -> None:
 
         one = costs("x", "a")[0] or 0.0
         assert one > 0
-        assert costs("x", "none", "a", "b", "none") == [None, one, 3 * one, None]
+        assert costs("x", "none", "a", "b", "none") == [None, 2 * one, 2 * one, None]
         assert costs("x", "none") == [None]
         assert costs("y", "a") == [one]
-        assert costs("x", "a") == [2 * one]
+        assert costs("x", "a", "b") == [1.5 * one, 1.5 * one]
         assert costs("x", "a") == [one]
         for job in ("x", "y", "z"):  # of so many only it is remembered
             costs(job, "none")

@@ -79,17 +79,18 @@ class LlmJudge:
         if wait(requests, self._longest).not_done:
             self._client.cut()
         said = [request.result() for request in requests]
-        # replies without a value have been paid for, too, and only a judgment can say what it cost: the last of the
-        # suite does, or else one of a later suite of the same job
+        # replies without a value have been paid for, too, and only a judgment can say what it cost: all of the
+        # suite do, or else those of a later suite of the same job, lest one of them looks dear
         job = asked().job
         owed = self._owed.pop(job, 0.0) + suite.owed
         if not owed:
             return said
-        for i in reversed(range(len(said))):
-            one = said[i]
-            if isinstance(one, Judgment):
-                said[i] = one._replace(cost=(one.cost or 0.0) + owed)
-                return said
+        judged = sum(isinstance(one, Judgment) for one in said)
+        if judged:
+            return [
+                one._replace(cost=(one.cost or 0.0) + owed / judged) if isinstance(one, Judgment) else one
+                for one in said
+            ]
         while len(self._owed) >= JOBS:
             self._owed.pop(next(iter(self._owed)))
         self._owed[job] = owed
