@@ -64,7 +64,7 @@ class Purse:
     the first stage, ``to_come`` are at most so many and ``announced_to_come`` at least so many, ``spent`` is what
     was asked beyond it; ``more`` says that there may be tasks that were not announced yet. What a version that did not
     count it has asked is not ``counted``: then there is no ``traffic``, every judgment is reckoned at its price, and
-    nobody has a share.
+    nobody has a share. Judges that are ``out`` are reckoned at their price: they are sent nothing more.
     """
 
     plan: Plan
@@ -75,6 +75,7 @@ class Purse:
     traffic: Traffic = field(default_factory=Traffic)
     more: bool = False
     counted: bool = True
+    out: frozenset[str] = frozenset()
 
     def left(self) -> int | None:
         """What is left, in millionths; None is without limit."""
@@ -103,12 +104,13 @@ class Purse:
 
     def reserved(self, stage: int, judge: str) -> int:
         """What one judgment is reckoned at."""
-        return max(self.plan.steps[stage].prices[judge], self.traffic.dearest.get((stage, judge), 0))
+        dearest = 0 if judge in self.out else self.traffic.dearest.get((stage, judge), 0)
+        return max(self.plan.steps[stage].prices[judge], dearest)
 
     def prices(self) -> Mapping[Who, int]:
         """The same for those that have proved dearer than their price."""
-        dearest = self.traffic.dearest
-        return {who: cost for who, cost in dearest.items() if cost > self.plan.steps[who[0]].prices[who[1]]}
+        prices = {who: self.reserved(*who) for who in self.traffic.dearest}
+        return {who: cost for who, cost in prices.items() if cost > self.plan.steps[who[0]].prices[who[1]]}
 
     def _on_top(self) -> int:
         """What judgments under way may come to cost beyond their price, which is in what was spent."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from manyhands.messages import JOB_COMPLETED, Event, Failure
 from manyhands.spec import received
-from manyhands_aggregator import tables
+from manyhands_aggregator import ratings, tables
 from manyhands_aggregator.budget import Purse, Traffic
 from manyhands_aggregator.judged import Judged
 from manyhands_aggregator.news import Announced, Cancelled, Opened, Sealed
@@ -134,7 +134,7 @@ class Account:
 
     def overspent(self, plan: Plan, purse: Purse, judged: Judged) -> bool:
         """Whether too much is asked now, because others have spent what was in the ``purse`` meanwhile."""
-        before, now = purse.left(), self.purse(plan).left()
+        before, now = purse.left(), replace(self.purse(plan), out=purse.out).left()
         return before is not None and now is not None and judged.spent > 0 and now < min(before, _cost(purse, judged))
 
     def end_if_done(self, now: float) -> None:
@@ -203,7 +203,8 @@ def purse(connection: sa.Connection, job: str, plan: Plan) -> Purse:
     """What a job may still be asked, unlocked: the account says whether it was so."""
     if not plan.counts_traffic:
         return Purse(plan)
-    return _purse(plan, *connection.execute(_PURSE, {"job": job}).one())
+    found = _purse(plan, *connection.execute(_PURSE, {"job": job}).one())
+    return replace(found, out=ratings.out(connection, job)) if plan.spec.quality else found
 
 
 def _purse(plan: Plan, sent: int, spent: int, tasks: int, total: int | None, traffic: str | None) -> Purse:

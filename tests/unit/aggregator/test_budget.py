@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 from manyhands import metrics
 from manyhands.messages import Event, Failure
-from manyhands_aggregator import tables
+from manyhands_aggregator import ratings, tables
 from manyhands_aggregator.course import Course
+from manyhands_aggregator.ratings import Rating
 from manyhands_service.store import Store
 from tests.unit.aggregator.kit import Bench, Job, open_store, said
 from tests.unit.aggregator.test_cascade import PLAIN, asked
@@ -180,6 +181,20 @@ def test_a_job_that_an_earlier_version_opened_has_its_budget(bench: Bench, count
     assert all(asked(bench.events(job.judged(suite, costs=[1.25]))) for suite in range(3, 6))
     bench.take(*(job.judged(suite, judge="two", stage=1) for suite in range(6)))
     assert (bench.state(job), bench.progress(job)["spent"]) == ("complete", 12.75)
+
+
+def test_a_judge_that_is_out_is_not_kept_money_for(bench: Bench) -> None:
+    """It is sent nothing more: of what it has not judged, only the price is reckoned with, however dear it was."""
+    first = [{"judge": "one", "price": 1}, {"judge": "svm", "price": 1}]
+    stages = [{"judges": first, "accept": {"agree": 2}}, {"judges": [{"judge": "two", "price": 1}]}]
+    rules = {"warn": False, "pause": False, "retire": False}
+    more = {**PLAIN, "stages": stages, "quality": rules, "budget": 20 + 4 + 5}
+    job = Job(count=10, size=1, more=more)
+    bench.take(*job.news(), job.judged(0), job.judged(0, judge="svm", costs=[5.0]))
+    bench.store.write(lambda c: ratings.note(c, job.id, [Rating("svm", "retire", ("said so",), {})], 1.0))
+    assert [suite for suite in range(1, 10) if asked(bench.events(job.judged(suite)))] == [1, 2, 3, 4, 5]
+    bench.take(*(job.judged(suite, judge="two", stage=1) for suite in range(1, 6)))
+    assert (bench.state(job), bench.progress(job)["spent"]) == ("complete", 29)
 
 
 def test_what_comes_back_cheap_makes_room_again(bench: Bench) -> None:
