@@ -7,6 +7,7 @@ import re
 import reprlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:  # numpy takes its time to import
 NAMED = 10
 #: What a truth file may call its second column.
 TRUTH = ("label", "truth", "answer")
+#: Characters of a cell at most: behind a quote that nothing closes, no more than that is one bad row.
+LONGEST_CELL = 1 << 17
 #: A byte that is not UTF-8, as the reader hands it on.
 _NO_TEXT = re.compile("[\udc80-\udcff]")
 
@@ -179,7 +182,7 @@ def name_bad(path: Path, bad: Sequence[str]) -> Iterator[str]:
 
 def _rows(path: Path, names: Sequence[Sequence[str]], bad: list[str]) -> Iterator[tuple[int, list[str]]]:
     """The named columns of every row that has something in each of them, stripped, with the number of its line."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file, _limited_cells():
         reader = csv.reader(file)
         rows = _readable(reader, bad)
         first = next(rows, [])
@@ -208,6 +211,16 @@ def _rows(path: Path, names: Sequence[Sequence[str]], bad: list[str]) -> Iterato
                 bad.append(f"line {reader.line_num}: no {names[found.index('')][0]}")
                 continue
             yield reader.line_num, found
+
+
+@contextmanager
+def _limited_cells() -> Iterator[None]:
+    """The limit is one for all readers of the process, and job files with CSV sources have a greater one."""
+    before = csv.field_size_limit(LONGEST_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _garbled(row: Sequence[str]) -> bool:
