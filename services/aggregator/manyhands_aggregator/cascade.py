@@ -77,10 +77,10 @@ def advance(
     asked: the tasks are answered with what there is, and fail of that where there is nothing. Where the purse is too
     small for all, it goes to the tasks that one more judgment changes most for its price. What workers say who are
     ``out`` does not count, and they are not asked: others are, in their place. Nor is it waited for in the first stage,
-    where others are asked as well: they may not have been asked at all. Only where there is nothing else and nobody to
-    be asked it is better than no answer.
+    where others are asked as well: they may not have been asked at all. For the same reason one of them is enough where
+    all of the first stage are out. Only where there is nothing else and nobody to be asked it is better than no answer.
     """
-    first = {slot for slot in plan.slots if slot[1] not in out} or plan.known
+    first = {slot for slot in plan.slots if slot[1] not in out}
     moves = Moves()
     wishes: list[_Wish] = []
     beyond = course.slots()
@@ -88,7 +88,8 @@ def advance(
         if position in course.accepted:
             continue
         of = said.get(position, {})
-        asked = [*(slot for slot in plan.slots if slot in first or slot in of), *beyond.get(position, ())]
+        there = [slot for slot in plan.slots if slot in first or slot in of] or plan.slots
+        asked = [*there, *beyond.get(position, ())]
         if otherwise is None and any(slot not in of for slot in asked):
             moves.open += 1
             continue

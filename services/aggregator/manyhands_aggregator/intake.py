@@ -86,6 +86,7 @@ class Intake:
     def reopen(self, job: str, suites: Sequence[int], gone: Set[str], again: bool = False) -> list[Outgoing]:
         """Take back the answers of open suites that rest on what these workers said; what is to be published of it.
 
+        Where a machine of the first stage is among them all of the suites are looked at, for it is waited for no more.
         When it is done ``again``, for what it led to may not have gone out, all that is outstanding is asked once more.
 
         Raises:
@@ -167,6 +168,7 @@ class Intake:
         plans: dict[str, Plan] = {}
         purses: dict[str, Purse] = {}
         shares: dict[str, Shares | None] = {}
+        means: dict[str, Means | None] = {}
         for job, messages in sorted(by_job.items()):
             plan = self._plans.get(connection, job) if job in states else None
             if plan is None:
@@ -178,11 +180,11 @@ class Intake:
             else:
                 over, plans[job] = states[job] != "open", plan
                 purse = purses[job] = jobs.purse(connection, job, plan)
-                means = self._means(connection, job, plan, purse)
+                by = means[job] = self._means(connection, job, plan, purse)
                 share = shares[job] = Shares.of(connection, job, purse, (said.message for said in messages))
                 ended = jobs.ended_by(connection, job) if over else None
                 judged[job] = judging.judge(
-                    connection, job, plan, messages, purse, over=over, ended=ended, means=means, shares=share
+                    connection, job, plan, messages, purse, over=over, ended=ended, means=by, shares=share
                 )
                 # when it is over, what is open has failed: nothing need be concluded of it any more
                 held += [said for said in judged[job].unknown if said.delivery or states[job] == "open"]
@@ -196,6 +198,8 @@ class Intake:
                 raise Conflict  # others have asked for more meanwhile
             if (share := shares[job]) is not None and not share.hold(connection):
                 raise Conflict  # somebody has given more meanwhile
+            if (by := means[job]) is not None and by.out != _out(connection, job, plans[job]):
+                raise Conflict  # somebody is out meanwhile: suites that waited for them were looked at before this
             accounts[job].add(one.kept, one.change)
             accounts[job].spend(one, plans[job])
             accounts[job].stop_if_overspent(plans[job], now)
@@ -208,7 +212,7 @@ class Intake:
         if not plan.cascades:
             return None
         opinion = self.minds.opinion(connection, job, plan)
-        return Means(opinion, purse, ratings.out(connection, job) if plan.spec.quality else frozenset())
+        return Means(opinion, purse, _out(connection, job, plan))
 
     def _reopen(
         self, connection: sa.Connection, job: str, suites: Sequence[int], gone: Set[str], again: bool
@@ -218,7 +222,8 @@ class Intake:
         if plan is None or not plan.cascades or jobs.states(connection, [job])[job] != "open":
             return result
         states = judging.load(connection, job, suites)
-        changed = [state for state in states.values() if state.take_back(gone)]
+        awaited = any(judge in gone for _, judge, _ in plan.slots)
+        changed = [s for s in states.values() if s.take_back(gone) or (awaited and not s.settled)]
         purse = jobs.purse(connection, job, plan)
         settle(connection, job, plan, changed, judged, over=False, means=self._means(connection, job, plan, purse))
         if again:
@@ -280,3 +285,8 @@ class Intake:
             exchange=exchange, key=key, body=encoded.body, type=encoded.type, content_encoding=encoded.content_encoding,
             headers=headers,
         )  # fmt: skip
+
+
+def _out(connection: sa.Connection, job: str, plan: Plan) -> frozenset[str]:
+    """The workers of a job whose judgments do not count by now."""
+    return ratings.out(connection, job) if plan.spec.quality else frozenset()

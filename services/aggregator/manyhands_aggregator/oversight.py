@@ -116,9 +116,10 @@ class Oversight:
 
     def _reopen(self, job: str, gone: set[str], *, again: bool) -> None:
         judges = {name.split("/")[0] for name in gone}
+        silent = any("/" not in name for name in gone)  # a machine is waited for where it has said nothing, too
         after: int | None = -1
         while after is not None:
-            rows = self._store.read(lambda c, a=after: _suites_of(c, job, judges, a, settled=again))  # type: ignore[misc]  # the same
+            rows = self._store.read(lambda c, a=after: _suites_of(c, job, judges, a, silent=silent, settled=again))  # type: ignore[misc]  # the same
             numbers = [suite for suite, settled in rows if not settled]
             if numbers:
                 publish_all(self._publisher, self._intake.reopen(job, numbers, gone, again))
@@ -128,14 +129,17 @@ class Oversight:
 
 
 def _suites_of(
-    connection: sa.Connection, job: str, judges: set[str], after: int, *, settled: bool
+    connection: sa.Connection, job: str, judges: set[str], after: int, *, silent: bool, settled: bool
 ) -> list[tuple[int, bool]]:
-    """Suites behind a number with judgments of these judges: those without answers, or all; and whether they have."""
+    """Suites behind a number with judgments of these judges: those without answers, or all; and whether they have.
+
+    Where it matters that judges are ``silent``, all suites without answers.
+    """
     said = sa.exists().where(
         _judgments.c.job == job, _judgments.c.suite == _suites.c.suite, _judgments.c.judge.in_(sorted(judges))
     )
     query = sa.select(_suites.c.suite, _suites.c.answers.is_not(None)).where(
-        _suites.c.job == job, _suites.c.suite > after, said
+        _suites.c.job == job, _suites.c.suite > after, sa.or_(said, _suites.c.answers.is_(None)) if silent else said
     )
     if not settled:
         query = query.where(_suites.c.answers.is_(None))

@@ -186,7 +186,9 @@ class SuiteState:
         code = SHARE if wrong and beyond.keys() >= wrong.keys() else INVALID
         if not wrong or message.attempt >= plan.spec.max_attempts:
             earlier.append(new)
-            return Taken(new, wrong, (), strange, code=code)
+            if late := beyond.keys() - known:  # nobody else is asked, and yet it stays so
+                self.course.void[slot, message.attempt] = known | late
+            return Taken(new, wrong, (), strange, noted=bool(late), code=code)
         fresh = [p for p in wrong if p not in known and p not in beyond]
         price = plan.steps[message.stage].prices[message.judge]
         price = dearer.get((message.stage, message.judge), price)

@@ -12,7 +12,7 @@ import pytest
 from manyhands import metrics
 from manyhands.broker import Outgoing
 from manyhands.errors import BrokerUnavailable
-from manyhands.messages import Event
+from manyhands.messages import Event, Failure
 from manyhands_aggregator import oversight, ratings
 from manyhands_aggregator.ratings import Rating
 from manyhands_service.store import Store
@@ -24,6 +24,10 @@ KNOWN = 60
 RULES: Mapping[str, Any] = {"warn": False, "pause": False, "retire": {"accuracy": 0.6}}
 #: And nobody.
 NOBODY: Mapping[str, Any] = {"warn": False, "pause": False, "retire": False}
+#: What was measured of whom nobody has measured.
+NO_MEASURE: Mapping[str, Any] = dict.fromkeys(ratings.TOLD)
+#: What a judge says of a task that it has no answer to.
+TORN = {3: Failure(code="torn", message="torn")}
 #: Two people, and more of them until two more say one thing than say the next.
 PEOPLE: Sequence[Mapping[str, Any]] = [{"judges": [{"people": 2}], "accept": {"margin": 2, "at_most": 4}}]
 
@@ -52,6 +56,13 @@ def exposed(bench: Bench, job: Job, judge: str = "people", bad: str = "eve") -> 
         for slot, (worker, value) in enumerate(((bad, "a"), ("ann", "b"), ("bob", "b"), ("fay", "b"))):
             name = judge if worker == bad else "people"
             bench.take(job.judged(suite, value, judge=name, worker=worker, slot=0 if name != "people" else slot))
+
+
+def retired(bench: Bench, job: Job, worker: str) -> list[Outgoing]:
+    """A worker is retired, and this is acted on; what goes out."""
+    rating = Rating(worker, "retire", ("said so",), NO_MEASURE)
+    bench.store.write(lambda c: ratings.note(c, job.id, [rating], 1.0))
+    return bench.swept()
 
 
 def rated(bench: Bench, job: Job) -> dict[str, str | None]:
@@ -132,6 +143,43 @@ def test_machines_that_are_all_out_are_waited_for(bench: Bench) -> None:
     bench.take(*job.news())
     bench.store.write(lambda c: ratings.note(c, job.id, [Rating("svm", "retire", ("said so",), {})], 1.0))
     assert asked(bench.events(job.judged(0, "a", judge="svm"))) == [("model", 0, [0, 1])]
+
+
+def test_of_machines_that_are_all_out_one_is_waited_for(bench: Bench) -> None:
+    """The first was retired before the suite went out, so only the second was sent it: that is out by now, too."""
+    job = job_of([{"judges": ["svm", "forest"], "accept": {"agree": 2}}, {"judges": ["model"]}], NOBODY)
+    bench.take(*job.news())
+    retired(bench, job, "svm")
+    assert asked(bench.events(job.judged(0, "b", judge="forest", positions=[0]))) == [("model", 0, [0])]
+    assert asked(said(retired(bench, job, "forest"))) == [("model", 0, [0])]  # once more: it may not have gone out
+    assert asked(bench.events(job.judged(0, "b", judge="forest", positions=[1]))) == [("model", 0, [1])]
+
+
+def test_who_has_spoken_before_a_machine_is_retired_waits_for_it_no_more(bench: Bench) -> None:
+    """Its workers may be stopped, and then nothing of those suites would ever come."""
+    job = job_of([{"judges": ["svm", "forest"], "accept": {"agree": 1}}, {"judges": ["model"]}], NOBODY)
+    bench.take(*job.news(), job.judged(0, "b", judge="forest"), job.judged(1, ["b", None], judge="forest", errors=TORN))
+    events = said(retired(bench, job, "svm"))
+    assert [e.data["suites"] for e in events if e.name == "suites.settled"] == [[0]]
+    assert asked(events) == [("model", 0, [3])]
+    assert bench.counts(job)[1] == 2
+    assert said(retired(bench, job, "people/eve")) == [
+        Rating("people/eve", "retire", ("said so",), NO_MEASURE).event(job.id)
+    ]
+
+
+def test_a_judgment_that_was_taken_in_while_a_machine_was_retired(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waited for it was looked at before this was there; so this must not wait for it either."""
+    job = job_of([{"judges": ["svm", "forest"], "accept": {"agree": 1}}, {"judges": ["model"]}], NOBODY)
+    bench.take(*job.news())
+    retired(bench, job, "svm")
+    real, stale = ratings.out, [True]
+    monkeypatch.setattr(ratings, "out", lambda *given: frozenset() if stale and stale.pop() else real(*given))
+    bench.take(job.judged(0, "b", judge="forest"))
+    assert stale == []
+    assert bench.answers(job).values[:2] == ["b", "b"]
 
 
 def test_a_machine_that_is_out_is_not_asked(bench: Bench) -> None:

@@ -76,6 +76,19 @@ def test_an_attempt_that_was_beyond_stays_so(bench: Bench) -> None:
     assert (given(bench, job), bench.state(job)) == ({"ann": 3, "bob": 3}, "complete")
 
 
+def test_the_last_attempt_that_was_beyond_stays_so(bench: Bench) -> None:
+    """Nobody else is asked; but the task has failed, and a repeat does not change it, nor pays for it."""
+    job = job_of(0.5, count=6, max_attempts=1)
+    job.size = 2
+    bench.take(job.opened(), job.announced(0))
+    first = by(job, "ann", 0)
+    bench.take(first)
+    assert (bench.counts(job), bench.codes(job)) == ((2, 1, 1, 0, 0), {1: "share"})
+    bench.take(job.announced(1, 2), first)
+    assert (bench.counts(job), bench.codes(job)) == ((6, 1, 1, 0, 4), {1: "share"})
+    assert given(bench, job) == {"ann": 1}
+
+
 def test_a_job_that_an_earlier_version_opened_has_no_share(bench: Bench) -> None:
     """Nobody counted what was asked then: what was given is not held against it, and all is paid."""
     stages = [{"judges": ["one"], "accept": {"agree": 2}}, {"judges": [{"people": 1}]}]
