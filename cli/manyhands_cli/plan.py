@@ -49,7 +49,8 @@ def plan(
         list[str] | None,
         typer.Option(
             metavar="JUDGE=SHARE",
-            help="Take this judge to be right so often, by itself, in the place of asking it; may be repeated.",
+            help="Take this judge to be right so often, by itself, in the place of asking it; as often as its "
+            "reputation says with JUDGE=reputation (`manyhands workers` has these). May be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -96,17 +97,22 @@ def plan(
     from manyhands import logs
     from manyhands_aggregator.forecast import forecast
     from manyhands_aggregator.sample import Unknowable, Urn
-    from manyhands_cli import foretell, jobfile, planned
+    from manyhands_cli import foretell, jobfile, planned, reputations
     from manyhands_cli.progress import JobProgress
 
     logs.configure("plan", level="warning", format="text")
-    skills = dict(map(_skill, skill or ()))
-    spec = jobfile.read(job, handlers, without=None if from_ else skills)
+    given = dict(map(_skill, skill or ()))
+    spec = jobfile.read(job, handlers, without=None if from_ else given)
     if from_ and pilot:
         raise typer.BadParameter("--from takes the place of a pilot; give one of them")
-    tried = [] if from_ else [name for name in spec.judge_names if name not in skills]
+    tried = [] if from_ else [name for name in spec.judge_names if name not in given]
     if not tried and pilot:
         raise typer.BadParameter("--skill leaves no judge for the pilot")
+    reputed = [name for name, share in given.items() if share is None]
+    skills = {name: share for name, share in given.items() if share is not None}
+    if reputed:
+        client = aggregator_client(aggregator, token, ca)
+        skills |= {name: reputations.skill(client, name, spec.answer.type) for name in reputed}
     size = (pilot or (SOME if spec.cascades else FEW)) if tried else 0
     with JobProgress(f"counting {spec.name}", quiet=json_) as progress:
         counted = foretell.count(spec, size, lambda tasks: progress.note(f"{tasks:,} tasks"), seed)
@@ -126,7 +132,7 @@ def plan(
             raise Unknowable("there are no tasks in the source")
         urn = Urn(spec, sample, seed)
         foreseen = forecast(spec, urn, tasks, capacity=at_work, people=people or 0, seed=seed)
-        said = planned.foretold(spec, said, foreseen, sample, _basis(spec, from_, sample, counted, urn.unseen))
+        said = planned.foretold(spec, said, foreseen, sample, _basis(spec, from_, sample, counted, urn.unseen, reputed))
     except Unknowable as error:
         said["assumed"] = [f"{error}; judgments and cost are those of asking everybody"]
     dead = [pilot for pilot in pilots if pilot.dead]
@@ -151,18 +157,25 @@ def plan(
         raise typer.Exit(Exit.SHORT)
 
 
-def _skill(text: str) -> tuple[str, float]:
+def _skill(text: str) -> tuple[str, float | None]:
+    """A judge, and how often it is right; None: as often as its reputation says."""
     judge, _, share = text.partition("=")
+    if judge and share == "reputation":
+        return judge, None
     try:
         found = float(share)
     except ValueError:
         found = -1.0
     if not judge or not 0 <= found <= 1:
-        raise typer.BadParameter(f"--skill is JUDGE=SHARE with a share between 0 and 1, not {text!r}")
+        raise typer.BadParameter(
+            f"--skill is JUDGE=SHARE with a share between 0 and 1, or JUDGE=reputation, not {text!r}"
+        )
     return judge, found
 
 
-def _basis(spec: JobSpec, from_: str | None, sample: Sample, counted: Counted, unseen: Sequence[str]) -> Basis:
+def _basis(
+    spec: JobSpec, from_: str | None, sample: Sample, counted: Counted, unseen: Sequence[str], reputed: Sequence[str]
+) -> Basis:
     """What a forecast rests on, in words."""
     from manyhands.spec import PEOPLE
     from manyhands_aggregator.sample import CROWD
@@ -173,8 +186,8 @@ def _basis(spec: JobSpec, from_: str | None, sample: Sample, counted: Counted, u
     if from_:
         rests_on = f"{many:,} tasks of {from_}" if many else f"the summary {from_}"
     assumed = [
-        f"{judge} is right in {sample.skills[judge]:.0%} of its judgments, whatever the others say, and states no "
-        "confidence"
+        f"{judge} is right in {sample.skills[judge]:.0%} of its judgments"
+        f"{' (its reputation)' if judge in reputed else ''}, whatever the others say, and states no confidence"
         for judge in unseen
     ]
     if PEOPLE in unseen:

@@ -44,7 +44,7 @@ def test_a_service_waits_for_the_schema(store_url: str) -> None:
     opening = threading.Thread(target=lambda: opened.append(store.open(stop)))
     opening.start()
     wait_until(lambda: "manyhands migrate" in (store.missing() or ""), 30, "it to say what it waits for")
-    assert "the store is empty and must be at 0007" in (store.missing() or "")
+    assert "the store is empty and must be at 0008" in (store.missing() or "")
     assert sa.inspect(store.engine).get_table_names() == []
     migrated(store_url)
     opening.join(60)
@@ -71,7 +71,7 @@ def test_a_schema_of_a_later_generation_is_refused(store_url: str, migrate: bool
     store, stop = Store(store_url, "aggregator", PACKAGE, migrate=migrate), threading.Event()
     opening = threading.Thread(target=store.open, args=[stop])
     opening.start()
-    wait_until(lambda: "0101, of a later generation than 0007" in (store.missing() or ""), 30, "it to say so")
+    wait_until(lambda: "0101, of a later generation than 0008" in (store.missing() or ""), 30, "it to say so")
     stop.set()
     opening.join(30)
     store.close()
@@ -97,9 +97,9 @@ def test_revisions_say_their_generation(package: str) -> None:
 def test_the_command_migrates_both_services_or_one(store_url: str) -> None:
     """It says what it did, and again changes nothing."""
     first = CliRunner().invoke(app, ["migrate", "aggregator", "--store", store_url, "--json"])
-    assert json.loads(first.stdout) == {"aggregator": {"before": None, "after": "0007"}}
+    assert json.loads(first.stdout) == {"aggregator": {"before": None, "after": "0008"}}
     both = CliRunner().invoke(app, ["migrate", "--store", store_url])
-    assert both.stdout.splitlines() == ["producer: nothing to 0003", "aggregator: was at 0007"]
+    assert both.stdout.splitlines() == ["producer: nothing to 0003", "aggregator: was at 0008"]
     assert CliRunner().invoke(app, ["migrate", "--store", store_url]).exit_code == Exit.OK
 
 

@@ -143,6 +143,11 @@ def test_a_job_over_http(job: WriteJob, start: Start) -> None:
     assert (worker["worker"], worker["judgments"]) == ("echo", 6)
     assert "echo" in running.command("workers", "http-1").stdout
     assert "accuracy" in running.command("workers", "http-1", "--worker", "echo").stdout
+    wait_until(lambda: running.json("workers"), 30, "the reputation")
+    (reputed,) = json.loads(running.command("workers", "--type", "text", "--json").stdout)
+    assert (reputed["worker"], reputed["jobs"], reputed["judgments"]) == ("echo", 1, 6)
+    assert running.command("workers", "--forget", "echo").stdout == "forgotten of echo: what it has shown in 1 jobs\n"
+    assert "no reputations yet" in running.command("workers").stdout
 
 
 def test_cancel(job: WriteJob, start: Start) -> None:

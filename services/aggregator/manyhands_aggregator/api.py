@@ -18,6 +18,8 @@ from manyhands_aggregator.service import Aggregator
 from manyhands_service.audit import about, audited
 from manyhands_service.web import application
 
+#: What an answer may be.
+AnswerType = Literal["choice", "choices", "number", "text", "json"]
 #: Parameters that say which dead letters, and which versions of a handler.
 WHICH, VERSIONS = ("job", "code", "cause", "until"), ("changed", "version")
 
@@ -52,6 +54,37 @@ class Page(BaseModel):
 
     answers: list[dict[str, Any]]
     next: int | None
+
+
+class Reputation(BaseModel):
+    """What a worker has shown for one type of answer; accuracy with bounds, newer jobs counting more.
+
+    ``judgments``, and the ``compared`` among them, are those of all ``jobs``; the newest ended at ``last``.
+    """
+
+    worker: str
+    type: str
+    kind: Literal["person", "machine"]
+    jobs: int
+    judgments: int
+    compared: int
+    accuracy: float | None
+    accuracy_low: float
+    accuracy_high: float
+    last: float
+
+
+class Reputations(BaseModel):
+    """Reputations in the order of names; ``next`` is the ``after`` of the next page, null behind the last."""
+
+    reputations: list[Reputation]
+    next: str | None
+
+
+class Forgotten(BaseModel):
+    """In how many jobs something was forgotten."""
+
+    jobs: int
 
 
 class Unserved(BaseModel):
@@ -204,6 +237,24 @@ def build(aggregator: Aggregator, settings: ApiSettings) -> FastAPI:
     def audit(job: str) -> dict[str, Any]:
         """The job's tasks counted from the rows, and whether they balance."""
         return aggregator.audit(job)
+
+    @app.get("/api/reputations")
+    def reputations(
+        type_: Annotated[AnswerType | None, Query(alias="type", description="For answers of this type alone.")] = None,
+        worker: Annotated[str | None, Query(description="Of one worker; of a person the id is enough.")] = None,
+        after: Annotated[str, Query(description="Of workers behind this name.")] = "",
+        limit: Annotated[int, Query(ge=1, le=10_000, description="Workers of a page.")] = 1000,
+    ) -> Reputations:
+        """What workers have shown in the jobs that have ended, by type of answer."""
+        found, last = aggregator.reputations(after=after, limit=limit, type_=type_, worker=worker)
+        return Reputations(reputations=[Reputation(**row) for row in found], next=last)
+
+    @app.delete("/api/reputations", dependencies=[audited("worker.forget", "worker")])
+    def forget(request: Request, worker: str) -> Forgotten:
+        """Forget what a worker has shown in the jobs that have ended; of a person the id is enough."""
+        count = aggregator.forget(worker)
+        about(request, jobs=count)
+        return Forgotten(jobs=count)
 
     @app.get("/api/dead")
     def dead(

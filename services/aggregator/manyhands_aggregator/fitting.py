@@ -6,16 +6,16 @@ the place of answers, so that every account stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from operator import add, sub
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from manyhands import logs
 from manyhands.errors import BrokerError, StoreUnavailable
 from manyhands.spec import received
-from manyhands_aggregator import jobs, ratings, rewards, settled, tables
+from manyhands_aggregator import jobs, ratings, reputations, rewards, settled, tables
 from manyhands_aggregator.jobs import DONE, DUE
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.suite import Counts, SuiteState, pack_answers, unpack_answers
@@ -49,7 +49,7 @@ class Fitting:
         now: Callable[[], float],
         *,
         votes: int = VOTES,
-        rate: Callable[[str], None] | None = None,
+        rate: Callable[[str], Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:
         self._store, self._now, self._votes, self._rate = store, now, votes, rate
 
@@ -60,21 +60,24 @@ class Fitting:
             StoreUnavailable, BrokerError: what is not done is begun again.
         """
         for job, spec, judgments in self._store.read(lambda c: c.execute(_DUE).all()):
+            shown = None
             try:
-                self._fit(job, Plan.of(received(spec)))
+                shown = self._fit(job, Plan.of(received(spec)))
             except (StoreUnavailable, BrokerError):
                 raise
             except Exception:  # noqa: BLE001  every job ends; its answers stand as they were accepted
                 _log.exception("a job could not be gone over", job=job)
-            self._store.write(lambda c, j=job, n=judgments: self._end(c, j, n))  # type: ignore[misc]  # mypy infers no lambda defaults
+            self._store.write(lambda c, j=job, n=judgments, s=shown: self._end(c, j, n, s))  # type: ignore[misc]  # mypy infers no lambda defaults
 
-    def _fit(self, job: str, plan: Plan) -> None:
+    def _fit(self, job: str, plan: Plan) -> Sequence[Mapping[str, Any]] | None:
+        """Go over a job; what its workers have shown, where they were measured for that."""
         from manyhands_aggregator.valued import columns  # numpy takes its time to import
 
         out: frozenset[str] = frozenset()
+        shown = None
         if plan.spec.quality:
             if self._rate is not None:
-                self._rate(job)  # once more, now that all is said
+                shown = self._rate(job)  # once more, now that all is said
             out = self._store.read(lambda c: ratings.out(c, job))
         after: int | None = -1
         while after is not None:
@@ -82,6 +85,7 @@ class Fitting:
             begun, after = after, self._gather(job, votes, after, part(plan, self._votes))
             if votes.positions:
                 self._write(job, plan, votes.found(), begun, after)
+        return shown
 
     def _gather(self, job: str, votes: Gathered | Values, after: int, most: int) -> int | None:
         """Gather the votes behind suite ``after``; the last suite of a part, None where there are no more."""
@@ -99,12 +103,16 @@ class Fitting:
         while at is not None:
             at = self._store.write(lambda c, a=at: _page(c, job, plan, found, a, last, self._now()))  # type: ignore[misc]  # the same
 
-    def _end(self, connection: sa.Connection, job: str, judgments: int) -> None:
+    def _end(
+        self, connection: sa.Connection, job: str, judgments: int, shown: Sequence[Mapping[str, Any]] | None
+    ) -> None:
         account = jobs.lock(connection, [job])[job]
         if account.fit == DUE and account.judgments == judgments:  # else there is more to go over by now
             account.fit = DONE
             account.end_if_done(self._now())
             jobs.save(connection, [account])
+            if shown is not None:
+                reputations.note(connection, job, shown, judgments)
 
 
 #: Those of which nothing is open any more, and those that have ended and have had judgments since.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -18,6 +19,7 @@ from manyhands_aggregator import ratings, tables
 from manyhands_aggregator.confirms import publish_all
 from manyhands_aggregator.intake import Intake
 from manyhands_aggregator.ratings import Rating
+from manyhands_aggregator.reputations import LOOK
 from manyhands_service.store import Store
 
 _log = logs.get(__name__)
@@ -27,8 +29,6 @@ _suites, _judgments = tables.suites, tables.judgments
 EVERY, GROWN = 2.0, 1.1
 #: What share of the time may be spent on rating a job.
 EFFORT = 0.05
-#: Judgments looked at each time, at most; of more, evenly spread suites.
-LOOK = 200_000
 #: Suites that are re-opened in one transaction.
 SOME = 100
 #: Seconds that whoever notes a rating has to act on it, before others do so.
@@ -65,7 +65,7 @@ class Oversight:
                 ended = self._clock.monotonic()
                 self._seen[job] = ended + max(EVERY, (ended - began) / EFFORT), judgments
 
-    def _try(self, job: str, work: Callable[[], None]) -> bool:
+    def _try(self, job: str, work: Callable[[], object]) -> bool:
         """Do something for a job, unless it failed just now; whether it was done."""
         failures, again_at = self._failures.get(job, (0, -math.inf))
         if self._clock.monotonic() < again_at:
@@ -82,15 +82,20 @@ class Oversight:
         self._failures.pop(job, None)
         return True
 
-    def rate(self, job: str) -> None:
-        """Rate the workers of a job, tell of what is new, and re-open what rests on those who are retired."""
+    def rate(self, job: str) -> list[dict[str, Any]]:
+        """Rate the workers of a job, tell of what is new, and re-open what rests on those who are retired.
+
+        What each of them has shown by that.
+        """
         from manyhands_aggregator import workers  # numpy takes its time to load
 
-        found = [Rating.of(row) for row in workers.of_job(self._store, job, most=LOOK).ratings()]
+        measured = workers.of_job(self._store, job, most=LOOK)
+        found = [Rating.of(row) for row in measured.ratings()]
         news = self._store.write(lambda c: ratings.note(c, job, found, self._clock.now()))
         for rating in news:
             _log.info("worker rated", job=job, worker=rating.worker, action=rating.action, why=list(rating.reasons))
         self._act(job, news)
+        return measured.shown()
 
     def _act(self, job: str, news: Sequence[Rating]) -> None:
         """Act on what is new, and on what was noted before and not acted on: who was at it may have been killed."""

@@ -13,7 +13,7 @@ from manyhands.errors import BrokerError, UnknownJob
 from manyhands.process import declared
 from manyhands.runner import Runner
 from manyhands.topology import topology
-from manyhands_aggregator import answers, economy, ledger, quality, reading, record, rewards
+from manyhands_aggregator import answers, economy, ledger, quality, reading, record, reputations, rewards
 from manyhands_aggregator.answers import Block
 from manyhands_aggregator.counting import Result
 from manyhands_aggregator.intake import Intake
@@ -222,6 +222,16 @@ class Aggregator:
         from manyhands_aggregator import workers
 
         return workers.of_job(self.store, job).rating(name)
+
+    def reputations(
+        self, *, after: str, limit: int, type_: str | None, worker: str | None
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """What workers have shown in all jobs that have ended: a page, and the last name if there may be more."""
+        return self.store.read(lambda c: reputations.page(c, after=after, limit=limit, type_=type_, worker=worker))
+
+    def forget(self, worker: str) -> int:
+        """Take what a worker has shown in jobs that have ended from the store for good; in how many it was."""
+        return self.store.write(lambda c: reputations.forget(c, worker))
 
     def economy(self, job: str) -> dict[str, Any] | None:
         """What each stage was asked and what the plan saved; None for a job of one stage without an accept rule.

@@ -1,7 +1,7 @@
 """The aggregator's tables. The suite is the unit of storage: a task costs no row of its own.
 
 Transactions lock rows in one order, so that replicas never wait for each other in a circle: dead letters, suites (by
-job and number), what is held, jobs; each in the order of its key.
+job and number), what is held, jobs; each in the order of its key. Reputations are written under the lock of their job.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def _total(name: str, kind: type[sa.Integer] = sa.BigInteger) -> sa.Column[int]:
 #: asked beyond it costs, and by how much judgments cost more than their price, in millionths. ``fit`` is ``due`` until
 #: its answers have been gone over as a whole, then ``done``; null where nobody does so. ``traffic``: judgments that
 #: were asked of each judge beyond the first ones, those that came, and the dearest, as JSON; null of jobs
-#: opened by a version that did not count them.
+#: opened by a version that did not count them. ``measured``: how many judgments there were when its workers were
+#: measured at its end; null until then.
 jobs = sa.Table(
     "aggregator_jobs",
     metadata,
@@ -51,6 +52,7 @@ jobs = sa.Table(
     _total("spent"),
     sa.Column("fit", sa.Text),
     sa.Column("traffic", sa.Text),
+    sa.Column("measured", sa.BigInteger),
     sa.Index("aggregator_jobs_announced", "announced"),  # what upkeep looks for is rarely there
 )
 
@@ -105,6 +107,22 @@ workers = sa.Table(
     sa.Column("measured", sa.Text, nullable=False),
     sa.Column("acted", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Index("aggregator_workers_acted", "acted"),  # what upkeep looks for is rarely there
+)
+
+#: What a worker has shown in a job that has ended: the ``type`` of its answers, how many judgments were looked at, and
+#: of those that could be ``compared`` how many were ``right``. All of a job are written at once, and anew if more is
+#: judged.
+reputations = sa.Table(
+    "aggregator_reputations",
+    metadata,
+    sa.Column("job", sa.Text, primary_key=True),
+    sa.Column("worker", sa.Text, primary_key=True),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("judgments", sa.BigInteger, nullable=False),
+    sa.Column("right", sa.Float, nullable=False),
+    sa.Column("compared", sa.Float, nullable=False),
+    sa.Column("ended", sa.Float, nullable=False),
+    sa.Index("aggregator_reputations_worker", "worker"),  # in whose order they are told
 )
 
 #: Judgments that came before the news of their job or suite wait here a while; ``id`` is a digest of the message.

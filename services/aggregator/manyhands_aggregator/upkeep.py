@@ -26,6 +26,7 @@ from manyhands_aggregator.judged import Judged, Means
 from manyhands_aggregator.ledger import Ledger
 from manyhands_aggregator.oversight import Oversight
 from manyhands_aggregator.plan import Plan
+from manyhands_aggregator.reputations import Reputations
 from manyhands_aggregator.settling import settle
 from manyhands_aggregator.suite import OVERDUE, OVERSPENT
 from manyhands_service.store import Conflict, Store
@@ -44,7 +45,7 @@ MEASURE_SECONDS = 10.0
 class Upkeep:
     """Rounds of upkeep; each is safe to repeat and to run in several replicas at once.
 
-    A round has steps, and none of them can stop the others. Going over jobs as a whole takes long: where it is done
+    A round has steps, and none of them can stop the others. Going over whole jobs takes long: where it is done
     ``apart``, another thread does it, and a round does not.
     """
 
@@ -70,6 +71,7 @@ class Upkeep:
         self._oversight = Oversight(store, intake, publisher, names, clock)
         self._apart = apart
         self._fitting = Fitting(store, clock.now, rate=self._oversight.rate)
+        self._reputations = Reputations(store, clock)
 
     def round(self) -> bool:
         """One round; whether judgments are still held. What a step could not do is left to the next round."""
@@ -87,8 +89,9 @@ class Upkeep:
         return held
 
     def go_over(self) -> None:
-        """Go over the jobs that are due as a whole."""
+        """Go over the jobs that are due as a whole, and measure the workers of those that have ended."""
         self._try("jobs to be gone over", self._fitting.round)
+        self._try("reputations of workers", self._reputations.round)
 
     def sweep(self) -> bool:
         """See to the held judgments; whether some are left, or may be."""

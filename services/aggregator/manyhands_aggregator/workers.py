@@ -52,12 +52,20 @@ class Measured:
         numbers = sorted(range(len(self.names)), key=lambda n: (order.get(self.names[n], len(order)), self.names[n]))
         return [self._rating(number, rules) for number in numbers]
 
+    def shown(self) -> list[dict[str, Any]]:
+        """What each worker has shown: how many judgments were looked at, compared and right; a row a worker."""
+        found = ((name, self.assessment.of(number)) for number, name in enumerate(self.names))
+        return [
+            {"worker": name, "judgments": of.judgments, "right": of.right, "compared": of.compared}
+            for name, of in found
+        ]
+
     def _rating(self, number: int, rules: Quality) -> dict[str, Any]:
         evidence = self.assessment.of(number)
         found, (low, high) = verdict(rules, evidence), bounds(evidence.right, evidence.compared)
         return {
             "worker": self.names[number],
-            "kind": "person" if self.names[number].startswith(f"{PEOPLE}/") else "machine",
+            "kind": kind(self.names[number]),
             "judgments": evidence.judgments,
             "compared": round(evidence.compared),
             "accuracy": _share(expected(evidence.right, evidence.compared)) if evidence.compared else None,
@@ -104,6 +112,11 @@ class Measured:
                 for truth, row in zip(options, matrix, strict=True)
             }
         return {**self._rating(number, self.plan.spec.quality or Quality()), "confusion": confusion}
+
+
+def kind(worker: str) -> str:
+    """Whether somebody of this name is a person or a machine."""
+    return "person" if worker.startswith(f"{PEOPLE}/") else "machine"
 
 
 def _share(value: float) -> float | None:

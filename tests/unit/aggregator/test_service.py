@@ -413,6 +413,17 @@ def test_the_api(installation: Installation) -> None:
     assert (worker["worker"], worker["judgments"], worker["accuracy"], worker["action"]) == ("one", 4, 0.725, None)
     assert api(f"{path}/worker?name=one")[1]["confusion"].keys() == {"a", "b", "c"}
     assert api(f"{path}/worker?name=two")[0] == 404
+    (reputed,) = wait_until(lambda: api("/api/reputations")[1]["reputations"], 20, "the reputation", every=0.01)
+    assert reputed == {
+        "worker": "one", "type": "choice", "kind": "machine", "jobs": 1, "judgments": 4, "compared": 4,
+        "last": progress["ended"],
+        **{key: pytest.approx(worker[key], abs=1e-3) for key in ("accuracy", "accuracy_low", "accuracy_high")},
+    }  # fmt: skip
+    assert api("/api/reputations?limit=1&type=choice&worker=one")[1] == {"reputations": [reputed], "next": "one"}
+    assert api("/api/reputations?after=one")[1] == {"reputations": [], "next": None}
+    assert api("/api/reputations?type=number")[1]["reputations"] == []
+    assert api("/api/reputations?worker=one", "DELETE") == (200, {"jobs": 1})
+    assert api("/api/reputations")[1]["reputations"] == []
     installation.send(_letter(job, 2))
     (letter,) = wait_until(lambda: api("/api/dead")[1]["letters"], 10, "the letter", every=0.01)
     assert api(f"/api/dead/{letter['id']}")[1]["error"] == "it broke"
@@ -452,6 +463,9 @@ def test_the_api(installation: Installation) -> None:
         ("/api/jobs/nobody/worker?name=one", "GET", 404),
         ("/api/jobs/nobody/answers?limit=0", "GET", 422),
         ("/api/jobs/nobody/answers?wait=soon", "GET", 422),
+        ("/api/reputations?type=colour", "GET", 422),
+        ("/api/reputations?limit=0", "GET", 422),
+        ("/api/reputations", "DELETE", 422),
         ("/api/dead/none", "GET", 404),
         ("/api/dead/none", "DELETE", 404),
         ("/api/dead/none/replay", "POST", 404),

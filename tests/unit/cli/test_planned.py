@@ -115,6 +115,37 @@ def test_people_may_be_stated_instead_of_asked(job: Path) -> None:
         assert CliRunner().invoke(app, ["plan", str(job), *wrong]).exit_code == Exit.USAGE
 
 
+def test_judges_may_be_as_good_as_their_reputation(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they have shown in jobs with answers of this type; of people the mean; who has none is named."""
+    rows: list[dict[str, Any]] = [
+        {"worker": "one", "kind": "machine", "accuracy": 0.9, "compared": 50},
+        {"worker": "people/one", "kind": "person", "accuracy": 0.5, "compared": 100},
+        {"worker": "people/ann", "kind": "person", "accuracy": 0.8, "compared": 300},
+        {"worker": "people/new", "kind": "person", "accuracy": None, "compared": 0},
+    ]
+
+    def call(_: Client, method: str, path: str, params: dict[str, str]) -> Any:
+        assert (method, path, params.pop("type")) == ("GET", "/api/reputations", "choice")
+        after, worker = params.pop("after"), params.pop("worker", None)
+        found = [row for row in rows if worker is None or row["worker"].rpartition("/")[2] == worker]
+        pages = {"": {"reputations": found[:2], "next": "x"}, "x": {"reputations": found[2:], "next": None}}
+        return pages[after]
+
+    monkeypatch.setattr(Client, "call", call)
+    said = plan(job, "--pilot", 20, "--skill", "one=reputation", "--skill", "people=reputation")
+    assert said["assumed"][:2] == [
+        f"{judge} is right in {share}% of its judgments (its reputation), whatever the others say, and states no "
+        "confidence"
+        for judge, share in (("one", 90), ("people", 72))
+    ]
+    alone = [option for judge in ("one", "two", "people") for option in ("--skill", f"{judge}=reputation")]
+    refused = CliRunner().invoke(app, ["plan", str(job), *alone])
+    assert refused.exit_code == Exit.INPUT
+    assert "two has none for answers of the type choice" in refused.stderr
+    stated = plan(job, "--skill", "one=reputation", "--skill", "two=0.9", "--skill", "people=reputation")
+    assert stated["rests_on"] == "stated skills alone"
+
+
 def test_the_summary_says_how_right_the_plan_was(job: Path, tmp_path: Path) -> None:
     """Kept with -o, told to run: judgments, cost, seconds, accuracy, and the differences; then itself planned from."""
     file, out = tmp_path / "plan.json", tmp_path / "out"

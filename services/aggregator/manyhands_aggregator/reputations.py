@@ -1,0 +1,171 @@
+"""Workers' reputations: what each has shown in the jobs that have ended, by type of answer, and what it comes to.
+
+Nothing but the rows is kept. A job's are a function of its judgments, and are written in one transaction that notes of
+how many judgments they are: whoever is killed before has written nothing, and who comes again writes the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import sqlalchemy as sa
+
+from manyhands import logs
+from manyhands.clock import Clock
+from manyhands.errors import BrokerError, StoreUnavailable
+from manyhands.spec import PEOPLE, received
+from manyhands_aggregator import tables
+from manyhands_aggregator.jobs import DUE
+from manyhands_service.store import Store
+
+_log = logs.get(__name__)
+_jobs, _shown = tables.jobs, tables.reputations
+
+#: Judgments of a job that are looked at, at most; of more, evenly spread suites.
+LOOK = 200_000
+#: Seconds after which other work has its turn, and jobs looked at in one go.
+TURN, SOME = 1.0, 100
+#: Workers of a page, where nobody says how many.
+PAGE = 1000
+
+#: Jobs that have ended, with judgments of which nobody has measured the workers: the first ones, or later ones.
+_DUE = (
+    sa.select(_jobs.c.job, _jobs.c.judgments)
+    .where(
+        _jobs.c.state != "open", _jobs.c.spec.is_not(None), _jobs.c.judgments > 0,
+        sa.or_(_jobs.c.fit.is_(None), _jobs.c.fit != DUE, _jobs.c.state == "cancelled"),
+        _jobs.c.measured.is_distinct_from(_jobs.c.judgments),
+    )
+    .order_by(_jobs.c.job)
+    .limit(SOME)
+)  # fmt: skip
+
+
+class Reputations:
+    """Measures the workers of jobs that have ended; several replicas may do the same."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+
+    def round(self) -> None:
+        """Measure for a while what is to be measured.
+
+        Raises:
+            StoreUnavailable: the rest is for the next round.
+        """
+        until = self._clock.monotonic() + TURN
+        for job, judgments in self._store.read(lambda c: c.execute(_DUE).all()):
+            try:
+                shown = measured(self._store, job)
+            except (StoreUnavailable, BrokerError):
+                raise
+            except Exception:  # noqa: BLE001  it would fail again and again; the others are measured
+                _log.exception("the workers of a job that has ended could not be measured", job=job)
+                shown = []
+            self._store.write(lambda c, j=job, n=judgments, s=shown: note(c, j, s, n))  # type: ignore[misc]  # mypy infers no lambda defaults
+            if self._clock.monotonic() >= until:
+                return
+
+
+def measured(store: Store, job: str) -> list[dict[str, Any]]:
+    """What the workers of a job have shown, by the judgments there are."""
+    from manyhands_aggregator import workers  # numpy takes its time to load
+
+    return workers.of_job(store, job, most=LOOK).shown()
+
+
+def note(connection: sa.Connection, job: str, shown: Sequence[Mapping[str, Any]], judgments: int) -> None:
+    """Keep what the workers of a job have shown in so many judgments, if it has ended and there are no more by now."""
+    state, now = connection.execute(
+        sa.select(_jobs.c.state, _jobs.c.judgments).where(_jobs.c.job == job).with_for_update()
+    ).one()
+    if state == "open" or now != judgments:
+        return
+    connection.execute(sa.delete(_shown).where(_shown.c.job == job))
+    rows = _rows(connection, job, shown)
+    if rows:
+        connection.execute(sa.insert(_shown), rows)
+    connection.execute(sa.update(_jobs).where(_jobs.c.job == job).values(measured=judgments))
+
+
+def _rows(connection: sa.Connection, job: str, shown: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    spec, ended = connection.execute(sa.select(_jobs.c.spec, _jobs.c.ended).where(_jobs.c.job == job)).one()
+    of = {"job": job, "type": received(spec).answer.type, "ended": ended}
+    return [{**one, **of} for one in shown]
+
+
+def page(
+    connection: sa.Connection,
+    *,
+    after: str = "",
+    limit: int = PAGE,
+    type_: str | None = None,
+    worker: str | None = None,
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Reputations of the workers behind a name, in the order of their names, and the last name if there may be more.
+
+    Of those who have answered questions of a ``type_`` alone; or of one ``worker``, a person by the id.
+    """
+    wanted = [_shown.c.worker > after, *_wanted(type_, worker)]
+    of = sa.select(_shown.c.worker).where(*wanted).distinct().order_by(_shown.c.worker).limit(limit)
+    names = connection.scalars(of).all()
+    if not names:
+        return [], None
+    query = sa.select(_shown).where(*wanted, _shown.c.worker <= names[-1]).order_by(_shown.c.worker, _shown.c.type)
+    return reputed(row._asdict() for row in connection.execute(query)), names[-1] if len(names) == limit else None
+
+
+def _wanted(type_: str | None, worker: str | None) -> list[sa.ColumnElement[bool]]:
+    wanted = [] if type_ is None else [_shown.c.type == type_]
+    return wanted if worker is None else [*wanted, _shown.c.worker.in_((worker, f"{PEOPLE}/{worker}"))]
+
+
+def of_store(store: Store, *, type_: str | None = None, worker: str | None = None) -> list[dict[str, Any]]:
+    """All of them, out of a store that nobody works on; with the jobs that whoever did so had no time to measure."""
+    query = sa.select(_shown).where(*_wanted(type_, worker))
+    rows = [row._asdict() for row in store.read(lambda c: c.execute(query).all())]
+    for job, _ in store.read(lambda c: c.execute(_DUE).all()):
+        shown = measured(store, job)
+        more = store.read(lambda c, j=job, s=shown: _rows(c, j, s))  # type: ignore[misc]  # the same
+        names = {worker, f"{PEOPLE}/{worker}"}
+        rows = [row for row in rows if row["job"] != job]
+        rows += [row for row in more if type_ in (None, row["type"]) and (worker is None or row["worker"] in names)]
+    return reputed(sorted(rows, key=lambda row: (row["worker"], row["type"])))
+
+
+def reputed(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The reputations of which these are the rows, sorted by worker and type: one for each worker and type; for JSON.
+
+    ``judgments`` and ``compared`` are those of all its ``jobs``, the last of which ended at ``last``; newer ones count
+    more in ``accuracy`` and its bounds. It is None where nothing could be compared.
+    """
+    from manyhands_aggregator.truth.reputation import bounds, expected
+    from manyhands_aggregator.truth.standing import Job, together
+    from manyhands_aggregator.workers import kind
+
+    found = []
+    for (worker, type_), some in groupby(rows, key=lambda row: (row["worker"], row["type"])):
+        of = list(some)
+        right, compared = together(Job(row["ended"], row["right"], row["compared"]) for row in of)
+        low, high = bounds(right, compared)
+        found.append({
+            "worker": worker,
+            "type": type_,
+            "kind": kind(worker),
+            "jobs": len(of),
+            "judgments": sum(row["judgments"] for row in of),
+            "compared": round(sum(row["compared"] for row in of)),
+            "accuracy": round(expected(right, compared), 4) if compared else None,
+            "accuracy_low": round(low, 4),
+            "accuracy_high": round(high, 4),
+            "last": max(row["ended"] for row in of),
+        })  # fmt: skip
+    return found
+
+
+def forget(connection: sa.Connection, worker: str) -> int:
+    """Take from the store what a worker, a person by the id, has shown; in how many jobs it was."""
+    gone = sa.delete(_shown).where(_shown.c.worker.in_((worker, f"{PEOPLE}/{worker}")))
+    return connection.execute(gone).rowcount
