@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # numpy takes its time to import
 METHODS = (
     "majority", "wawa", "zero-based-skill", "one-coin", "dawid-skene", "ibcc", "glad", "mace", "bwa", "pooled", "blend",
 )  # fmt: skip
+#: What is said of a method in JSON; people are shown more.
+KEYS = ("method", "accuracy", "seconds", "tasks", "workers", "judgments")
 #: Rows that are written in one go.
 BLOCK = 10_000
 #: Numbers are taken for measurements if more than so many differ; or at least so few, and they seldom come twice.
@@ -35,7 +37,9 @@ def aggregate(
     answers: Annotated[
         Path,
         typer.Argument(
-            metavar="ANSWERS.csv", help="Judgments: a CSV file with the columns task,worker,label.", show_default=False
+            metavar="ANSWERS.csv",
+            help="Judgments: a CSV file with the columns task,worker,label; - is standard input.",
+            show_default=False,
         ),
     ],
     method: Annotated[
@@ -76,13 +80,15 @@ def aggregate(
     Other columns do not matter. Without -o no answers are written, without --truth figures of accuracy are left out.
 
     Accuracy is over the tasks whose truth is known; where m labels are level, each is
-    right to 1/m. In the file such an answer is the label with the most votes, or else the first. Seconds are the
-    method's own.
+    right to 1/m. In the file such an answer is the label with the most votes, or else the first. Labels are compared as
+    they are written: 1 is not 1.0. Seconds are the method's own; sure is the share of answers stated at 0.95 or more.
 
     Of other types --method all names the methods. A number is right within a twentieth of the range (of nine tenths of
     the numbers given), a text if case, spaces and punctuation are all that differs. Comparisons (pairwise) have the
     columns worker,left,right,label and come to a score for each item; their truths (item,label) are numbers, and
     accuracy is the share of pairs of items in their order.
+
+    JSON has method, accuracy, seconds, tasks, workers and judgments; of all methods it is a list.
 
     Example: manyhands aggregate answers.csv --truth truth.csv --method all
 
@@ -98,8 +104,9 @@ def aggregate(
         )
     _writable(method, out, answers, truth)
     from manyhands_aggregator.truth.methods import infer
-    from manyhands_cli.crowdfiles import BadTable, read_answers, read_truth
+    from manyhands_cli.crowdfiles import read_answers, read_truth
     from manyhands_cli.files import write_whole
+    from manyhands_cli.table import BadTable
 
     judged = read_answers(answers)
     truths, bad = (None, []) if truth is None else read_truth(truth, judged)
@@ -109,6 +116,8 @@ def aggregate(
             f"all labels are numbers, {len(judged.labels):,} of them different, and are taken as choices; "
             "for measurements say --type number"
         )
+    if unheard := 0 if truths is None else int((truths >= len(judged.labels)).sum()):
+        _hint(f"{unheard:,} of the truths are labels that nobody gave; are labels written alike? 1 is not 1.0")
     found = []
     for name in METHODS if method == "all" else (method,):
         began = time.perf_counter()
@@ -119,6 +128,8 @@ def aggregate(
         found.append(said_of(name, inferred, judged, truths, time.perf_counter() - began))
         if out is not None:
             write_whole(out, rows(inferred, judged))
+    if json_:
+        found = [{key: one[key] for key in KEYS} for one in found]
     _say(found, method, json_, told=out is not None or truth is not None)
 
 
@@ -153,6 +164,8 @@ def _writable(method: str, out: Path | None, *read: Path | None) -> None:
         said = "answers are those of one method; name it with --method"
     elif out.suffix.lower() != ".csv":
         said = f"answers are written as CSV; name the file .csv, not {out.name}"
+    elif out.is_dir():
+        said = f"{out} is a folder"
     elif not out.parent.is_dir():
         said = f"there is no folder {out.parent}"
     elif any(file is not None and file.exists() and out.exists() and out.samefile(file) for file in read):
@@ -174,7 +187,7 @@ def _hint(said: str) -> None:
 
 
 def _name_bad(*files: tuple[Path | None, Sequence[str]]) -> None:
-    from manyhands_cli.crowdfiles import name_bad
+    from manyhands_cli.table import name_bad
 
     for path, bad in files:
         for said in name_bad(path, bad) if path else ():

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import re
-import reprlib
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manyhands.errors import ManyhandsError
+from manyhands_cli.table import BadTable, read_rows
 
 if TYPE_CHECKING:  # numpy takes its time to import
-    from _csv import Reader
-
     from manyhands_aggregator.truth.ballots import Ballots, Ints
     from manyhands_aggregator.truth.pairs import Pairs
 
-#: Bad rows that are named one by one; of more, only how many.
-NAMED = 10
-#: What a truth file may call its second column.
-TRUTH = ("label", "truth", "answer")
-#: Characters of a cell at most: behind a quote that nothing closes, no more than that is one bad row.
-LONGEST_CELL = 1 << 17
-#: A byte that is not UTF-8, as the reader hands it on.
-_NO_TEXT = re.compile("[\udc80-\udcff]")
-
-
-class BadTable(ManyhandsError):
-    """The CSV file cannot be used."""
+#: What a truth file may call its second column; beside a truth, a label is what somebody said.
+TRUTH = ("label", "answer", "truth")
 
 
 @dataclass(slots=True)
@@ -80,7 +64,7 @@ def read_answers(path: Path, wrong: Callable[[str], str | None] | None = None) -
     said: dict[int, int] = {}
     bad: list[str] = []
     repeated = 0
-    for line, (task, worker, label) in _rows(path, (("task",), ("worker",), ("label",)), bad):
+    for line, (task, worker, label) in read_rows(path, (("task",), ("worker",), ("label",)), bad):
         if wrong is not None and (why := wrong(label)) is not None:
             bad.append(f"line {line}: {why}")
             continue
@@ -134,7 +118,7 @@ def read_truths(path: Path, judged: Judged | Compared, what: str = "task") -> tu
     places = {task: place for place, task in enumerate(judged.tasks)}
     known: dict[int, str] = {}
     bad: list[str] = []
-    for line, (task, label) in _rows(path, ((what,), TRUTH), bad):
+    for line, (task, label) in read_rows(path, ((what,), TRUTH), bad):
         place = places.get(task)
         if place is None:
             continue  # a truth of what nobody judged
@@ -159,7 +143,7 @@ def read_pairs(path: Path) -> Compared:
     columns: tuple[list[int], ...] = [], [], [], []
     bad: list[str] = []
     names = (("worker",), ("left",), ("right",), ("label",))
-    for line, (worker, left, right, label) in _rows(path, names, bad):
+    for line, (worker, left, right, label) in read_rows(path, names, bad):
         if left == right or label not in (left, right):
             bad.append(f"line {line}: {label!r} is not one of two items")
             continue
@@ -170,73 +154,6 @@ def read_pairs(path: Path) -> Compared:
     if not items:
         raise BadTable(f"{path}: no row of it can be used" + (f"; {bad[0]}" if bad else ""))
     return Compared(Pairs.of(*columns), list(items), bad)
-
-
-def name_bad(path: Path, bad: Sequence[str]) -> Iterator[str]:
-    """What to say of the rows that were left out: the first by their lines, then how many more there are."""
-    for said in bad[:NAMED]:
-        yield f"{path}, {said}; left out"
-    if len(bad) > NAMED:
-        yield f"{path}: {len(bad) - NAMED} more rows left out"
-
-
-def _rows(path: Path, names: Sequence[Sequence[str]], bad: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """The named columns of every row that has something in each of them, stripped, with the number of its line."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file, _limited_cells():
-        reader = csv.reader(file)
-        rows = _readable(reader, bad)
-        first = next(rows, [])
-        if _garbled(first):
-            raise BadTable(f"{path}: its first line is not UTF-8")
-        head = [name.strip().lower() for name in first]
-        places = [next((head.index(name) for name in some if name in head), None) for some in names]
-        missing = [some[0] for some, place in zip(names, places, strict=True) if place is None]
-        if missing:
-            wanted, there = ",".join(some[0] for some in names), ", ".join(map(reprlib.repr, head[:NAMED])) or "nothing"
-            raise BadTable(
-                f"{path}: no column {missing[0]!r}; the first line must name {wanted}, with commas between; "
-                f"it names {there}"
-            )
-        for row in rows:
-            if not row:
-                continue
-            if _garbled(row):
-                bad.append(f"line {reader.line_num}: it is not UTF-8")
-                continue
-            if any(cell.strip() for cell in row[len(head) :]):
-                bad.append(f"line {reader.line_num}: {len(row)} cells, and the first line has {len(head)}")
-                continue
-            found = [row[place].strip() if place < len(row) else "" for place in places if place is not None]
-            if "" in found:
-                bad.append(f"line {reader.line_num}: no {names[found.index('')][0]}")
-                continue
-            yield reader.line_num, found
-
-
-@contextmanager
-def _limited_cells() -> Iterator[None]:
-    """The limit is one for all readers of the process, and job files with CSV sources have a greater one."""
-    before = csv.field_size_limit(LONGEST_CELL)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
-
-
-def _garbled(row: Sequence[str]) -> bool:
-    text = "".join(row)
-    return not text.isascii() and _NO_TEXT.search(text) is not None
-
-
-def _readable(reader: Reader, bad: list[str]) -> Iterator[list[str]]:
-    """The rows; of one with a field beyond all measure, such as behind a quote that nothing closes, only the line."""
-    while True:
-        try:
-            yield next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            bad.append(f"line {reader.line_num}: {error}")
 
 
 def _by_number(labels: Mapping[str, int]) -> type[float] | type[str]:

@@ -23,7 +23,9 @@ def replay(
     answers: Annotated[
         Path,
         typer.Argument(
-            metavar="ANSWERS.csv", help="Judgments: a CSV file with the columns task,worker,label.", show_default=False
+            metavar="ANSWERS.csv",
+            help="Judgments: a CSV file with the columns task,worker,label; - is standard input.",
+            show_default=False,
         ),
     ],
     truth: Annotated[
@@ -59,8 +61,9 @@ def replay(
     from manyhands_aggregator.truth.policy import parse
     from manyhands_aggregator.truth.replay import error_bound
     from manyhands_aggregator.truth.replay import replay as play
-    from manyhands_cli.crowdfiles import name_bad, read_answers, read_truth
+    from manyhands_cli.crowdfiles import read_answers, read_truth
     from manyhands_cli.progress import JobProgress
+    from manyhands_cli.table import name_bad
 
     rule = parse(policy)
     judged = read_answers(answers)

@@ -48,7 +48,7 @@ def test_one_method_is_an_object(files: tuple[str, str]) -> None:
     """Of t4 either label is half right."""
     done = call(files[0], "--method", "majority", "--truth", files[1], "--json")
     found = json.loads(done.stdout)
-    assert found.keys() >= KEYS
+    assert found.keys() == KEYS
     assert {key: found[key] for key in KEYS - {"seconds"}} == {
         "method": "majority", "accuracy": round(2.5 / 3, 6), "tasks": 4, "workers": 3, "judgments": 11,
     }  # fmt: skip
@@ -59,8 +59,27 @@ def test_all_methods_are_a_list(files: tuple[str, str]) -> None:
     """In the order of the help."""
     found = json.loads(call(*files[:1], "--method", "all", "--truth", files[1], "--json").stdout)
     assert [one["method"] for one in found] == list(METHODS)
-    assert all(one.keys() >= KEYS for one in found)
+    assert all(one.keys() == KEYS for one in found)
     assert "zero-based-skill" in call(files[0], "--method", "all").stdout
+
+
+def test_judgments_come_from_standard_input(files: tuple[str, str]) -> None:
+    """As ``-``; the truths cannot come from there, too."""
+
+    def told(*arguments: str) -> Any:
+        return CliRunner().invoke(app, ["aggregate", "-", *arguments], input=ANSWERS)
+
+    assert json.loads(told("--truth", files[1], "--json").stdout)["judgments"] == 11
+    done = told("--truth", "-", "--json")
+    assert (done.exit_code, "standard input can be read once" in done.stderr) == (Exit.INPUT, True)
+
+
+def test_truths_that_nobody_gave_are_counted(files: tuple[str, str]) -> None:
+    """They may be labels that are written in another way, as where a table had gaps."""
+    Path(files[1]).write_text("task,label\nt1,x\nt2,1.0\nt4,2.0\n")
+    done = call(files[0], "--truth", files[1], "--json")
+    assert json.loads(done.stdout)["accuracy"] < 0.5
+    assert done.stderr.startswith("2 of the truths are labels that nobody gave")
 
 
 def test_without_truths_there_is_no_accuracy(files: tuple[str, str]) -> None:
@@ -126,7 +145,9 @@ def test_what_cannot_be_done_is_said(files: tuple[str, str], tmp_path: Path) -> 
     """No such method, answers of all methods, no such file, no such columns."""
     assert call(files[0], "--method", "best").exit_code == Exit.USAGE
     assert call(files[0], "--method", "all", "-o", str(tmp_path / "o.csv")).exit_code == Exit.USAGE
-    assert call(str(tmp_path / "none.csv")).exit_code == Exit.SYSTEM
+    assert call(str(tmp_path / "none.csv")).exit_code == Exit.INPUT
+    (tmp_path / "folder.csv").mkdir()
+    assert call(files[0], "-o", str(tmp_path / "folder.csv")).exit_code == Exit.USAGE
     texts = tmp_path / "texts.csv"
     texts.write_text("task,worker,label\n" + "".join(f"{n},ann,text {n}\n" for n in range(10_000)))
     done = call(str(texts))

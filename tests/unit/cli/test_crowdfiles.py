@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from manyhands_cli.crowdfiles import NAMED, BadTable, name_bad, read_answers, read_truth
+from manyhands_cli.crowdfiles import read_answers, read_truth
+from manyhands_cli.table import NAMED, BadTable, name_bad
 
 
 def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
@@ -68,9 +69,41 @@ def test_a_quote_that_nothing_closes_costs_no_more_than_it_must(tmp_path: Path) 
     assert len(judged.ballots) > 5_000
 
 
+def test_a_quote_that_nothing_closes_is_told_by_its_lines(tmp_path: Path) -> None:
+    """What is behind it to the end of the file is no label; the rows before it count."""
+    judged = read_answers(write(tmp_path / "a.csv", 'task,worker,label\nt,ann,a\nt,bob,"b\nt,cat,a\nt,dan,b\n'))
+    assert judged.bad == ["line 3 to 5: a quote that nothing closes"]
+    assert judged.labels == ["a"]
+
+
+def test_a_row_of_several_lines_is_told_by_its_first(tmp_path: Path) -> None:
+    """That is where one looks for it."""
+    judged = read_answers(write(tmp_path / "a.csv", 'task,worker,label\n"t\n1","an\nn",\n"t\n1",ann,"a\nb"\n'))
+    assert (judged.tasks, judged.labels, judged.bad) == (["t\n1"], ["a\nb"], ["line 2: no label"])
+
+
+def test_quotes_behind_a_space_are_quotes(tmp_path: Path) -> None:
+    """Some programs write a space behind each comma."""
+    judged = read_answers(write(tmp_path / "a.csv", '"task", "worker", "label"\nt1, ann, "a, b"\nt1, bob, c\n'))
+    assert (judged.labels, judged.bad) == (["a, b", "c"], [])
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [(b"\x1f\x8b\x08", "gunzip"), (b"PK\x03\x04\xff", "workbook"), (b"\xff\xfet\x00", "it is UTF-16")],
+)
+def test_files_of_other_kinds(tmp_path: Path, start: bytes, said: str) -> None:
+    """The error says what it is."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(start + b"\xff")
+    with pytest.raises(BadTable, match=said):
+        read_answers(path)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("task,worker,label,label\nt1,ann,a,b\n", "two columns 'label'"),
         ("", "no column 'task'"),
         ("task,worker\nt1,ann\n", "no column 'label'"),
         ("task;worker;label\nt1;ann;a\n", "no column 'task'; .* with commas between; it names 'task;worker;label'"),
@@ -107,6 +140,12 @@ def test_the_truth_of_what_was_judged(tmp_path: Path) -> None:
     truth, bad = read_truth(write(tmp_path / "t.csv", "truth,task\nb,t1\nz,t2\na,t9\n,t3\n"), judged)
     assert truth.tolist() == [1, 2, -1, -1]
     assert bad == ["line 5: no label"]
+
+
+def test_a_column_of_truths_comes_before_one_of_labels(tmp_path: Path) -> None:
+    """Judgments and truths may stand in one table."""
+    path = write(tmp_path / "a.csv", "task,worker,label,truth\nt1,ann,a,b\nt1,bob,b,b\n")
+    assert read_truth(path, read_answers(path))[0].tolist() == [1]
 
 
 def test_truths_that_cannot_be_used(tmp_path: Path) -> None:
