@@ -21,7 +21,7 @@ from manyhands_aggregator.jobs import DUE
 from manyhands_service.store import Store
 
 _log = logs.get(__name__)
-_jobs, _shown = tables.jobs, tables.reputations
+_jobs, _suites, _shown = tables.jobs, tables.suites, tables.reputations
 
 #: Judgments of a job that are looked at, at most; of more, evenly spread suites.
 LOOK = 200_000
@@ -70,10 +70,21 @@ class Reputations:
 
 
 def measured(store: Store, job: str) -> list[dict[str, Any]]:
-    """What the workers of a job have shown, by the judgments there are."""
-    from manyhands_aggregator import workers  # numpy takes its time to load
+    """What the workers of a job have shown, by the judgments there are; nothing where there is nothing to compare."""
+    if store.read(lambda c: _alone(c, job)):
+        return []
+    from manyhands_aggregator import workers  # numpy takes its time to load, and memory
 
     return workers.of_job(store, job, most=LOOK).shown()
+
+
+def _alone(connection: sa.Connection, job: str) -> bool:
+    """Whether each task has one judgment, and nobody knows better."""
+    spec = received(connection.scalar(sa.select(_jobs.c.spec).where(_jobs.c.job == job)))
+    if len(spec.stages) > 1 or sum(judge.judgments for judge in spec.stages[0].judges) > 1 or spec.cascades:
+        return False
+    known = sa.exists().where(_suites.c.job == job, _suites.c.truths.is_not(None))
+    return not connection.scalar(sa.select(known))
 
 
 def note(connection: sa.Connection, job: str, shown: Sequence[Mapping[str, Any]], judgments: int) -> None:

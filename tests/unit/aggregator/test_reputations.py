@@ -185,6 +185,17 @@ def test_a_job_that_cannot_be_measured_holds_up_no_other(bench: Bench, monkeypat
     assert {row[0] for row in kept(bench.store)} == {good.id}
 
 
+def test_where_there_is_nothing_to_compare(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One judgment a task, and no truth: the most frequent of the large jobs is not read again."""
+    job = Job(count=2, size=1, judges=["one"])
+    bench.take(*job.news(), job.judged(0, "a"), job.judged(1, "a"))
+    monkeypatch.setattr(workers, "of_job", lambda *_, **__: pytest.fail("it was measured"))
+    bench.upkeep.go_over()
+    assert bench.state(job) == "complete"
+    assert kept(bench.store) == []
+    assert bench.store.read(lambda c: c.scalar(sa.select(tables.jobs.c.measured))) == 2
+
+
 def test_cancelled_jobs_count_too(bench: Bench) -> None:
     """What was judged by then was judged; of a job that nobody judged there is nothing to say."""
     job, idle = job_of(method="one-coin"), job_of()
