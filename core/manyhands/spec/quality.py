@@ -50,6 +50,12 @@ class Bounds(Model):
 class Quality(Model):
     """Rules for workers, machines and people alike; of those that hold, the gravest one acts. False: no such rule."""
 
+    reputation: float | None = Field(
+        default=None,
+        gt=0,
+        description="What a worker has shown in jobs that ended before this one was opened counts as evidence of its "
+        "accuracy, like so many judgments at most. Without this it does not count.",
+    )
     qualify: Qualify | None = Field(default=None, description="When a worker is known to be good.")
     warn: Bounds | Literal[False] = Field(
         default=Bounds(spam=0.3, copying=True, loss=0.1, repeats=0.001), description="When the requester is told."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
@@ -29,6 +29,12 @@ LOOK = 200_000
 TURN, SOME = 1.0, 100
 #: Workers of a page, where nobody says how many.
 PAGE = 1000
+
+#: Names in one ``IN (...)``: stores have limits on parameters.
+IN = 1000
+
+#: What is right and what was compared, by worker.
+Earlier: TypeAlias = Mapping[str, tuple[float, float]]
 
 #: Jobs that have ended, with judgments of which nobody has measured the workers: the first ones, or later ones.
 _DUE = (
@@ -174,6 +180,29 @@ def reputed(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "last": max(row["ended"] for row in of),
         })  # fmt: skip
     return found
+
+
+def earlier(connection: sa.Connection, job: str, names: Sequence[str]) -> Earlier:
+    """What counts in a job of what these workers have shown for its type of answers; nothing if its rules do not ask.
+
+    That is what they have shown in jobs that had ended when this one was opened, and no more than it allows: of many
+    judgments their share of right ones.
+    """
+    from manyhands_aggregator.truth.standing import Job, together
+
+    text, opened = connection.execute(sa.select(_jobs.c.spec, _jobs.c.opened).where(_jobs.c.job == job)).one()
+    spec = received(text)
+    if spec.quality is None or spec.quality.reputation is None:
+        return {}
+    then = sa.and_(_shown.c.type == spec.answer.type, _shown.c.ended <= opened, _shown.c.job != job)
+    found: dict[str, list[Job]] = {}
+    for some in (names[i : i + IN] for i in range(0, len(names), IN)):
+        query = sa.select(_shown.c.worker, _shown.c.ended, _shown.c.right, _shown.c.compared)
+        for worker, *shown in connection.execute(query.where(then, _shown.c.worker.in_(some))):
+            found.setdefault(worker, []).append(Job(*shown))
+    sums = ((worker, *together(jobs)) for worker, jobs in sorted(found.items()))
+    counts = ((worker, right, compared, min(compared, spec.quality.reputation)) for worker, right, compared in sums)
+    return {worker: (count * right / compared, count) for worker, right, compared, count in counts if compared}
 
 
 def forget(connection: sa.Connection, worker: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgpack
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from manyhands.errors import UnknownJob
 from manyhands.spec import PEOPLE, Quality, received
-from manyhands_aggregator import judging, ratings, tables
+from manyhands_aggregator import judging, ratings, reputations, tables
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.said import Columns
 from manyhands_aggregator.truth import likeness
@@ -37,13 +37,17 @@ SOME = 3
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A job's workers, by number, and what was measured of them; ``share`` of its suites were looked at."""
+    """A job's workers, by number, and what was measured of them; ``share`` of its suites were looked at.
+
+    ``earlier`` is what counts, by name, of what they have shown before this job, where its rules ask for that.
+    """
 
     plan: Plan
     names: list[str]
     ballots: Ballots
     assessment: Assessment
     share: float
+    earlier: reputations.Earlier = field(default_factory=dict)
 
     def ratings(self) -> list[dict[str, Any]]:
         """A row a worker, in the order of the plan and then of their names; for JSON."""
@@ -61,7 +65,7 @@ class Measured:
         ]
 
     def _rating(self, number: int, rules: Quality) -> dict[str, Any]:
-        evidence = self.assessment.of(number)
+        evidence = replace(self.assessment.of(number), earlier=self.earlier.get(self.names[number], (0.0, 0.0)))
         found, (low, high) = verdict(rules, evidence), bounds(evidence.right, evidence.compared)
         return {
             "worker": self.names[number],
@@ -152,7 +156,8 @@ def of_job(store: Store, job: str, *, most: int | None = None) -> Measured:
     last, more = -1, True
     while more:
         last, more = store.read(lambda c, after=last: _page(c, job, after, step, columns))  # type: ignore[misc]  # no lambda defaults in mypy
-    return measure(columns, 1 / step)
+    found = measure(columns, 1 / step)
+    return replace(found, earlier=store.read(lambda c: reputations.earlier(c, job, found.names)))
 
 
 def measure(columns: Columns, share: float = 1.0) -> Measured:

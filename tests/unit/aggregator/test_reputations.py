@@ -218,6 +218,59 @@ def test_out_of_a_store_that_nobody_works_on(bench: Bench) -> None:
     assert reputations.of_store(bench.store) == told(bench.store) == found
 
 
+#: Rules by which whoever is right in less than 60 % is retired.
+STRICT: Mapping[str, Any] = {"warn": False, "pause": False, "retire": {"accuracy": 0.6}}
+
+
+def exposed(bench: Bench, rules: Mapping[str, Any], opened: float) -> str | None:
+    """What is done about one who was wrong about sixty tasks in an earlier job, after two judgments in this one."""
+    bad = Job(count=60, size=60, judges=["one"], truths=["b"] * 60)
+    bench.take(*bad.news(), bad.judged(0, "a"))
+    bench.swept()
+    job = Job(count=4, size=2, judges=["one", "two"], truths=["b"] * 4, more={"quality": rules})
+    bench.take(job.opened(opened), job.announced(), job.sealed(), job.judged(0, ["b", "a"]))
+    bench.take(job.judged(0, "b", judge="two"))
+    bench.swept()
+    found = {row["worker"]: row for row in workers.rated(bench.store, job.id)}
+    assert (found["one"]["judgments"], found["two"]["action"]) == (2, None)
+    assert found["one"]["acted"] == found["one"]["action"]
+    if found["one"]["action"]:
+        (reason,) = found["one"]["reasons"]
+        assert reason.endswith("earlier jobs included")
+    return found["one"]["action"]  # type: ignore[no-any-return]
+
+
+def test_rules_may_count_them(bench: Bench) -> None:
+    """Whoever is known to be bad is out at once; by default, or with little weight, it begins as a newcomer does."""
+    later = bench.clock.now() + 1
+    assert exposed(bench, STRICT, later) is None
+    assert exposed(bench, {**STRICT, "reputation": 1}, later) is None
+    assert exposed(bench, {**STRICT, "reputation": 50}, later) == "retire"
+
+
+def test_what_counts_in_a_job_is_of_before_it_was_opened(bench: Bench) -> None:
+    """Of the same type of answers, each no more than the rules allow; and what comes later changes nothing."""
+    rules = {"quality": {**STRICT, "reputation": 4}}
+    first, job = job_of(), Job(count=2, size=2, judges=["one"], more=rules)
+    other = Job(count=2, size=2, more={"answer": {"type": "number"}, **rules})
+    judge(bench, first)
+    bench.swept()
+    bench.fake_clock.turn(60)
+    bench.take(job.opened(bench.clock.now()), other.opened(bench.clock.now()))
+    names = ["one", "people/ann", "people/bob", "people/new"]
+    before = bench.store.read(lambda c: reputations.earlier(c, job.id, names))
+    assert list(before) == names[:3]
+    assert all(compared == 4 for _, compared in before.values())
+    assert before["people/ann"][0] == pytest.approx(4)
+    assert before["people/bob"][0] == pytest.approx(4 * 2 / 3, abs=0.1)
+    assert bench.store.read(lambda c: reputations.earlier(c, other.id, names)) == {}
+    assert bench.store.read(lambda c: reputations.earlier(c, first.id, names)) == {}
+    bench.fake_clock.turn(60)
+    judge(bench, job_of())
+    bench.swept()
+    assert bench.store.read(lambda c: reputations.earlier(c, job.id, names)) == before
+
+
 def test_somebody_is_forgotten(bench: Bench) -> None:
     """All that is kept of them beside the jobs themselves; everybody else stays, and they do not come back."""
     for _ in range(2):

@@ -45,6 +45,15 @@ def test_nobody_is_judged_unseen() -> None:
         assert verdict(Quality(), seen(right, compared)).action is None
 
 
+@given(st.integers(0, 100), st.integers(0, 100), st.integers(0, 50), st.integers(0, 50))
+def test_earlier_jobs_are_evidence_like_judgments(right: int, wrong: int, good: int, bad: int) -> None:
+    """As if they were of this job, for the good and the bad alike; and reasons say so."""
+    before, n = (float(good), float(good + bad)), right + wrong
+    found = verdict(STRICT, seen(right, n, earlier=before))
+    assert found.action == verdict(STRICT, seen(right + good, n + good + bad)).action
+    assert all(reason.endswith(", earlier jobs included") == (good + bad > 0) for reason in found.reasons)
+
+
 @given(st.integers(0, 300), st.integers(0, 300))
 def test_a_right_judgment_never_does_harm(right: int, wrong: int) -> None:
     """Nor a wrong one good; and one more judgment moves a worker by one step at most."""

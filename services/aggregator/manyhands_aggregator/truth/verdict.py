@@ -28,7 +28,8 @@ class Evidence:
     to the last, and the ``deviation`` of that; ``pace``: its typical time as a share of the crowd's; ``repeats``: the
     share of judgments equal to the one before, ``repeats_expected`` of them, and the ``repeats_chance`` that it repeats
     itself so often; ``copies``: the number of the worker whom it copies; ``twin``: of one that makes the same mistakes,
-    where nobody can tell who copies whom, as with two machines of one model.
+    where nobody can tell who copies whom, as with two machines of one model; ``earlier``: what is right and what was
+    compared in earlier jobs, as far as it counts in this one.
     """
 
     judgments: int
@@ -43,6 +44,17 @@ class Evidence:
     repeats_chance: float = 1.0
     copies: int | None = None
     twin: int | None = None
+    earlier: tuple[float, float] = (0.0, 0.0)
+
+    def bounds(self, sure: float) -> tuple[float, float]:
+        """Between what shares of right judgments the worker's own lies, by this job and earlier ones."""
+        right, compared = self.earlier
+        return bounds(self.right + right, self.compared + compared, sure)
+
+    @property
+    def judged(self) -> str:
+        """Of which judgments these are the bounds, in words."""
+        return "its judgments, earlier jobs included" if self.earlier[1] else "its judgments"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +80,9 @@ def verdict(rules: Quality, evidence: Evidence) -> Verdict:
         if rule and (reasons := _reasons(action, rule, evidence)):
             return Verdict(action, reasons)
     if rules.qualify is not None:
-        low, _ = bounds(evidence.right, evidence.compared, rules.qualify.sure)
+        low, _ = evidence.bounds(rules.qualify.sure)
         if low >= rules.qualify.accuracy:
-            return Verdict("qualify", (f"right in at least {low:.1%} of its judgments",))
+            return Verdict("qualify", (f"right in at least {low:.1%} of {evidence.judged}",))
     return Verdict(None)
 
 
@@ -83,9 +95,9 @@ def _reasons(action: Action, rule: Bounds, evidence: Evidence) -> tuple[str, ...
     if rule.copying and action == "warn" and evidence.twin is not None:
         reasons.append("makes the same mistakes as another worker")
     if rule.accuracy is not None:
-        _, high = bounds(evidence.right, evidence.compared, rule.sure)
+        _, high = evidence.bounds(rule.sure)
         if high < rule.accuracy:
-            reasons.append(f"right in at most {high:.1%} of its judgments")
+            reasons.append(f"right in at most {high:.1%} of {evidence.judged}")
     if rule.loss is not None:
         least = -evidence.change - NormalDist().inv_cdf(rule.sure) * evidence.deviation
         if least > rule.loss:
