@@ -38,7 +38,8 @@ def replay(
             metavar="POLICY",
             help="When a task has enough: confidence=P (the posterior of the likeliest answer), margin=N (voters ahead "
             "of the next answer), agree=N (voters who say the same), at_most=N (judgments), with commas between; or "
-            "adaptive, which is confidence=0.85,at_most=8 and suits most.",
+            "adaptive, which is confidence=0.85,at_most=8 where a task has 10 judgments or fewer in the mean, "
+            "confidence=0.95,at_most=12 where it has 20 or more, and between them in proportion.",
         ),
     ] = "adaptive",
     seeds: Annotated[int, typer.Option(min=1, help="In how many random orders the judgments come.")] = 5,
@@ -65,8 +66,8 @@ def replay(
     from manyhands_cli.progress import JobProgress
     from manyhands_cli.table import name_bad
 
-    rule = parse(policy)
     judged = read_answers(answers)
+    rule = parse(policy, len(judged.ballots) / max(1, judged.ballots.tasks))
     truths, bad = read_truth(truth, judged)
     for path, some in ((answers, judged.bad), (truth, bad)):
         for what in name_bad(path, some):
@@ -84,11 +85,11 @@ def replay(
     result = said_of(found, len(judged.tasks), policy, seeds, time.perf_counter() - began)
     if (bound := error_bound(judged.ballots, truths, rule)) is not None:
         result["margin_error_at_most"] = round(bound, 6)
+    result["rule"] = {key: value for key, value in dataclasses.asdict(rule).items() if value is not None}
     if json_:
-        stated = {key: value for key, value in dataclasses.asdict(rule).items() if value is not None}
-        show.as_json(result | {"rule": stated})
+        show.as_json(result)
     else:
-        _print(result)
+        _print(result | {"rule": ",".join(f"{key}={value}" for key, value in result["rule"].items())})
 
 
 def said_of(found: Replayed, tasks: int, policy: str, seeds: int, seconds: float) -> dict[str, Any]:
@@ -121,5 +122,5 @@ def _print(result: dict[str, Any]) -> None:
         row["a_task"] = row["judgments"] / tasks
     show.table(rows, ("bought", "judgments", "a_task", "accuracy"))
     show.line("")
-    keys = ("tasks", "saved_against_all", "saved_against_fixed", "margin_error_at_most", "seeds", "seconds")
+    keys = ("rule", "tasks", "saved_against_all", "saved_against_fixed", "margin_error_at_most", "seeds", "seconds")
     show.pairs({key: result[key] for key in keys if key in result})

@@ -49,7 +49,15 @@ def test_replay_for_people(files: tuple[str, str]) -> None:
     """A table with a line for the policy and one for each fixed redundancy."""
     found = CliRunner().invoke(app, ["replay", files[0], "--truth", files[1], "--seeds", "1"])
     assert found.exit_code == Exit.OK, found.output
-    for line in ("adaptive", "1 a task", "5 a task", "all", "saved against all", "saved against fixed"):
+    for line in (
+        "adaptive",
+        "1 a task",
+        "5 a task",
+        "all",
+        "saved against all",
+        "saved against fixed",
+        "confidence=0.85",
+    ):
         assert line in found.stdout
 
 

@@ -6,7 +6,7 @@ import pytest
 from typer.main import get_command
 
 from manyhands_aggregator.truth.accept import Rule
-from manyhands_aggregator.truth.policy import NAMED, BadPolicy, parse
+from manyhands_aggregator.truth.policy import GENEROUS, PLENTY, SCARCE, SPARING, BadPolicy, parse
 from manyhands_cli.main import app
 
 
@@ -16,7 +16,7 @@ from manyhands_cli.main import app
         ("confidence=0.95,at_most=7", Rule(confidence=0.95, at_most=7)),
         ("margin=2", Rule(margin=2)),
         (" agree = 2 ", Rule(agree=2)),
-        ("adaptive", NAMED["adaptive"]),
+        ("adaptive", Rule(confidence=0.85, at_most=8)),
         ("margin=2,margin=3", Rule(margin=3)),
     ],
 )
@@ -30,13 +30,30 @@ def test_a_name_may_be_changed_in_part() -> None:
     assert parse("adaptive,confidence=0.5,at_most=4") == Rule(confidence=0.5, at_most=4)
 
 
+@pytest.mark.parametrize(
+    ("redundancy", "rule"),
+    [
+        (3, Rule(confidence=0.85, at_most=8)),
+        (10, Rule(confidence=0.85, at_most=8)),
+        (15, Rule(confidence=0.9, at_most=10)),
+        (20, Rule(confidence=0.95, at_most=12)),
+        (39, Rule(confidence=0.95, at_most=12)),
+    ],
+)
+def test_adaptive_asks_more_where_more_is_to_be_had(redundancy: float, rule: Rule) -> None:
+    """In a straight line between two bounds."""
+    assert parse("adaptive", redundancy) == rule
+    assert parse("adaptive,at_most=5", redundancy).at_most == 5
+
+
 def test_the_help_says_what_the_named_one_is() -> None:
     """As it is."""
-    rule = NAMED["adaptive"]
-    stated = f"confidence={rule.confidence},at_most={rule.at_most}"
-    assert parse(stated) == rule
     policy = next(p for p in get_command(app).commands["replay"].params if p.name == "policy")  # type: ignore[attr-defined]
-    assert f"adaptive, which is {stated} " in policy.help
+    for (confidence, at_most), stated in ((SPARING, f"{SCARCE} judgments or fewer"), (GENEROUS, f"{PLENTY} or more")):
+        said = f"confidence={confidence},at_most={at_most}"
+        assert parse(said) == Rule(confidence=confidence, at_most=at_most)
+        assert said in policy.help
+        assert stated in policy.help
 
 
 @pytest.mark.parametrize(

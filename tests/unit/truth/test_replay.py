@@ -8,7 +8,8 @@ import pytest
 from manyhands.testing.crowd import Crowd, simulate
 from manyhands_aggregator.truth.accept import Rule
 from manyhands_aggregator.truth.ballots import Ballots
-from manyhands_aggregator.truth.replay import Bought, Replayed, error_bound, needed, replay, reveal, shuffled
+from manyhands_aggregator.truth.policy import parse
+from manyhands_aggregator.truth.replay import Bought, Replayed, bought, error_bound, needed, replay, reveal, shuffled
 
 #: Five workers, three tasks: all agree on the first, the second is split until its last judgment, one has two.
 SMALL = Ballots.of(
@@ -95,3 +96,20 @@ def test_adaptive_redundancy_saves() -> None:
     assert found.saved_against_all > 0.6
     assert found.saved_against_fixed > 0.3
     assert found.fixed["5"].judgments == 400 * 5
+
+
+def test_adaptive_is_as_right_as_twenty_judgments_make_it() -> None:
+    """Where a task has so many, the bounds that suit five lose eight points to the majority of all, and save no more.
+
+    Workers differ much, and so do tasks.
+    """
+    for seed in (0, 1):
+        crowd = simulate(Crowd(tasks=400, workers=100, redundancy=20, seed=seed, skill=(2, 0.7), difficulty=0.7))
+        ballots = Ballots.of(crowd.task, crowd.worker, crowd.label)
+        truth = crowd.truth.astype(np.int32)
+        votes = bought(ballots, np.arange(len(ballots)), truth, "majority").accuracy
+        sparing, found = (replay(ballots, truth, parse("adaptive", each)) for each in (5, 20))
+        assert sparing.rule.accuracy < votes - 0.08
+        assert found.rule.accuracy > votes - 0.02
+        assert found.saved_against_fixed > max(0.4, sparing.saved_against_fixed)
+        assert found.saved_against_all > 0.55
