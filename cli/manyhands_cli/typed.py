@@ -86,7 +86,7 @@ def _right(type_: Type, found: Found, truths: Mapping[int, Any], columns: Column
     import numpy as np
 
     from manyhands_aggregator.truth.nearness import is_near
-    from manyhands_aggregator.truth.texts import plain
+    from manyhands_aggregator.truth.plain import plain
     from manyhands_aggregator.truth.types import near
 
     if type_ == "number":

@@ -18,7 +18,7 @@ from manyhands.errors import UnknownJob
 from manyhands.messages import Judgments
 from manyhands.spec import JobSpec, received
 from manyhands_aggregator import judging, tables
-from manyhands_aggregator.measures import PEOPLE, Measure, Said, of_type
+from manyhands_aggregator.measures import PEOPLE, Measure, Said, measure_of
 from manyhands_service.store import Store
 
 _suites = tables.suites
@@ -40,7 +40,7 @@ def of_job(store: Store, job: str) -> dict[str, Any] | None:
     judges = voters(spec)
     if len(judges) < 2 and PEOPLE not in judges:
         return None
-    measure, numbers, last, more = of_type(spec.answer, judges), dict.fromkeys(judges), -1, True
+    measure, numbers, last, more = measure_of(spec, judges), dict.fromkeys(judges), -1, True
     named = {name: number for number, name in enumerate(numbers)}
     while more:
         last, more = store.read(lambda c, after=last: _page(c, job, after, measure, named))  # type: ignore[misc]  # no lambda defaults in mypy

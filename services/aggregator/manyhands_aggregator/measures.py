@@ -6,18 +6,19 @@ import heapq
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
-from manyhands.spec import Answer
+from manyhands.spec import JobSpec
 from manyhands_aggregator.truth import agreement as truth
 from manyhands_aggregator.truth.agreement import Floats, Ints
 from manyhands_aggregator.truth.kappas import LEAST
+from manyhands_aggregator.truth.plain import plain
 from manyhands_aggregator.truth.spread import Open, Spread, bins
-from manyhands_aggregator.values import canonical
+from manyhands_aggregator.values import are_plain, canonical
 
 #: Options and judges for which every pair is counted; of more, a table would be larger than it is of use.
 OPTIONS, JUDGES = 100, 20
@@ -50,15 +51,16 @@ class Measure(Protocol):
         """What can be told now."""
 
 
-def of_type(answer: Answer, judges: Sequence[str]) -> Measure:
-    """What measures the agreement on answers of a type."""
+def measure_of(spec: JobSpec, judges: Sequence[str]) -> Measure:
+    """What measures the agreement on answers of a job's type."""
+    answer = spec.answer
     if answer.type == "number":
         return Numbers()
     if answer.type == "choices":
         return Labels(answer.options or [])
     if answer.type == "choice" and len(answer.options or ()) <= OPTIONS:
         return Options(answer.options or [], [j for j in judges if j != PEOPLE][:JUDGES])
-    return Texts()
+    return Texts(plain if are_plain(spec) else None)
 
 
 @dataclass(slots=True)
@@ -206,14 +208,14 @@ class Numbers:
 
 
 class Texts:
-    """Agreement on values of an open set: texts, json, or very many options; they are the same or they are not."""
+    """Agreement on values of an open set: texts, json, or very many options; they are the same (in a form), or not."""
 
-    def __init__(self) -> None:
-        self._open, self._hard = Open(), Hard()
+    def __init__(self, form: Callable[[str], str] | None = None) -> None:
+        self._open, self._hard, self._form = Open(), Hard(), form or str
 
     def add(self, said: Said) -> None:
         """Count in some suites."""
-        words = [value if isinstance(value, str) else canonical(value) for value in said.values]
+        words = [self._form(value if isinstance(value, str) else canonical(value)) for value in said.values]
         self._open.add(said.task, bins(words))
         self._hard.add(said, *_coded(words))
 

@@ -22,7 +22,6 @@ from manyhands_aggregator.suite import SuiteState
 from manyhands_aggregator.truth import accept as rules
 from manyhands_aggregator.truth.belief import NEW, Beliefs, Vote, tally, weighed
 from manyhands_aggregator.truth.gain import gain
-from manyhands_aggregator.truth.texts import plain
 from manyhands_aggregator.voices import Voice, counted, voices
 
 #: Probabilities closer than this are level.
@@ -222,7 +221,7 @@ def _comparisons(plan: Plan, state: SuiteState, decision: Decision) -> list[Less
         votes = [
             Vote(
                 voice.voter,
-                int(_bears_out(plan, voice.value, reference)),
+                int(values.same(plan.spec, plan.check, voice.value, reference)),
                 SURE if voice.confidence is None else voice.confidence,
             )
             for voice in heard
@@ -230,14 +229,6 @@ def _comparisons(plan: Plan, state: SuiteState, decision: Decision) -> list[Less
         if votes and (truth is not None or len(votes) > 1):
             found.append(Lesson(position, votes, None if truth is None else 1, 1))
     return found
-
-
-def _bears_out(plan: Plan, value: Any, reference: Any) -> bool:
-    """Whether a value, in normal form, is what an answer or a truth says."""
-    answer = plan.spec.answer
-    if answer.type == "text" and plan.spec.decide_by in ("normalised", "rover"):
-        return isinstance(reference, str) and plain(value) == plain(reference)
-    return values.same(answer, plan.check, value, reference)
 
 
 def glimpses(plan: Plan, state: SuiteState) -> list[Lesson]:

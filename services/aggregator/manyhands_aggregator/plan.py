@@ -153,5 +153,5 @@ class Plan:
             return 0, 0
         known = [index for index, truth in enumerate(truths) if truth is not None]
         answered = [index for index in known if index not in decision.errors]
-        right = sum(values.same(self.spec.answer, self.check, decision.values[i], truths[i]) for i in answered)
+        right = sum(values.same(self.spec, self.check, decision.values[i], truths[i]) for i in answered)
         return len(known), right

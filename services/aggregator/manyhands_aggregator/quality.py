@@ -100,4 +100,4 @@ def _tally(
     if truths is not None:
         known = [(value, truths[index]) for index, value in at if truths[index] is not None]
         tally.gold += len(known)
-        tally.right += sum(values.same(plan.spec.answer, plan.check, value, truth) for value, truth in known)
+        tally.right += sum(values.same(plan.spec, plan.check, value, truth) for value, truth in known)

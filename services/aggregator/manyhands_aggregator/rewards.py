@@ -92,7 +92,7 @@ def _works(
 
 
 def _same(plan: Plan, value: Any, truth: Any) -> bool:
-    return values.same(plan.spec.answer, plan.check, value, truth)
+    return values.same(plan.spec, plan.check, value, truth)
 
 
 def audit(connection: sa.Connection, job: str, plan: Plan) -> dict[str, int]:

@@ -19,6 +19,7 @@ from manyhands.spec import PEOPLE
 from manyhands_aggregator import values
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.truth.ballots import Ballots, Floats
+from manyhands_aggregator.truth.plain import plain
 
 #: The number of a truth that nobody said.
 UNSAID = -2.0
@@ -117,6 +118,7 @@ class _Codes:
     def __init__(self, plan: Plan) -> None:
         self._answer, self._check = plan.spec.answer, plan.check
         self._options = list(self._answer.options or ())
+        self._plain = values.are_plain(plan.spec)
         self._places = {option: float(place) for place, option in enumerate(self._options)}
 
     def of(self, value: Any) -> Sequence[float]:
@@ -129,7 +131,8 @@ class _Codes:
             case "choices":
                 return [float(option in value) for option in self._options]
             case _:
-                digest = blake2b(values.canonical(value).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+                word = values.canonical(plain(value) if self._plain else value).encode("utf-8", "surrogatepass")
+                digest = blake2b(word, digest_size=8).digest()
                 return (float(int.from_bytes(digest) >> 12),)  # all of which a float can have
 
     def truth(self, truth: Any) -> Sequence[float]:

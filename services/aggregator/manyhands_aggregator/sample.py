@@ -97,7 +97,7 @@ class Urn:
 
     def same(self, one: Any, other: Any) -> bool:
         """Whether two values are the same answer."""
-        return values.same(self.spec.answer, self._check, one, other)
+        return values.same(self.spec, self._check, one, other)
 
     def people(self, rng: random.Random) -> Mapping[str, Person]:
         """Everybody, each as good as may be by what is on record."""

@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from manyhands import jsonschemas
-from manyhands.spec import Answer
+from manyhands.spec import Answer, JobSpec
 from manyhands_aggregator.truth.nearness import is_near, reach
+from manyhands_aggregator.truth.plain import plain
 
 #: Given a value, returns it in its normal form; raises ValueError with what is wrong.
 Check = Callable[[Any], Any]
 
+#: Methods to which texts are the same that differ in case, spaces, punctuation and Unicode forms only.
+PLAINLY = ("normalised", "rover")
 #: How deep an answer of type json may be nested.
 DEPTH = 64
 #: Whole numbers below this are the same as a float and as an int.
@@ -65,11 +68,19 @@ def _plainly_right(answer: Answer, values: Sequence[Any]) -> bool:
     return False
 
 
-def same(answer: Answer, one: Check, value: Any, truth: Any) -> bool:
-    """Whether an answer, in normal form, is right; a number is if it is near enough to the truth.
+def are_plain(spec: JobSpec) -> bool:
+    """Whether answers are texts of which case, spaces and punctuation do not count: the method says so."""
+    return spec.answer.type == "text" and spec.decide_by in PLAINLY
+
+
+def same(spec: JobSpec, one: Check, value: Any, truth: Any) -> bool:
+    """Whether an answer, in normal form, is right: a number near enough to the truth, a text as the method reads it.
 
     A truth from a CSV file is text: a number, a list or a map is read from it.
     """
+    answer = spec.answer
+    if are_plain(spec):
+        return isinstance(truth, str) and plain(value) == plain(truth)
     if isinstance(truth, str) and answer.type in ("number", "choices", "json"):
         try:
             read = float(truth) if answer.type == "number" else json.loads(truth)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from manyhands.spec import Answer
+from manyhands.spec import Answer, JobSpec, Method
 from manyhands_aggregator.values import check, check_column, same
 
 CHOICE = Answer(type="choice", options=["0", "1", "two"])
@@ -26,6 +26,11 @@ SCHEMA = {
 }
 JSON = Answer(type="json", json_schema=SCHEMA)
 FREE = Answer(type="json")
+
+
+def job(answer: Answer, method: Method | None = None) -> JobSpec:
+    """A job with such answers."""
+    return JobSpec.model_validate({"name": "j", "answer": answer, "stages": [{"judges": ["a"]}], "method": method})
 
 
 RIGHT: list[tuple[Answer, Any, Any]] = [
@@ -175,4 +180,13 @@ def test_a_column_that_is_right_costs_no_copy(answer: Answer, column: list[Any])
 )
 def test_same(answer: Answer, value: Any, truth: Any, is_same: bool) -> None:
     """Answers are compared with truths in normal form; what stands in a CSV file is read first."""
-    assert same(answer, check(answer), value, truth) is is_same
+    assert same(job(answer), check(answer), value, truth) is is_same
+
+
+@pytest.mark.parametrize("method", ["normalised", "rover", "majority"])
+def test_texts_are_the_same_as_the_method_reads_them(method: Method) -> None:
+    """Case, spaces and punctuation count where they count among the judgments."""
+    spec = job(TEXT, method)
+    assert same(spec, check(TEXT), "Abc!", "abc") is (method != "majority")
+    assert same(spec, check(TEXT), "abc", "abd") is False
+    assert same(spec, check(TEXT), "3", 3) is False

@@ -16,7 +16,7 @@ from manyhands.errors import UnknownJob
 from manyhands.messages import Failure, Judgments
 from manyhands.spec import JobSpec
 from manyhands.testing.crowd import KINDS, Crowd, simulate
-from manyhands_aggregator import workers
+from manyhands_aggregator import agreement, workers
 from manyhands_aggregator.plan import Plan
 from manyhands_aggregator.said import Columns
 from manyhands_aggregator.workers import Measured
@@ -126,6 +126,22 @@ def test_texts_are_the_same_or_not(
     found = rows(judged(store, job, {"one": good * 10, "two": good * 10, "odd": bad * 10}))
     assert found["one"]["accuracy"] > 0.8  # that one of the two others says something else is not held against it
     assert found["odd"]["accuracy"] < 0.25
+
+
+def test_texts_are_the_same_as_the_method_reads_them(store: Store) -> None:
+    """Who writes the same in capitals, or with a full stop, is as good as the others; so is a truth."""
+    more = {"answer": {"type": "text"}, "method": "normalised"}
+    words = [f"word {n}" for n in range(20)]
+    job = Job(count=20, size=5, judges=["one", "two", "odd"], more=more, truths=["WORD 0", *[None] * 19])
+    said: dict[str, Sequence[Any]] = {
+        "one": words, "two": [f"{word}." for word in words], "odd": [word.upper() for word in words],
+    }  # fmt: skip
+    found = rows(judged(store, job, said))
+    assert min(row["accuracy"] for row in found.values()) > 0.8
+    assert max(row["spam"] for row in found.values()) < 0.1
+    agreed = agreement.of_job(store, job.id)
+    assert agreed is not None
+    assert agreed["alpha"] == 1
 
 
 @pytest.mark.parametrize("right", [1, 0])

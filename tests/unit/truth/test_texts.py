@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manyhands_aggregator.truth import rover, texts
+from manyhands_aggregator.truth.plain import plain
 from manyhands_aggregator.truth.texts import METHODS
 
 word = st.sampled_from(["a", "b", "c", "the", "cat", "Cat", "sat."])
@@ -28,7 +29,7 @@ def test_normalised_by_hand() -> None:
     """Case, spaces, punctuation and the width of letters do not count; it stands as most have written it."""
     said = ["Main St.", "main  st", "Main St.", "MAIN\u00a0ST", "\uff2dain Street"]
     assert texts.normalised(said) == ("Main St.", 0.8)
-    assert texts.plain("  \uff2d\ufb01ne\u00a0 STRASSE, Stra\u00dfe! ") == "mfine strasse strasse"
+    assert plain("  \uff2d\ufb01ne\u00a0 STRASSE, Stra\u00dfe! ") == "mfine strasse strasse"
 
 
 def test_rover_by_hand() -> None:
@@ -90,7 +91,7 @@ def test_one_more_who_writes_the_answer_raises_its_confidence(name: str, said: l
         assert again == text
         assert after >= before
     many = METHODS[name]([*said, *[text] * (len(said) + 1)])
-    assert texts.plain(many[0]) == texts.plain(text)
+    assert plain(many[0]) == plain(text)
 
 
 @given(sentences)

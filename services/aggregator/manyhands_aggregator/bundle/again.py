@@ -64,7 +64,7 @@ def again(bundle: Bundle, compared: Compared, method: str | None = None) -> Iter
             if task["id"] == GOLD_ID and (truth := task.get("truth")) is not None:
                 compared.mixed += 1
                 compared.right += index not in decision.errors and values.same(
-                    spec.answer, check, decision.values[index], truth
+                    spec, check, decision.values[index], truth
                 )
 
     check = values.check(spec.answer)
@@ -89,6 +89,6 @@ def _beside(bundle: Bundle, spec: JobSpec, blocks: Iterable[Block], compared: Co
             truth = task.get("truth")
             if truth is not None:
                 compared.known += 1
-                compared.was_right += "error" not in old and values.same(spec.answer, check, old["answer"], truth)
-                compared.right += "error" not in new and values.same(spec.answer, check, new["answer"], truth)
+                compared.was_right += "error" not in old and values.same(spec, check, old["answer"], truth)
+                compared.right += "error" not in new and values.same(spec, check, new["answer"], truth)
         yield block

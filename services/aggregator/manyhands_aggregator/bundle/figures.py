@@ -21,7 +21,7 @@ from manyhands_aggregator.bundle.ratings import Ratings
 from manyhands_aggregator.bundle.reading import Line, Suite
 from manyhands_aggregator.bundle.tally import Share
 from manyhands_aggregator.bundle.voters import Voters
-from manyhands_aggregator.measures import of_type
+from manyhands_aggregator.measures import measure_of
 
 #: Bins of numbers, and stretches of the time that the job took.
 NUMBERS, TIMES = 24, 60
@@ -88,7 +88,7 @@ class Figures:
         #: Tasks of gold that were mixed in: they are judged, and are none of the job's.
         self.mixed = 0
         self._hardest: list[tuple[float, int, Hard]] = []
-        self._measure = of_type(spec.answer, judges := voters(spec))
+        self._measure = measure_of(spec, judges := voters(spec))
         self._named = {name: number for number, name in enumerate(judges)}
         self._met = False
         self._ratings = Ratings(spec, facts["judgments"])
@@ -195,12 +195,12 @@ class Figures:
 
     def _is(self, value: Any, truth: Any) -> bool:
         if not (isinstance(value, str) and isinstance(truth, str)):
-            return values.same(self.spec.answer, self._check, value, truth)
+            return values.same(self.spec, self._check, value, truth)
         if len(self._same) > DISTINCT:
             self._same.clear()
         found = self._same.get((value, truth))
         if found is None:
-            found = self._same[value, truth] = values.same(self.spec.answer, self._check, value, truth)
+            found = self._same[value, truth] = values.same(self.spec, self._check, value, truth)
         return found
 
     # -- telling -------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 
 from manyhands_aggregator.truth import rover as wtn
 from manyhands_aggregator.truth.ballots import Floats, Ints
+from manyhands_aggregator.truth.plain import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +90,6 @@ def rover(texts: Sequence[str]) -> tuple[str, float]:
         sequences.append(words)
     won, share = wtn.vote(wtn.network(wtn.central(sequences)))
     return " ".join(exact(spelt[word])[0] for word in won), share
-
-
-def plain(text: str) -> str:
-    """The text without what does not count: in Unicode's form NFKC, case folded, no punctuation, single spaces.
-
-    Source: Unicode Standard Annex 15 (NFKC), and section 3.13 of the standard (case folding).
-    """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join("".join(c for c in folded if not unicodedata.category(c).startswith("P")).split())
 
 
 METHODS: Mapping[str, Rule] = {"exact": exact, "normalised": normalised, "rover": rover}
