@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import signal
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 LOOK, CHECK = 0.1, 1.0
 #: Seconds that the services may take to start before it is told what they wait for.
 STARTING = 5.0
+#: Seconds after a job's end in which its producer hears of it.
+HEARD = 10.0
 #: Seconds for which the connection of a run that was killed may still hold the store.
 STAND_BY = 30.0
 
@@ -198,17 +201,23 @@ def _said(waiting: dict[str, str]) -> str:
 def _follow(installation: Installation, job: str, progress: JobProgress, stop: threading.Event) -> bool:
     """Show progress until the job has ended and its answers are final; False when stopped before.
 
+    The producer is to have heard of the end, or its store would keep the job as an unfinished one.
+
     Raises:
         StoreUnavailable: it cannot be written, and waiting does not mend it.
     """
     started = checked = time.monotonic()
+    ended = math.inf
     while not stop.is_set():
         now = time.monotonic()
         try:
             said = installation.aggregator.progress(job)
-            progress.update(said, installation.producer.status(job), now - started)
+            published = installation.producer.status(job)
+            progress.update(said, published, now - started)
             if said["state"] != "open" and not said.get("due"):
-                return True
+                ended = min(ended, now)
+                if published["state"] not in ("open", "sealed") or now - ended >= HEARD:
+                    return True
         except UnknownJob:
             pass  # its first event is still on its way
         except StoreUnavailable as error:

@@ -117,7 +117,7 @@ def test_a_job_over_http(job: WriteJob, start: Start) -> None:
             opened = producer.post("/api/jobs", json={"job": "http-1", "spec": spec})
             assert (opened.status_code, opened.json()) == (expected, {"job": "http-1", "state": "open"})
         for first in (0, 3):
-            tasks = [{"id": f"x{n}", "payload": f"p{n}"} for n in range(first, first + 3)]
+            tasks = [{"id": f"x{n}", "payload": f"p{n}", "truth": f"p{n}"} for n in range(first, first + 3)]
             for _ in range(2):
                 pushed = producer.post("/api/jobs/http-1/tasks", json={"tasks": tasks, "first": first})
                 assert (pushed.status_code, pushed.json()) == (200, {"tasks": first + 3})

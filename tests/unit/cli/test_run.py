@@ -23,10 +23,12 @@ FULL = {"aggregator store": "database or disk is full"}
 class Fake:
     """An installation that says what it is told to, one saying a look; the last one for ever."""
 
-    def __init__(self, *said: Any, waiting: tuple[dict[str, str], ...] = ({},)) -> None:
-        self._said, self._waiting = self._each(said), self._each(waiting)
+    def __init__(
+        self, *said: Any, waiting: tuple[dict[str, str], ...] = ({},), heard: tuple[str, ...] = ("ended",)
+    ) -> None:
+        self._said, self._waiting, self._heard = self._each(said), self._each(waiting), self._each(heard)
         self.aggregator = SimpleNamespace(progress=self._progress)
-        self.producer = SimpleNamespace(status=lambda _job: {"published": 1, "tasks": 1})
+        self.producer = SimpleNamespace(status=lambda _job: {"published": 1, "tasks": 1, "state": next(self._heard)})
 
     @staticmethod
     def _each(values: tuple[Any, ...]) -> Iterator[Any]:
@@ -80,6 +82,16 @@ def test_answers_that_are_to_be_gone_over_are_waited_for() -> None:
     stop = threading.Event()
     stop.set()
     assert follow(Fake({**ended, "due": True}), stop) is False
+
+
+def test_the_producer_hears_of_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its store would keep the job as unfinished, and be refused to the next run; but not for ever."""
+    ended: dict[str, Any] = {**OPEN, "state": "complete"}
+    fake = Fake(ended, ended, ended, SettingsError("looked once too often"), heard=("sealed", "sealed", "ended"))
+    assert follow(fake)
+    assert next(fake._heard) == "ended"
+    monkeypatch.setattr(run, "HEARD", 0.0)
+    assert follow(Fake(ended, SettingsError("looked once too often"), heard=("sealed",)))
 
 
 def test_a_stop_is_no_end() -> None:
