@@ -96,7 +96,7 @@ def advance(
         step = plan.steps[max(stage for stage, _, _ in asked)]
         votes, in_vain = counted(heard := _in_order(plan, of), out)
         content = votes and step.accept is not None and opinion.accepts(step.accept, votes, position)
-        task = _Task(position, step, heard, votes or in_vain)
+        task = _Task(position, step, heard, votes or counted(in_vain)[0])  # they too count once
         slots, reason = ((), "") if otherwise is not None or content else _next(plan, step, asked, in_vain, out)
         if slots:
             prices = [plan.steps[stage].prices[judge] for stage, judge, _ in slots]

@@ -45,7 +45,7 @@ class Course:
     """What was ``asked`` of the tasks beyond the first stage, and what was ``accepted``; both by position.
 
     ``void`` has the positions of which an attempt of a slot gave no answer and that were asked for again, so that this
-    is paid once however often the message comes; and those that were beyond somebody's share at the last attempt.
+    is paid once however often the message comes; and those that were beyond somebody's share.
     """
 
     asked: dict[Slot, set[int]] = field(default_factory=dict)

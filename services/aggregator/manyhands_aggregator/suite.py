@@ -178,32 +178,31 @@ class SuiteState:
         if room is not None:
             checked, beyond = _beyond(checked, earlier, room, known)
             wrong = {**wrong, **beyond}
+        if late := beyond.keys() - known:  # it stays so, however much room there is when it comes again
+            known = self.course.void[slot, message.attempt] = known | late
         new = merge.news(checked, earlier)
         if new is None:
-            return Taken(None, {}, (), strange)
+            return Taken(None, {}, (), strange, noted=bool(late))
         if wrong and new is not checked:
             wrong = {p: why for p, why in wrong.items() if p in new.errors}
         code = SHARE if wrong and beyond.keys() >= wrong.keys() else INVALID
         if not wrong or message.attempt >= plan.spec.max_attempts:
             earlier.append(new)
-            if late := beyond.keys() - known:  # nobody else is asked, and yet it stays so
-                self.course.void[slot, message.attempt] = known | late
             return Taken(new, wrong, (), strange, noted=bool(late), code=code)
-        fresh = [p for p in wrong if p not in known and p not in beyond]
+        fresh = [p for p in wrong if p not in known]
         price = plan.steps[message.stage].prices[message.judge]
         price = dearer.get((message.stage, message.judge), price)
         most = len(fresh) if purse is None or not price else min(len(fresh), max(purse, 0) // price)
         paid = set(fresh[:most])
         void = merge.select(new, [i for i, p in enumerate(new.positions) if p in paid]) if paid else None
-        newly = paid | (beyond.keys() - known)
-        if newly:
-            self.course.void[slot, message.attempt] = known | newly
-        again = [p for p in wrong if p in known or p in newly]
-        kept = [i for i, p in enumerate(new.positions) if p not in wrong or not (p in known or p in newly)]
+        if paid:
+            known = self.course.void[slot, message.attempt] = known | paid
+        again = [p for p in wrong if p in known]
+        kept = [i for i, p in enumerate(new.positions) if p not in wrong or p not in known]
         kept_part = (new if len(kept) == len(new.positions) else merge.select(new, kept)) if kept else None
         if kept_part is not None:
             earlier.append(kept_part)
-        return Taken(kept_part, wrong, again, strange, void, most < len(fresh), bool(newly), code)
+        return Taken(kept_part, wrong, again, strange, void, most < len(fresh), bool(late or paid), code)
 
     def _own(self, positions: Sequence[int], asked: Set[int] | None) -> tuple[Sequence[int], str]:
         """Those of the positions that judges were sent, or a slot was ``asked``, and what is wrong with the others."""

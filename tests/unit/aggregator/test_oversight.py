@@ -182,6 +182,16 @@ def test_a_judgment_that_was_taken_in_while_a_machine_was_retired(
     assert bench.answers(job).values[:2] == ["b", "b"]
 
 
+def test_one_who_is_out_has_one_vote_where_there_is_no_other(bench: Bench) -> None:
+    """It is better than no answer, but no more than one person's word, however often that was asked."""
+    job = job_of([{"judges": [{"people": 2}], "accept": {"agree": 2, "at_most": 2}}], NOBODY)
+    bench.take(*job.news())
+    retired(bench, job, "people/eve")
+    for slot in range(4):
+        bench.take(job.judged(0, "b", judge="people", slot=slot, worker="eve"))
+    assert (bench.answers(job).values[:2], bench.answers(job).counts[:2]) == (["b", "b"], [1, 1])
+
+
 def test_a_machine_that_is_out_is_not_asked(bench: Bench) -> None:
     """The stage behind it is, or the others of its stage; nobody waits for it in vain."""
     stages: list[Mapping[str, Any]] = [

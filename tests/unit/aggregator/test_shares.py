@@ -89,6 +89,21 @@ def test_the_last_attempt_that_was_beyond_stays_so(bench: Bench) -> None:
     assert given(bench, job) == {"ann": 1}
 
 
+def test_what_was_beyond_where_the_slot_had_failed_stays_so(bench: Bench) -> None:
+    """The failure stands, and nobody else is asked; a repeat is no value for it, nor paid."""
+    job = job_of(0.5, count=6)
+    job.size = 2
+    bench.take(job.opened(), job.announced(0), job.failed(0, judge="people", positions=[1]))
+    bench.take(by(job, "ann", 0, positions=[0]))
+    first = by(job, "ann", 0, positions=[1])
+    assert asked(bench.events(first)) == []
+    before = bench.counts(job), bench.codes(job), given(bench, job)
+    bench.take(job.announced(1, 2))
+    bench.take(first)
+    assert before == ((2, 1, 1, 0, 0), {1: "error"}, {"ann": 1, "w": 0})
+    assert (bench.counts(job)[:3], bench.codes(job), given(bench, job)) == ((6, 1, 1), *before[1:])
+
+
 def test_a_job_that_an_earlier_version_opened_has_no_share(bench: Bench) -> None:
     """Nobody counted what was asked then: what was given is not held against it, and all is paid."""
     stages = [{"judges": ["one"], "accept": {"agree": 2}}, {"judges": [{"people": 1}]}]
