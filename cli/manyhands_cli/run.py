@@ -232,11 +232,20 @@ def _follow(installation: Installation, job: str, progress: JobProgress, stop: t
     return False
 
 
+def said_of_cost(cost: Mapping[str, float]) -> str:
+    """What a job that pays rewards has cost, for people."""
+    whole, by_price, earned = (show.cell(cost[key]) for key in ("whole", "by_price", "rewards"))
+    return f"{whole}: {by_price} by price, {earned} in rewards"
+
+
 def _say(summary: dict[str, Any], folder: Path, json_: bool) -> None:
     if json_:
         show.as_json(summary)
         return
-    show.pairs({key: value for key, value in summary.items() if key not in ("judges", "stages", "planned")})
+    shown = {key: value for key, value in summary.items() if key not in ("judges", "stages", "planned")}
+    if "cost" in shown:
+        shown["cost"] = said_of_cost(shown["cost"])
+    show.pairs(shown)
     show.line("")
     if "stages" in summary:
         show.table(summary["stages"], ("stage", "judges", "judgments", "answers"))

@@ -136,3 +136,8 @@ def test_waiting_ends_with_a_stop(notes: list[str]) -> None:
     fake: Any = Fake(waiting=({"worker broker": "connecting"},))
     run._until_ready(fake, JobProgress("job", quiet=True), stop)
     assert notes == ["waiting for the worker broker: connecting"]
+
+
+def test_what_a_job_has_cost_is_said_in_words() -> None:
+    """Programs have it as a map."""
+    assert run.said_of_cost({"by_price": 3.4, "rewards": 4.25, "whole": 7.65}) == "7.65: 3.4 by price, 4.25 in rewards"
