@@ -27,6 +27,8 @@ _jobs, _suites, _shown = tables.jobs, tables.suites, tables.reputations
 LOOK = 200_000
 #: Seconds after which other work has its turn, and jobs looked at in one go.
 TURN, SOME = 1.0, 100
+#: What share of the time may be spent on a job of which judgments go on to come in.
+EFFORT = 0.05
 #: Workers of a page, where nobody says how many.
 PAGE = 1000
 
@@ -54,6 +56,7 @@ class Reputations:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
+        self._again: dict[str, float] = {}  # when jobs that were measured may be measured once more
 
     def round(self) -> None:
         """Measure for a while what is to be measured.
@@ -61,8 +64,12 @@ class Reputations:
         Raises:
             StoreUnavailable: the rest is for the next round.
         """
-        until = self._clock.monotonic() + TURN
+        ended = self._clock.monotonic()
+        until = ended + TURN
+        self._again = {job: at for job, at in self._again.items() if at > ended}
         for job, judgments in self._store.read(lambda c: c.execute(_DUE).all()):
+            if job in self._again:
+                continue
             try:
                 shown = measured(self._store, job)
             except (StoreUnavailable, BrokerError):
@@ -71,7 +78,9 @@ class Reputations:
                 _log.exception("the workers of a job that has ended could not be measured", job=job)
                 shown = []
             self._store.write(lambda c, j=job, n=judgments, s=shown: note(c, j, s, n))  # type: ignore[misc]  # mypy infers no lambda defaults
-            if self._clock.monotonic() >= until:
+            began, ended = ended, self._clock.monotonic()
+            self._again[job] = ended + (ended - began) / EFFORT
+            if ended >= until:
                 return
 
 

@@ -185,6 +185,29 @@ def test_a_job_that_cannot_be_measured_holds_up_no_other(bench: Bench, monkeypat
     assert {row[0] for row in kept(bench.store)} == {good.id}
 
 
+def test_judgments_that_go_on_to_come_cost_little(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that took long to measure is left for a while, though more of it is judged; then it is measured again."""
+    job = Job(count=3, size=3, judges=["one"], truths=["a"] * 3)
+    bench.take(*job.news(), job.judged(0, ["a"], positions=[0]), job.failed(0, positions=[1, 2]))
+    right, tried = reputations.measured, []
+
+    def slowly(store: Store, name: str) -> list[dict[str, Any]]:
+        tried.append(name)
+        bench.fake_clock.turn(2)
+        return right(store, name)
+
+    monkeypatch.setattr(reputations, "measured", slowly)
+    bench.upkeep.go_over()
+    bench.take(job.judged(0, ["a"], positions=[1], attempt=2))
+    bench.upkeep.go_over()
+    assert len(tried) == 1
+    bench.fake_clock.turn(2 / reputations.EFFORT)
+    for _ in range(2):
+        bench.upkeep.go_over()
+    assert len(tried) == 2
+    assert [row[3] for row in kept(bench.store)] == [2]
+
+
 def test_where_there_is_nothing_to_compare(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """One judgment a task, and no truth: the most frequent of the large jobs is not read again."""
     job = Job(count=2, size=1, judges=["one"])
