@@ -1,4 +1,4 @@
-"""The default: two methods that fail differently, averaged, and stated as surely as they deserve."""
+"""The default: methods that fail differently, averaged, and stated as surely as they deserve."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from manyhands_aggregator.truth.ballots import Ballots, Floats, Ints
 from manyhands_aggregator.truth.bwa import bwa
+from manyhands_aggregator.truth.ibcc import ibcc
 from manyhands_aggregator.truth.inferred import UNKNOWN, Inferred, pinned
 from manyhands_aggregator.truth.pooled import pooled
 
@@ -28,7 +29,10 @@ def blend(ballots: Ballots, /, *, gold: Ints | None = None) -> Inferred:
     share their mistakes; the weighted average never goes far from the votes. With fewer than ``SEVERAL`` judgments a
     task the average is that with doubt, or else one busy worker could decide alone.
 
-    The mean of two that disagree understates, so it is raised to the power with which its mean confidence lies three
+    Where classes are two, half of what counts as ``pooled``'s is the posterior of ``ibcc`` with ``two_kinds``, stated
+    as surely: of more classes a matrix of two kinds has too many rows.
+
+    The mean of those that disagree understates, so it is raised to the power with which its mean confidence lies three
     quarters of the way to that of ``pooled``, which is what held-out judgments bear out. They cannot tell of mistakes
     that everybody makes: of ``AGAINST_ALL`` of the tasks nothing is said, so no confidence exceeds 0.98 of two classes,
     or 0.964 of ten. docs/truth.md has the figures.
@@ -36,17 +40,23 @@ def blend(ballots: Ballots, /, *, gold: Ints | None = None) -> Inferred:
     A further judgment may lower its class, for with it changes what is believed of workers. Shapes and errors:
     :class:`Method`.
 
-    Sources: those of the two; J. A. Hoeting and others, "Bayesian Model Averaging", Statistical Science 14 (1999).
+    Sources: those of the methods; J. A. Hoeting and others, "Bayesian Model Averaging", Statistical Science 14 (1999).
     """
     few = len(ballots) < SEVERAL * len(np.unique(ballots.task))
     first, second = pooled(ballots, gold=gold), bwa(ballots, gold=gold, doubted=few)
-    mean = 0.5 * (first.posterior + second.posterior)
+    found = np.zeros_like(first.posterior)
     open_ = np.ones(ballots.tasks, dtype=np.bool_) if gold is None else gold == UNKNOWN
     if open_.any():
-        own, pooled_ = (each[open_].max(axis=1).mean() for each in (mean, first.posterior))
-        wanted = own + NEARER * (pooled_ - own)
-        mean[open_] = (1.0 - AGAINST_ALL) * _stated(mean[open_], wanted) + AGAINST_ALL / ballots.classes
-    return Inferred(pinned(mean, gold), skill=first.skill, confusion=first.confusion, iterations=first.iterations)
+        matrices = first.posterior[open_]
+        sure = matrices.max(axis=1).mean()
+        if ballots.classes == 2:
+            kinds = ibcc(ballots, gold=gold, two_kinds=True).posterior[open_]
+            matrices = 0.5 * (matrices + _stated(kinds, sure))
+        mean = 0.5 * (matrices + second.posterior[open_])
+        own = mean.max(axis=1).mean()
+        stated = _stated(mean, own + NEARER * (sure - own))
+        found[open_] = (1.0 - AGAINST_ALL) * stated + AGAINST_ALL / ballots.classes
+    return Inferred(pinned(found, gold), skill=first.skill, confusion=first.confusion, iterations=first.iterations)
 
 
 def _stated(posterior: Floats, confidence: float) -> Floats:
