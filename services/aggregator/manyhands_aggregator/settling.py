@@ -144,14 +144,14 @@ def ask_again(job: str, state: SuiteState, result: Judged, said: Said | None = N
     """
     if state.settled:
         return
-    just_now = {
-        (e.event.data["suite"], e.event.data["stage"], e.event.data["judge"], e.event.data["slot"])
-        for e in result.escalated
-    }
+    just_now: dict[Slot, set[int]] = {}
+    for data in (escalated.event.data for escalated in result.escalated):
+        if data["suite"] == state.suite:
+            just_now.setdefault((data["stage"], data["judge"], data["slot"]), set()).update(data["positions"])
     for slot, positions in outstanding(state.course, voices(state.said)).items():
-        if (state.suite, *slot) not in just_now:
+        if left := [position for position in positions if position not in just_now.get(slot, ())]:
             headers = tracing.caused_by(said.delivery) if said is not None and said.delivery is not None else {}
-            result.escalated.append(escalation(job, state.suite, slot, positions, ASKED_AGAIN, headers=headers))
+            result.escalated.append(escalation(job, state.suite, slot, left, ASKED_AGAIN, headers=headers))
 
 
 def escalation(

@@ -571,6 +571,16 @@ def test_what_is_half_a_repeat_asks_again(bench: Bench) -> None:
     assert [one[:4] for one in asked(bench.events(message))] == [one[:4] for one in first]
 
 
+def test_what_is_asked_for_the_first_time_hides_no_lost_request(bench: Bench) -> None:
+    """The same slot is asked for one task now, and was for another by a message that comes again: it is for both."""
+    job = job_of(stages=SURE_OF_TWO)
+    bench.take(*job.news())
+    first = job.judged(0, "a", judge="one", positions=[0])
+    bench.take(first)
+    more = asked(bench.events(first, job.judged(0, "a", judge="one", positions=[1])))
+    assert sorted(one[1:] for one in more) == [("two", 0, [0], "asked-again"), ("two", 0, [1], "unsure")]
+
+
 def test_what_is_published_again_asks_again(bench: Bench) -> None:
     """The broker lost what was asked, and the first judge, asked again, has a value where it had failed."""
     job = job_of(stages=SURE_OF_TWO)
