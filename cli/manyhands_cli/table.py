@@ -135,8 +135,8 @@ def _readable(reader: Reader, bad: list[str]) -> Iterator[tuple[int, list[str]]]
         except StopIteration:
             return
         except csv.Error as error:
-            to = f" to {reader.line_num}" if reader.line_num > line else ""
+            where = f"line {line}" if reader.line_num == line else f"lines {line} to {reader.line_num}"
             why = "a quote that nothing closes" if "end of data" in str(error) else str(error)
-            bad.append(f"line {line}{to}: {why}")
+            bad.append(f"{where}: {why}")
         else:
             yield line, row

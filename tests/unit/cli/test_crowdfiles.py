@@ -72,7 +72,7 @@ def test_a_quote_that_nothing_closes_costs_no_more_than_it_must(tmp_path: Path) 
 def test_a_quote_that_nothing_closes_is_told_by_its_lines(tmp_path: Path) -> None:
     """What is behind it to the end of the file is no label; the rows before it count."""
     judged = read_answers(write(tmp_path / "a.csv", 'task,worker,label\nt,ann,a\nt,bob,"b\nt,cat,a\nt,dan,b\n'))
-    assert judged.bad == ["line 3 to 5: a quote that nothing closes"]
+    assert judged.bad == ["lines 3 to 5: a quote that nothing closes"]
     assert judged.labels == ["a"]
 
 
