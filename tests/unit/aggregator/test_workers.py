@@ -128,6 +128,27 @@ def test_texts_are_the_same_or_not(
     assert found["odd"]["accuracy"] < 0.25
 
 
+@pytest.mark.parametrize("mistakes", [0, 10])
+def test_who_says_what_is_known_to_be_right_is_no_twin(store: Store, mistakes: int) -> None:
+    """However seldom others would say it; two who make the same mistakes are twins."""
+    truths = [f"word {n}" for n in range(40)]
+    words = [f"mistake {n}" for n in range(mistakes)] + truths[mistakes:]
+    said: dict[str, Sequence[Any]] = {"one": words, "two": words, "odd": ["n"] * 40}
+    job = Job(count=40, size=5, judges=list(said), more={"answer": {"type": "text"}}, truths=truths)
+    found = rows(judged(store, job, said))
+    assert any(found[name]["twin"] for name in ("one", "two")) is bool(mistakes)
+
+
+@pytest.mark.parametrize("answer", [{"type": "text"}, {"type": "json"}])
+def test_known_truths_of_texts_count_more_than_others(store: Store, answer: dict[str, Any]) -> None:
+    """Two who say the same are wrong where the truth is another, and one whom nobody bears out is right."""
+    truths = [f"word {n}" for n in range(20)]
+    said: dict[str, Sequence[Any]] = {"right": truths, "one": ["n"] * 20, "two": ["n"] * 20}
+    found = rows(judged(store, Job(count=20, size=5, judges=list(said), more={"answer": answer}, truths=truths), said))
+    assert found["right"]["accuracy"] > 0.9
+    assert max(found["one"]["accuracy"], found["two"]["accuracy"]) < 0.2
+
+
 def test_texts_are_the_same_as_the_method_reads_them(store: Store) -> None:
     """Who writes the same in capitals, or with a full stop, is as good as the others; so is a truth."""
     more = {"answer": {"type": "text"}, "method": "normalised"}

@@ -64,14 +64,24 @@ def copying(
     return _named(ballots, partial(_predicted, ballots, peers), haste, ordered, false, rows)
 
 
-def alike(ballots: Ballots, haste: Floats | None = None, *, ordered: bool = True, false: float = FALSE) -> Copying:
+def alike(
+    ballots: Ballots,
+    haste: Floats | None = None,
+    *,
+    ordered: bool = True,
+    false: float = FALSE,
+    right: NDArray[np.bool_] | None = None,
+) -> Copying:
     """The same of values that are no options, each of them a label of its own.
+
+    To say what is known to be ``right`` (n,) is no sign of copying, however seldom others say it: such rows are left
+    out as those of whom it would be.
 
     How probable it is that the later says what the earlier said follows from how many of the others say it, again
     corrected by how often it is so in the whole crowd: numbers that are the same to many digits, and texts that nobody
     else writes, are no chance.
     """
-    return _named(ballots, partial(_shared, ballots), haste, ordered, false, 1)
+    return _named(ballots, partial(_shared, ballots), haste, ordered, false, 1, right)
 
 
 def _named(
@@ -81,14 +91,17 @@ def _named(
     ordered: bool,
     false: float,
     rows: int,
+    right: NDArray[np.bool_] | None = None,
 ) -> Copying:
     workers = ballots.workers
     victim, evidence = np.full(workers, -1, np.int32), np.zeros(workers)
     first, second = _met(ballots)
-    if not len(first):
-        return Copying(victim, evidence)
     if not ordered:
         first, second = np.concatenate([first, second]), np.concatenate([second, first])
+    if right is not None:
+        first, second = first[~right[first]], second[~right[first]]
+    if not len(first):
+        return Copying(victim, evidence)
     same = ballots.label[first] == ballots.label[second]
     chance = _calibrated(predicted(first, second), same)
     pair = ballots.worker[first].astype(np.int64) * workers + ballots.worker[second]

@@ -134,7 +134,7 @@ def _right(peers: Peers, same_: Floats, others: Floats) -> Peers:
 
 
 def _peers(ballots: Ballots, agreed: Floats, compared: NDArray[np.bool_], label: Ints, truth: Ints | None) -> Peers:
-    known = np.full(ballots.tasks, -1, np.int32)
+    known = np.full(ballots.tasks, -1, np.int32) if truth is None else truth
     if truth is not None:
         of_task = truth[ballots.task]
         agreed = np.where(of_task == -1, agreed, (label == of_task).astype(np.float64))

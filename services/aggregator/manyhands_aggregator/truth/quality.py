@@ -130,7 +130,7 @@ def compare(
         pace=fast,
         drift=drift(ballots, alike.peers),
         repetition=repeats(ballots),
-        copying=copies(ballots, fast.evidence),
+        copying=copies(ballots, fast.evidence, right=alike.peers.gold[ballots.task] == ballots.label),
         blind=blind,
         peers=alike.peers,
     )
