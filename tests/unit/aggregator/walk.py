@@ -5,10 +5,10 @@ A walk is made from a seed. What is on its way may come late, twice, in parts an
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,10 +156,23 @@ class Walk:
         if not self.calm and self.chance.random() < 0.2:
             self.bench.publisher._errors = [None] * self.chance.randint(0, 2) + [BrokerUnavailable("away")]
         self.note("upkeep", turn, self.bench.publisher._errors)
+        if not self.calm and self.chance.random() < 0.1:
+            self.killed()
+            return
         self.bench.upkeep.round()
         self.bench.publisher._errors = []
         assert not self.calm or self.bench.upkeep._troubles == {}
         self.hear(self.bench.publisher.published[before:])
+
+    def killed(self) -> None:
+        """A round of upkeep that ends with its process, before anything of it is published; then there is another."""
+        self.note("killed")
+        with (
+            mock.patch.object(self.bench.publisher, "publish", side_effect=KeyboardInterrupt),
+            contextlib.suppress(KeyboardInterrupt),
+        ):
+            self.bench.upkeep.round()
+        self.restart()
 
     def rate(self) -> None:
         """Somebody is found to be bad, or not so bad any more; the next round of upkeep acts on it, or this does."""
@@ -177,7 +190,7 @@ class Walk:
         """Another process on the same store."""
         self.bench = Bench(self.store, self.clock, self.hold)
 
-    @contextmanager
+    @contextlib.contextmanager
     def rating(self) -> Iterator[None]:
         """Workers are found as good as the walk says."""
 
