@@ -23,7 +23,7 @@ from manyhands.messages import SUITES_SETTLED, Event
 from manyhands.outcome import trace
 from manyhands.runner import Finish, Outcome
 from manyhands.topology import Names
-from manyhands_aggregator import counting, deadfiles, early, jobs, judging, ratings, rewards
+from manyhands_aggregator import counting, deadfiles, early, jobs, judging, rewards
 from manyhands_aggregator.batch import Batch, Sorter
 from manyhands_aggregator.budget import Purse
 from manyhands_aggregator.counting import Result
@@ -198,7 +198,7 @@ class Intake:
                 raise Conflict  # others have asked for more meanwhile
             if (share := shares[job]) is not None and not share.hold(connection):
                 raise Conflict  # somebody has given more meanwhile
-            if (by := means[job]) is not None and by.out != _out(connection, job, plans[job]):
+            if (by := means[job]) is not None and by.out != jobs.out(connection, job, plans[job]):
                 raise Conflict  # somebody is out meanwhile: suites that waited for them were looked at before this
             accounts[job].add(one.kept, one.change)
             accounts[job].spend(one, plans[job])
@@ -212,7 +212,7 @@ class Intake:
         if not plan.cascades:
             return None
         opinion = self.minds.opinion(connection, job, plan)
-        return Means(opinion, purse, _out(connection, job, plan))
+        return Means(opinion, purse, jobs.out(connection, job, plan))
 
     def _reopen(
         self, connection: sa.Connection, job: str, suites: Sequence[int], gone: Set[str], again: bool
@@ -285,8 +285,3 @@ class Intake:
             exchange=exchange, key=key, body=encoded.body, type=encoded.type, content_encoding=encoded.content_encoding,
             headers=headers,
         )  # fmt: skip
-
-
-def _out(connection: sa.Connection, job: str, plan: Plan) -> frozenset[str]:
-    """The workers of a job whose judgments do not count by now."""
-    return ratings.out(connection, job) if plan.spec.quality else frozenset()

@@ -204,7 +204,12 @@ def purse(connection: sa.Connection, job: str, plan: Plan) -> Purse:
     if not plan.counts_traffic:
         return Purse(plan)
     found = _purse(plan, *connection.execute(_PURSE, {"job": job}).one())
-    return replace(found, out=ratings.out(connection, job)) if plan.spec.quality else found
+    return replace(found, out=out(connection, job, plan))
+
+
+def out(connection: sa.Connection, job: str, plan: Plan) -> frozenset[str]:
+    """The workers whose judgments do not count by now; nobody where the job has no rules for them."""
+    return ratings.out(connection, job) if plan.spec.quality else frozenset()
 
 
 def _purse(plan: Plan, sent: int, spent: int, tasks: int, total: int | None, traffic: str | None) -> Purse:

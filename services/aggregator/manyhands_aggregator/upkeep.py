@@ -15,7 +15,7 @@ from manyhands.codec import encode
 from manyhands.errors import BrokerError, StoreUnavailable
 from manyhands.spec import received
 from manyhands.topology import Names
-from manyhands_aggregator import counting, deadfiles, deadlist, gauges, jobs, judging, ratings, rewards, tables
+from manyhands_aggregator import counting, deadfiles, deadlist, gauges, jobs, judging, rewards, tables
 from manyhands_aggregator.budget import Purse
 from manyhands_aggregator.confirms import publish_each
 from manyhands_aggregator.counting import Result
@@ -157,8 +157,8 @@ class Upkeep:
         states = judging.load(connection, job, numbers)
         means = None
         if plan.cascades:
-            out = ratings.out(connection, job) if plan.spec.quality else frozenset()
-            means = Means(self._intake.minds.opinion(connection, job, plan), Purse(plan), out)
+            opinion = self._intake.minds.opinion(connection, job, plan)
+            means = Means(opinion, Purse(plan), jobs.out(connection, job, plan))
         ended = OVERSPENT if overspent else OVERDUE
         settle(connection, job, plan, states.values(), judged, over=False, ended=ended, means=means)
         account = jobs.lock(connection, [job])[job]
